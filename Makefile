@@ -1,0 +1,36 @@
+# make run    set everything up, run the gene-circuit study, say where its file and figures are
+# make test   set everything up, run the test suite
+# make slow   the long tests     make lint   ruff and mypy     make bench   speed ratios     make clean   remove .venv and results
+
+PYTHON ?= python3
+BIN := .venv/bin
+export MPLBACKEND := Agg
+
+.PHONY: run test slow lint bench clean
+
+run: .venv/installed
+	$(BIN)/workbench run gene_circuit --overwrite -o results/gene_circuit.nc
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/gradient_speed.py
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older: try make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
+	touch $@
+
+clean:
+	rm -rf .venv results build *.egg-info

@@ -1,0 +1,32 @@
+"""Data generators: published multistable systems, and users' own.
+
+    import systems
+    circuit = systems.get("gene_circuit", b=1.0)
+    data = circuit.trajectories(40, seed=0)
+"""
+
+from typing import Any
+
+from systems.base import State, System, register, registry
+from systems.parameters import ParameterError, parameter
+from systems.potential import PotentialSystem
+
+__all__ = ["ParameterError", "PotentialSystem", "State", "System", "get", "names", "parameter", "register", "registry"]
+
+
+def names() -> list[str]:
+    """Return the names of all known systems.
+
+    >>> "gene_circuit" in names()
+    True
+    """
+    return registry.names()
+
+
+def get(name: str, **parameters: Any) -> Any:
+    """Return the system of that name with the parameters given; the others keep their defaults.
+
+    >>> get("gene_circuit", b=0.1).b
+    0.1
+    """
+    return registry[name](**parameters)

@@ -1,0 +1,97 @@
+"""What a system is: a named model with declared parameters and states that generates data."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import xarray as xr
+
+from systems.parameters import Parameters
+from systems.registry import Registry
+from workbench.dataset import DatasetError, seed_sequence
+
+__all__ = ["State", "System", "register", "registry"]
+
+
+@dataclass(frozen=True)
+class State:
+    """One component of the state: its name, unit, meaning, the box it is sampled in, and where the model is defined."""
+
+    name: str
+    meaning: str = ""
+    unit: str = "1"
+    box: tuple[float, float] = (-1.0, 1.0)
+    domain: tuple[float, float] = (-np.inf, np.inf)
+
+
+class System(Parameters):
+    """Base of all data generators.
+
+    A family (such as `PotentialSystem`) turns the author's bare mathematics into data; a system is one published
+    model, in one file: declared parameters, `state_space`, and the formula. `systems.register("name")` makes it known
+    to Python, to the command line and to the contract tests.
+    """
+
+    name: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
+    state_space: ClassVar[tuple[State, ...]] = ()
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the state's components."""
+        return tuple(state.name for state in self.state_space)
+
+    @property
+    def dim(self) -> int:
+        """Number of components of the state."""
+        return len(self.state_space)
+
+    @property
+    def box(self) -> list[tuple[float, float]]:
+        """The box in which the states are sampled, one (low, high) per component."""
+        return [state.box for state in self.state_space]
+
+    def check_domain(self, x: Any) -> None:
+        """Raise `DatasetError` for states with shape (…, dim) outside the domain of the model, or not finite."""
+        x = np.asarray(x, dtype=np.float64)
+        if x.ndim == 0 or x.shape[-1] != self.dim:
+            raise DatasetError(f"{self.name} has {self.dim} states {self.states}; expected shape (…, {self.dim}), got {x.shape}")
+        rows = x.reshape(-1, self.dim)
+        for k, state in enumerate(self.state_space):
+            low, high = state.domain
+            bad = ~((rows[:, k] >= low) & (rows[:, k] <= high) & np.isfinite(rows[:, k]))
+            if bad.any():
+                row = int(np.flatnonzero(bad)[0])
+                raise DatasetError(
+                    f"{self.name} is defined for {low:g} <= {state.name} <= {high:g}; "
+                    f"state {row} has {state.name} = {rows[row, k]:g} ({int(bad.sum())} such states)"
+                )
+
+    def _count(self, count: Any) -> int:
+        if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
+            raise DatasetError(f"count must be a whole number >= 1, got {count!r}")
+        return int(count)
+
+    def _describe(self, data: xr.Dataset, seed: np.random.SeedSequence, method: str) -> xr.Dataset:
+        """Attach units, meanings and provenance to generated data."""
+        unit = {state.unit for state in self.state_space}
+        data["x"].attrs |= {
+            "units": unit.pop() if len(unit) == 1 else "mixed",
+            "description": "; ".join(f"{s.name}: {s.meaning} [{s.unit}]" for s in self.state_space),
+        }
+        return data.assign_attrs(
+            system=self.name,
+            parameters_json=json.dumps(self.model_dump()),
+            reference=self.reference,
+            seed=str(seed.entropy),
+            method=method,
+        )
+
+    def _generator(self, seed: Any) -> tuple[np.random.SeedSequence, np.random.Generator]:
+        sequence = seed_sequence(seed)
+        return sequence, np.random.default_rng(sequence)
+
+
+registry: Registry[System] = Registry("system", group="workbench.systems", package="systems")
+register = registry.register

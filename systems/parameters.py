@@ -1,0 +1,66 @@
+"""Parameters declared once: default, symbol, unit, meaning and bounds; everything else follows from the declaration."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from workbench.dataset import nearest
+
+__all__ = ["ParameterError", "Parameters", "parameter"]
+
+
+class ParameterError(ValueError):
+    """An unknown, mistyped or inadmissible parameter; the message names it and says what was expected."""
+
+
+def parameter(default: Any, meaning: str, *, symbol: str = "", unit: str = "1", **bounds: Any) -> Any:
+    """Declare a parameter of a system or a study; `bounds` are pydantic's (gt, ge, lt, le, min_length …).
+
+    >>> class Spring(Parameters):
+    ...     k: float = parameter(1.0, "stiffness", symbol="k", unit="N/m", gt=0)
+    >>> Spring(k=2).k
+    2.0
+    """
+    return Field(default, description=meaning, json_schema_extra={"symbol": symbol, "unit": unit}, **bounds)
+
+
+class Parameters(BaseModel):
+    """A frozen set of declared parameters; what does not fit raises `ParameterError`.
+
+    >>> class Spring(Parameters):
+    ...     stiffness: float = parameter(1.0, "stiffness", gt=0)
+    >>> Spring(stifness=2.0)
+    Traceback (most recent call last):
+    systems.parameters.ParameterError: Spring has no parameter 'stifness', did you mean 'stiffness'? It has: stiffness
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        known = list(type(self).model_fields)
+        for name, value in values.items():
+            if name not in known:
+                raise ParameterError(
+                    f"{type(self).__name__} has no parameter {name!r}{nearest(name, known) or ';'} "
+                    f"It has: {', '.join(known) or 'none'}"
+                )
+            if isinstance(value, bool) and type(self).model_fields[name].annotation is not bool:
+                raise ParameterError(f"{name} of {type(self).__name__} must not be a truth value, got {value!r}")
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            name = ".".join(map(str, problem["loc"]))
+            message = f"{name} of {type(self).__name__}: {problem['msg']}, got {problem['input']!r}"
+            raise ParameterError(message) from None
+
+    @classmethod
+    def declared(cls) -> dict[str, dict[str, Any]]:
+        """Return name → default, symbol, unit and meaning of every parameter."""
+        return {name: {"default": field.default, **_notes(field)} for name, field in cls.model_fields.items()}
+
+
+def _notes(field: FieldInfo) -> dict[str, Any]:
+    extra = field.json_schema_extra
+    return {**(extra if isinstance(extra, dict) else {}), "meaning": field.description or ""}

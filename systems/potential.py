@@ -1,0 +1,175 @@
+"""Systems that are the gradient flow of a potential, ẋ = −∇Ψ(x): the author writes Ψ, the rest comes free.
+
+    @systems.register("double_well")
+    class DoubleWell(systems.PotentialSystem):
+        state_space = (systems.State("x", "position", box=(-2, 2)),)
+        depth: float = systems.parameter(1.0, "depth of the wells", symbol="d", gt=0)
+
+        def potential(self, x):
+            return self.depth * ((x**2 - 1) ** 2).sum(-1)
+
+`value`, `gradient` and `hessian` (by automatic differentiation), `velocity`, `points()` and `trajectories()` follow.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from systems.base import System
+from workbench import dataset
+from workbench.dataset import DatasetError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["PotentialSystem"]
+
+BUDGET = 200_000  # evaluations of the velocity before a stiff problem is called one
+
+
+class PotentialSystem(System):
+    """A gradient flow ẋ = −∇Ψ(x).
+
+    To make one, write `potential(x)` on tensors with shape (…, dim) → (…) and declare `state_space`; use operations of
+    torch that `torch.func` can differentiate (no branches on values). It is then a potential like a learned one:
+    arrays in, arrays out; tensors in, tensors out.
+    """
+
+    duration: ClassVar[float] = 10.0
+    members: ClassVar[None] = None
+
+    @abstractmethod
+    def potential(self, x: "Tensor") -> "Tensor":
+        """Return Ψ(x): tensor with shape (…, dim) in, (…) out. The author's formula."""
+
+    @final
+    def value(self, x: Any) -> Any:
+        """Return Ψ with shape (…) at x with shape (…, dim)."""
+        return self._apply(self.potential, x)
+
+    @final
+    def gradient(self, x: Any) -> Any:
+        """Return ∇Ψ with shape (…, dim) at x with shape (…, dim)."""
+        from torch.func import grad
+
+        return self._apply(grad(lambda y: self.potential(y).sum()), x)
+
+    @final
+    def hessian(self, x: Any) -> Any:
+        """Return ∇²Ψ with shape (…, dim, dim) at x with shape (…, dim)."""
+        from torch.func import hessian, vmap
+
+        each = vmap(hessian(self.potential))
+        return self._apply(lambda y: each(y.reshape(-1, self.dim)).reshape(*y.shape, self.dim), x)
+
+    @final
+    def velocity(self, x: Any) -> Any:
+        """Return ẋ = −∇Ψ with shape (…, dim)."""
+        return -self.gradient(x)
+
+    @final
+    def points(self, count: int, *, seed: Any = None, spread: Literal["random", "sobol"] = "random") -> xr.Dataset:
+        """Return `count` samples of x, Ψ and ∇Ψ over the box, uniform or (`spread="sobol"`) evenly spread.
+
+        >>> import systems
+        >>> dict(systems.get("gene_circuit").points(5, seed=0).sizes)
+        {'sample': 5, 'state': 2}
+        """
+        sequence, x = self._starts(count, seed, spread)
+        data = dataset.points(x, potential=self.value(x), gradient=self.gradient(x), states=self.states)
+        return self._describe(data, sequence, f"{spread} samples of the box, derivatives by automatic differentiation")
+
+    @final
+    def trajectories(
+        self,
+        count: int | None = None,
+        *,
+        time: ArrayLike | None = None,
+        seed: Any = None,
+        starts: ArrayLike | None = None,
+        spread: Literal["random", "sobol"] = "random",
+    ) -> xr.Dataset:
+        """Return x and ẋ along `count` trajectories at the times given (default: 41 up to `duration`).
+
+        Starts are uniform over the box, evenly spread with `spread="sobol"`, or given with shape (trajectory, dim).
+        Integrated by DOP853 to 1e-10. Starts outside the domain, times that do not increase or are negative, a
+        velocity that is not finite, a blow-up and a problem too stiff raise `DatasetError`.
+
+        >>> import systems
+        >>> dict(systems.get("gene_circuit").trajectories(3, time=[0, 1, 2], seed=0).sizes)
+        {'trajectory': 3, 'time': 3, 'state': 2}
+        """
+        times = self._times(np.linspace(0, self.duration, 41) if time is None else time)
+        if starts is None:
+            if count is None:
+                raise DatasetError("say how many trajectories: trajectories(count, …), or pass starts=")
+            sequence, x0 = self._starts(count, seed, spread)
+        else:
+            sequence, x0 = dataset.seed_sequence(seed), np.atleast_2d(np.asarray(starts, dtype=np.float64))
+            if count is not None and count != len(x0):
+                raise DatasetError(f"count is {count} but {len(x0)} starts were given; leave one of them out")
+            spread = "given"  # type: ignore[assignment]
+        self.check_domain(x0)
+        x = self._flow(x0, times)
+        data = dataset.trajectories(x, times, velocity=self.velocity(x), states=self.states)
+        return self._describe(data, sequence, f"DOP853, rtol 1e-10, {spread} starts")
+
+    def _starts(self, count: int, seed: Any, spread: str) -> tuple[np.random.SeedSequence, np.ndarray]:
+        sequence, rng = self._generator(seed)
+        low, high = np.array(self.box, dtype=np.float64).T
+        count = self._count(count)
+        if spread == "sobol":
+            from scipy.stats import qmc
+
+            unit = qmc.Sobol(self.dim, rng=rng).random(2 ** int(np.ceil(np.log2(count))))[:count]
+        elif spread == "random":
+            unit = rng.random((count, self.dim))
+        else:
+            raise DatasetError(f"spread must be 'random' or 'sobol', got {spread!r}")
+        return sequence, low + (high - low) * unit
+
+    def _times(self, time: ArrayLike) -> np.ndarray:
+        times = np.atleast_1d(np.asarray(time, dtype=np.float64))
+        if not (np.isfinite(times).all() and times[0] >= 0 and (np.diff(times) > 0).all()):
+            raise DatasetError("time must be finite, start at 0 or later and increase strictly")
+        return times
+
+    def _flow(self, x0: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Integrate all trajectories as one system; shape (trajectory, time, dim)."""
+        from scipy.integrate import solve_ivp
+
+        calls = 0
+
+        def rate(t: float, y: np.ndarray) -> np.ndarray:
+            nonlocal calls
+            calls += 1
+            v = self.velocity(y.reshape(x0.shape))
+            if not np.isfinite(v).all():
+                row = int(np.flatnonzero(~np.isfinite(v).all(-1))[0])
+                raise DatasetError(f"the velocity of {self.name} is not finite at t = {t:g} in trajectory {row}: it blows up there")
+            if calls > BUDGET:
+                raise DatasetError(f"{self.name} is too stiff for DOP853: {BUDGET} evaluations reach t = {t:g} only")
+            return v.ravel()
+
+        if times[-1] == 0:
+            return x0[:, None]
+        rate(0.0, x0.ravel())
+        solution = solve_ivp(rate, (0.0, times[-1]), x0.ravel(), "DOP853", t_eval=times, rtol=1e-10, atol=1e-12)
+        if not solution.success:
+            raise DatasetError(f"integrating {self.name} stopped at t = {solution.t[-1] if len(solution.t) else 0:g}: {solution.message}")
+        return np.moveaxis(solution.y.reshape(*x0.shape, len(times)), -1, 1)
+
+    def _apply(self, function: Callable[["Tensor"], "Tensor"], x: Any) -> Any:
+        import torch
+
+        given = isinstance(x, torch.Tensor)
+        tensor = x if given else torch.as_tensor(np.asarray(x, dtype=np.float64))
+        if tensor.ndim == 0 or tensor.shape[-1] != self.dim:
+            shape = tuple(tensor.shape)
+            raise DatasetError(f"{self.name} has {self.dim} states {self.states}; expected shape (…, {self.dim}), got {shape}")
+        result = function(tensor)
+        return result if given else result.detach().numpy()

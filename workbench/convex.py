@@ -1,0 +1,117 @@
+r"""Input-convex networks, all members and all modes in one tensor (Eq 5).
+
+With softplus σ and hidden layers k = 1 … L−1, each mode is
+
+    z₁ = V₁x + b₁,    z_k = V_k x + W_k h_{k−1} + b_k,    h_k = σ(z_k),    f = V_L x + W_L h_{L−1} + b_L.
+
+It is convex in x because W_k = softplus(raw weight) ≥ 0 whatever the optimiser does to the raw weight, and σ is convex
+and increasing. With c_k = ∂f/∂h_k ≥ 0 and J_k = ∂z_k/∂x its derivatives are closed forms, without nested autodiff:
+
+    ∇f = V_L + Σ_k V_kᵀ (c_k ∘ σ′(z_k)),        ∇²f = Σ_k J_kᵀ diag(c_k ∘ σ″(z_k)) J_k  ⪰ 0.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+__all__ = ["POSITIVE_MAP", "ConvexNetworks", "inverse_softplus"]
+
+POSITIVE_MAP = "W = log(1 + exp(raw))"
+
+
+class _Pass(NamedTuple):
+    """One evaluation: pre-activations z_k, positive weights W_k (k ≥ 2), and f with shape (member, mode, sample)."""
+
+    z: list[Tensor]
+    W: list[Tensor]
+    f: Tensor
+
+
+class ConvexNetworks(nn.Module):
+    """`members` × `modes` input-convex networks of one architecture.
+
+    Parameters, with k counting the layers from 0: `V[k]` with shape (member, mode, out, dim), `b[k]` with shape
+    (member, mode, out), and, between layers k and k + 1, the raw `W[k]` with shape (member, mode, out, in).
+    Inputs have shape (member, sample, dim), where a leading axis of 1 is shared by all members.
+    """
+
+    def __init__(self, dim: int, modes: int, hidden: Sequence[int], members: int = 1, **options: Any) -> None:
+        super().__init__()
+        self.dim, self.modes, self.hidden, self.members = dim, modes, tuple(hidden), members
+        widths = (*self.hidden, 1)
+
+        def zeros(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.zeros(members, modes, *shape, **options))
+
+        self.V = nn.ParameterList([zeros(out, dim) for out in widths])
+        self.W = nn.ParameterList([zeros(out, inner) for inner, out in zip(widths, widths[1:], strict=False)])
+        self.b = nn.ParameterList([zeros(out) for out in widths])
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return every f(x), shape (member, mode, sample)."""
+        return self._forward(x).f
+
+    def gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return f, shape (member, mode, sample), and ∇f, shape (member, mode, sample, dim)."""
+        z, W, f = self._forward(x)
+        total = self.V[-1]
+        for k, slope in enumerate(self._slopes(z, W)):
+            total = total + (slope * torch.sigmoid(z[k])) @ self.V[k]
+        return f, total
+
+    def hessian(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return f, ∇f and ∇²f, the last with shape (member, mode, sample, dim, dim)."""
+        z, W, f = self._forward(x)
+        gradient, hessian, J = self.V[-1], torch.zeros((), dtype=x.dtype, device=x.device), None
+        for k, slope in enumerate(self._slopes(z, W)):
+            s = torch.sigmoid(z[k])
+            gradient = gradient + (slope * s) @ self.V[k]
+            J = self.V[k].unsqueeze(-3) if J is None else self.V[k].unsqueeze(-3) + W[k - 1].unsqueeze(-3) @ J
+            hessian = hessian + (J.mT * (slope * s * (1 - s)).unsqueeze(-2)) @ J
+            J = s.unsqueeze(-1) * J
+        return f, gradient, hessian
+
+    def _forward(self, x: Tensor) -> _Pass:
+        x, h, z = x.unsqueeze(-3), None, []
+        W = [softplus(raw) for raw in self.W]
+        for k, (V, b) in enumerate(zip(self.V, self.b, strict=True)):
+            layer = x @ V.mT + b.unsqueeze(-2)
+            z.append(layer if h is None else layer + h @ W[k - 1].mT)
+            h = softplus(z[k])
+        return _Pass(z[:-1], W, z[-1].squeeze(-1))
+
+    def _slopes(self, z: list[Tensor], W: list[Tensor]) -> list[Tensor]:
+        """Return c_k = ∂f/∂h_k ≥ 0 of every hidden layer, shape (member, mode, sample, width)."""
+        slopes = [W[-1]]
+        for k in range(len(z) - 1, 0, -1):
+            slopes.insert(0, (slopes[0] * torch.sigmoid(z[k])) @ W[k - 1])
+        return slopes
+
+    @torch.no_grad()
+    def scatter(self, rng: np.random.Generator) -> None:
+        """Draw the start: W many small and a few large, V and b uniform on ±1.5, the output layer flat.
+
+        The effective W is max(u², 1e-3), with u uniform on (−0.1, 0.9) between hidden layers and on (0.2, 1.2) before
+        the output. This scale decides how well a fit ends: the usual ±1/√width inside softplus makes all W alike, the
+        layers nearly collinear, and fields of a few parts in 10⁴ become fields of a few parts in 10².
+        """
+
+        def uniform(like: Tensor, low: float, high: float) -> Tensor:
+            return torch.as_tensor(rng.uniform(low, high, tuple(like.shape))).to(like)
+
+        for raw in self.W:
+            low, high = (0.2, 1.2) if raw is self.W[-1] else (-0.1, 0.9)
+            raw.copy_(inverse_softplus(uniform(raw, low, high).square().clamp_min(1e-3)))
+        for parameter in [*self.V, *self.b]:
+            parameter.copy_(uniform(parameter, -1.5, 1.5))
+        self.V[-1].zero_()
+        self.b[-1].zero_()
+
+
+def inverse_softplus(w: Tensor) -> Tensor:
+    """Return the raw weight whose softplus is w > 0."""
+    return w + torch.log(-torch.expm1(-w))

@@ -1,0 +1,259 @@
+"""The one data format: named dimensions, float64, checked where data enter.
+
+    points         x(sample, state)             potential(sample)   gradient(sample, state)   velocity(sample, state)
+    trajectories   x(trajectory, time, state)   velocity(trajectory, time, state)             …
+
+Beside them may stand `sigma` (standard deviation of the noise) and `weight` over the sampling dimensions, or one of
+each for one quantity (`sigma_potential`, …), and a coordinate `split` ("train", "validation", "test") along the
+first sampling dimension. Everything is an `xarray.Dataset`; units and long names are attributes of the variables.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+__all__ = ["DatasetError", "assign_split", "check", "flat", "points", "seed_sequence", "trajectories"]
+
+SAMPLING = {"points": ("sample",), "trajectories": ("trajectory", "time")}
+QUANTITIES = {  # name: (dimensions beside the sampling ones, long name)
+    "x": (("state",), "state"),
+    "potential": ((), "potential"),
+    "gradient": (("state",), "gradient of the potential"),
+    "velocity": (("state",), "rate of change of the state"),
+}
+SPLITS = ("train", "validation", "test")
+
+
+class DatasetError(ValueError):
+    """Data that do not follow the vocabulary; the message says what was expected, what came, and what to do."""
+
+
+def points(
+    x: ArrayLike,
+    *,
+    potential: ArrayLike | None = None,
+    gradient: ArrayLike | None = None,
+    velocity: ArrayLike | None = None,
+    sigma: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    weight: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    states: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Return scattered samples of a landscape as a checked dataset.
+
+    `x` has shape (sample, dim), or (sample,) in one dimension; `potential` (sample,); `gradient` and `velocity` the
+    shape of `x`; `sigma` and `weight` (sample,), or a mapping from the name of a quantity to such an array.
+
+    >>> import workbench as wb
+    >>> data = wb.dataset.points([[0.0, 0.0], [1.0, 2.0], [0.5, 1.0]], potential=[0.0, 5.0, 1.25])
+    >>> dict(data.sizes)
+    {'sample': 3, 'state': 2}
+    """
+    x = _column(x)
+    given = {"potential": potential, "gradient": _column(gradient), "velocity": _column(velocity)}
+    return _build("points", x, given, {"sigma": sigma, "weight": weight}, states, {})
+
+
+def trajectories(
+    x: ArrayLike,
+    time: ArrayLike,
+    *,
+    velocity: ArrayLike | None = None,
+    potential: ArrayLike | None = None,
+    sigma: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    weight: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    states: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Return trajectories on one time grid as a checked dataset.
+
+    `x` and `velocity` have shape (trajectory, time, dim), `time` (time,), increasing; `potential`, `sigma` and
+    `weight` (trajectory, time), the last two also as a mapping from the name of a quantity.
+
+    >>> import numpy as np, workbench as wb
+    >>> time = np.linspace(0, 1, 5)
+    >>> x = np.exp(-time)[None, :, None] * np.array([1.0, 2.0])[:, None, None]
+    >>> dict(wb.dataset.trajectories(x, time, velocity=-x).sizes)
+    {'trajectory': 2, 'time': 5, 'state': 1}
+    """
+    given = {"velocity": velocity, "potential": potential}
+    return _build("trajectories", x, given, {"sigma": sigma, "weight": weight}, states, {"time": np.asarray(time)})
+
+
+def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
+    """Return the data in canonical form (float64, dimensions in order), or raise `DatasetError`.
+
+    `needs` names the variables the caller is about to use, beside `x`. Dimensions in another order are transposed by
+    name; missing variables, other dimensions, NaN or infinite values, times that do not increase, and noise levels or
+    weights that are not positive are errors that name the variable and the first offending index.
+    """
+    if not isinstance(data, xr.Dataset):
+        raise DatasetError(
+            f"expected an xarray.Dataset, got {type(data).__name__}; "
+            "build one with workbench.dataset.points(...) or .trajectories(...)"
+        )
+    _require(data, ["x", *needs])
+    kind = kind_of(data)
+    data = data.copy()
+    for name in data.data_vars:
+        quantity = str(name).removeprefix("sigma_").removeprefix("weight_")
+        if name in QUANTITIES:
+            data[name] = _canonical(data, str(name), (*SAMPLING[kind], *QUANTITIES[str(name)][0]))
+        elif str(name).startswith(("sigma", "weight")) and (quantity in QUANTITIES or quantity in ("sigma", "weight")):
+            data[name] = _canonical(data, str(name), SAMPLING[kind])
+            if not (data[name] > 0).all():
+                raise DatasetError(f"{name} must be positive, its smallest value is {float(data[name].min()):g}")
+    if min(data.sizes[dim] for dim in data["x"].dims) == 0:
+        raise DatasetError(f"x is empty: its sizes are {dict(data['x'].sizes)}")
+    if kind == "trajectories" and not (np.diff(data["time"].astype(float)) > 0).all():
+        raise DatasetError("time must increase strictly along the trajectories; sort it and drop repeated times")
+    return data
+
+
+def kind_of(data: xr.Dataset) -> str:
+    """Return "points" or "trajectories", from the dimensions of `x`."""
+    for kind, sampling in SAMPLING.items():
+        if set(data["x"].dims) == {*sampling, "state"}:
+            return kind
+    extra = [str(dim) for dim in data["x"].dims if dim not in ("sample", "trajectory", "time", "state")]
+    hint = f"; choose one along {extra[0]!r} with data.isel({extra[0]}=0)" if extra else ""
+    raise DatasetError(
+        f"x has dimensions {tuple(data['x'].dims)}; expected (sample, state) or (trajectory, time, state){hint}"
+    )
+
+
+def flat(data: xr.Dataset) -> xr.Dataset:
+    """Return the data as points: the sampling dimensions of trajectories stacked into one `sample`, time slowest last.
+
+    >>> import numpy as np, workbench as wb
+    >>> runs = wb.dataset.trajectories(np.ones((2, 5, 1)), np.arange(5.0))
+    >>> dict(wb.dataset.flat(runs).sizes)
+    {'sample': 10, 'state': 1}
+    """
+    if kind_of(data) == "points":
+        return data
+    if "split" in data.coords:
+        data = data.assign_coords(split=data["split"].broadcast_like(data["x"].isel(state=0, drop=True)))
+    stacked = data.stack(sample=("trajectory", "time"), create_index=False).transpose("sample", ...)
+    return stacked.assign_coords(sample=np.arange(stacked.sizes["sample"]))
+
+
+def assign_split(data: xr.Dataset, seed: np.random.SeedSequence, held_out: float = 0.2) -> xr.Dataset:
+    """Return the data with a `split` coordinate; a coordinate that is already there is checked and kept.
+
+    The share `held_out` of the samples (whole trajectories where there are several) becomes "validation", the rest
+    "train". Data marked "test" are for the user's own judgement: no fit ever sees them.
+    """
+    dim = SAMPLING[kind_of(data)][0]
+    if "split" in data.coords:
+        unknown = set(np.unique(data["split"])) - set(SPLITS)
+        if unknown or "train" not in data["split"]:
+            raise DatasetError(f"split must hold 'train' and may hold 'validation' and 'test', got {sorted(unknown)}")
+        return data
+    if not 0 < held_out < 1:
+        raise DatasetError(f"held_out is a share between 0 and 1, got {held_out!r}")
+    size = data.sizes[dim]
+    if size < 2:
+        raise DatasetError(f"there is {size} {dim} only: at least 2 are needed, one of them to validate the fit")
+    count = min(max(1, round(held_out * size)), size - 1)
+    labels = np.full(size, "train", dtype="<U10")
+    labels[np.random.default_rng(seed).permutation(size)[:count]] = "validation"
+    return data.assign_coords(split=(dim, labels, {"long_name": "role of the sample in the fit"}))
+
+
+def seed_sequence(seed: Any) -> np.random.SeedSequence:
+    """Return the seed sequence of a whole number; None draws one. Its `entropy` is the number to record, as text.
+
+    >>> seed_sequence(2**64 + 1).entropy
+    18446744073709551617
+    """
+    if isinstance(seed, np.random.SeedSequence):
+        return seed
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool | np.bool_)
+    if seed is not None and not (whole and seed >= 0):
+        raise ValueError(f"seed must be a whole number >= 0 or None, got {seed!r}")
+    return np.random.SeedSequence(seed if seed is None else int(seed))
+
+
+def storable(value: Any) -> str | int | float:
+    """Return an attribute as netCDF can hold it: numbers and text as they are, anything else as JSON text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return value if isinstance(value, str | int | float) and not isinstance(value, bool) else json.dumps(value)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ", did you mean 'b'?" for the closest known name, or nothing.
+
+    >>> nearest("potentail", ["potential", "gradient"])
+    ", did you mean 'potential'?"
+    """
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def _column(values: ArrayLike | None) -> Any:
+    if values is None or np.ndim(values) != 1:
+        return values
+    return np.ma.asanyarray(values)[:, None]
+
+
+def _build(
+    kind: str, x: ArrayLike, given: Mapping[str, Any], noise: Mapping[str, Any], states: Sequence[str] | None, coords: dict
+) -> xr.Dataset:
+    sampling = SAMPLING[kind]
+    arrays = {"x": x, **{name: values for name, values in given.items() if values is not None}}
+    for name, values in noise.items():
+        if isinstance(values, Mapping):
+            arrays |= {f"{name}_{quantity}": value for quantity, value in values.items()}
+        elif values is not None:
+            arrays[name] = values
+    variables = {}
+    for name, values in arrays.items():
+        extra, long_name = QUANTITIES.get(name, ((), name.replace("_", " of the ")))
+        dims = (*sampling, *extra)
+        values = _filled(values)
+        if values.ndim != len(dims):
+            raise DatasetError(f"{name} has shape {values.shape}; expected {len(dims)} axes: ({', '.join(dims)})")
+        variables[name] = xr.Variable(dims, values, {"long_name": long_name, "units": "1"})
+    dim = variables["x"].sizes["state"]
+    labels = list(states) if states is not None else [f"x{i + 1}" for i in range(dim)]
+    if len(labels) != dim:
+        raise DatasetError(f"x has {dim} components but {len(labels)} names were given: {labels}")
+    try:
+        data = xr.Dataset(variables, coords={**coords, "state": labels})
+        data = data.assign_coords({sampling[0]: np.arange(data.sizes[sampling[0]])})
+    except ValueError as error:
+        raise DatasetError(f"the arrays do not fit together: {error}") from None
+    if "time" in data.coords:
+        data["time"].attrs = {"long_name": "time", "units": "1"}
+    return check(data)
+
+
+def _filled(values: ArrayLike) -> np.ndarray:
+    """Return a native float64 array; masked entries become NaN, which `check` reports."""
+    return np.ma.filled(np.ma.asanyarray(values).astype(np.float64), np.nan)
+
+
+def _require(data: xr.Dataset, needs: Iterable[str]) -> None:
+    for name in needs:
+        if name not in data.data_vars:
+            known = sorted(map(str, data.data_vars))
+            raise DatasetError(f"the data hold no {name!r}{nearest(name, known)} They hold: {', '.join(known) or 'nothing'}")
+
+
+def _canonical(data: xr.Dataset, name: str, dims: tuple[str, ...]) -> xr.DataArray:
+    array = data[name]
+    if set(array.dims) != set(dims):
+        raise DatasetError(f"{name} has dimensions {tuple(array.dims)}; expected {dims}")
+    array = array.transpose(*dims).astype(np.float64, keep_attrs=True)
+    bad = ~np.isfinite(array.values)
+    if bad.any():
+        first = dict(zip(dims, (int(i) for i in np.argwhere(bad)[0]), strict=True))
+        raise DatasetError(
+            f"{name} holds {int(bad.sum())} values that are not finite, the first at {first}; remove or repair them"
+        )
+    return array
