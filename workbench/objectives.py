@@ -1,0 +1,178 @@
+r"""What to match: the observations of a fit, its residuals and their Jacobian.
+
+A match names one or more quantities q of the data with weights w_q, and the loss is
+
+    L(θ) = Σ_q w_q · mean over samples and components of ((prediction − observation) / scale)²,
+
+with scale the noise level `sigma` where the data give one, else the spread of that component over the training data
+(standard deviation of a potential, root mean square of a gradient or velocity, each component on its own). A `weight`
+multiplies the squares of its sample, relative to the mean weight.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+from torch.func import functional_call, jacrev, vmap
+
+from workbench.dataset import DatasetError, nearest
+from workbench.lse_icnn import LSEICNN
+
+__all__ = ["OBJECTIVES", "LeastSquares", "Objective", "Observations", "parse_match"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A quantity of the data, as a method of the potential and a sign: velocity = −gradient."""
+
+    quantity: str
+    sign: float
+
+
+OBJECTIVES = {
+    "potential": Objective("value", 1.0),
+    "gradient": Objective("gradient", 1.0),
+    "velocity": Objective("gradient", -1.0),
+}
+
+
+def parse_match(match: str | Mapping[str, float]) -> dict[str, float]:
+    """Return quantity → weight; a name alone has weight 1.
+
+    >>> parse_match("velocity"), parse_match({"potential": 1, "gradient": 10})
+    ({'velocity': 1.0}, {'potential': 1.0, 'gradient': 10.0})
+    """
+    weights = {match: 1.0} if isinstance(match, str) else {name: float(weight) for name, weight in dict(match).items()}
+    for name, weight in weights.items():
+        if name not in OBJECTIVES:
+            raise ValueError(f"cannot match {name!r}{nearest(name, OBJECTIVES) or ';'} Known: {', '.join(OBJECTIVES)}")
+        if not (np.isfinite(weight) and weight > 0):
+            raise ValueError(f"the weight of {name!r} must be positive and finite, got {weight!r}")
+    if not weights:
+        raise ValueError(f"match names nothing; choose from {', '.join(OBJECTIVES)}")
+    return weights
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What residuals need: x (sample, dim), targets and factors (sample, entry), and the entries of each quantity.
+
+    A residual is (prediction − target) · factor; the factors hold scale, noise, weights and 1/√(number of entries).
+    """
+
+    x: Tensor
+    target: Tensor
+    factor: Tensor
+    entries: dict[str, slice]
+
+    @classmethod
+    def of(cls, samples: xr.Dataset, match: Mapping[str, float], scales: Mapping[str, np.ndarray], like: Tensor) -> "Observations":
+        """Collect from flat data (see `dataset.flat`); `scales` come from the training data, `like` says dtype and device."""
+        targets, factors, entries, end = [], [], {}, 0
+        for name, weight in match.items():
+            target = samples[name].values.reshape(samples.sizes["sample"], -1)
+            factor = np.sqrt(weight / target.size) * np.ones_like(target)
+            sigma, given = (_noise(samples, kind, name) for kind in ("sigma", "weight"))
+            factor /= scales[name] if sigma is None else sigma[:, None]
+            if given is not None:
+                factor *= np.sqrt(given / given.mean())[:, None]
+            targets.append(target)
+            factors.append(factor)
+            entries[name] = slice(end, end := end + target.shape[1])
+        x, target, factor = (
+            torch.as_tensor(np.ascontiguousarray(a)).to(like) for a in (samples["x"].values, np.hstack(targets), np.hstack(factors))
+        )
+        return cls(x, target, factor, entries)
+
+
+def scales_of(samples: xr.Dataset, match: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """Return the spread of every matched component over the samples; a constant component takes its quantity's largest."""
+    scales = {}
+    for name in match:
+        values = samples[name].values.reshape(samples.sizes["sample"], -1)
+        spread = values.std(0) if name == "potential" else np.sqrt((values**2).mean(0))
+        largest = spread.max() if spread.max() > 1e-12 * np.abs(values).max() else 1.0
+        scales[name] = np.where(spread > 1e-12 * largest, spread, largest or 1.0)
+    return scales
+
+
+class LeastSquares:
+    """Residuals of a model as a function of one flat vector θ of its free parameters.
+
+    The gates α are not among them: a mode's output bias absorbs log ς(α)/ρ, so least squares cannot tell the two
+    apart. (A sparsity penalty can; it belongs to optimisers of a loss that is no sum of squares.)
+    """
+
+    FROZEN = ("alpha",)
+    CHUNK = 2**25  # entries of the Jacobian held at a time
+
+    def __init__(self, model: LSEICNN, observations: Observations, match: Mapping[str, float]) -> None:
+        self.model, self.observations, self.match = model, observations, match
+        self._free = {name: p for name, p in model.named_parameters() if name not in self.FROZEN}
+
+    def vector(self) -> Tensor:
+        """Return the model's current free parameters, shape (parameter,)."""
+        return torch.cat([p.detach().reshape(-1) for p in self._free.values()])
+
+    def limit(self) -> Tensor:
+        """Return the largest admissible step of every parameter: 0.5 in u, no limit elsewhere."""
+        each = [torch.full_like(p, 0.5 if name == "u" else torch.inf).reshape(-1) for name, p in self._free.items()]
+        return torch.cat(each).detach()
+
+    def load(self, theta: Tensor) -> None:
+        """Put θ into the model."""
+        with torch.no_grad():
+            for name, values in self._named(theta).items():
+                self._free[name].copy_(values)
+
+    def residuals(self, theta: Tensor, observations: Observations | None = None) -> Tensor:
+        """Return the residuals, shape (sample, entry); their squares sum to the loss."""
+        o = observations or self.observations
+        with torch.no_grad():
+            return (self._predict(theta, o.x) - o.target) * o.factor
+
+    def terms(self, residuals: Tensor, observations: Observations) -> dict[str, float]:
+        """Return the loss of each quantity."""
+        return {name: float(residuals[:, at].square().sum()) for name, at in observations.entries.items()}
+
+    def jacobians(self, theta: Tensor) -> Iterator[Tensor]:
+        """Yield the Jacobian of the residuals in blocks with shape (rows, parameter), rows as in `residuals`."""
+        o = self.observations
+        rows = max(1, self.CHUNK // (o.target.shape[1] * len(theta)))
+        single = vmap(jacrev(lambda t, x: self._predict(t, x[None])[0]), in_dims=(None, 0))
+        for start in range(0, len(o.x), rows):
+            at = slice(start, start + rows)
+            yield (single(theta, o.x[at]).detach() * o.factor[at].unsqueeze(-1)).reshape(-1, len(theta))
+
+    def _predict(self, theta: Tensor, x: Tensor) -> Tensor:
+        named = self._named(theta)
+        columns = []
+        for name in self.match:
+            objective = OBJECTIVES[name]
+            y = objective.sign * functional_call(self.model, named, (x, objective.quantity))
+            columns.append(y.reshape(len(x), -1))
+        return torch.cat(columns, -1)
+
+    def _named(self, theta: Tensor) -> dict[str, Tensor]:
+        parts = theta.split([p.numel() for p in self._free.values()])
+        return {name: part.view(p.shape) for (name, p), part in zip(self._free.items(), parts, strict=True)}
+
+
+def _noise(samples: xr.Dataset, kind: str, name: str) -> np.ndarray | None:
+    for label in (f"{kind}_{name}", kind):
+        if label in samples:
+            return samples[label].values
+    return None
+
+
+def check_matched(samples: xr.Dataset, match: Mapping[str, float], dim: int) -> None:
+    """Raise `DatasetError` where the data lack a matched quantity or have another dimension than the model."""
+    if samples.sizes["state"] != dim:
+        raise DatasetError(f"the data have {samples.sizes['state']} states, the model dim = {dim}")
+    for name in match:
+        twin = {"velocity": "gradient", "gradient": "velocity"}.get(name)
+        if name not in samples and twin in samples:
+            raise DatasetError(f"the data hold no {name!r} but {twin!r}: use match={twin!r} (velocity = −gradient)")
