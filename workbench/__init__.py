@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "landscape": ["splitting", "stationary_points"],
         "levenberg_marquardt": ["LevenbergMarquardt"],
         "lse_icnn": ["LSEICNN"],
-        "objectives": ["score"],
+        "scores": ["predict", "score"],
         "potentials": ["Blend", "Potential", "Symmetrised", "WeightedSum"],
         "schedules": ["Logistic", "Ramp", "Step", "Table"],
     },

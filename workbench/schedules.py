@@ -62,6 +62,11 @@ class Table:
     times: tuple[float, ...]
     values: tuple[float, ...]
 
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Times at which b is not smooth."""
+        return self.times
+
     def __post_init__(self) -> None:
         if len(self.times) != len(self.values) or len(self.times) < 2:
             raise ValueError(f"expected as many times as values, at least 2, got {len(self.times)} and {len(self.values)}")
@@ -107,6 +112,11 @@ class Step:
     at: float
     low: float = 0.0
     high: float = 1.0
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Times at which b is not smooth."""
+        return (self.at,)
 
     def __call__(self, t: Any) -> Any:
         """Return b at time t."""

@@ -1,0 +1,167 @@
+"""Motion on a landscape: the gradient flow ẋ = −∇Ψ(x), or −∇Ψ_b(t)(x) where the landscape changes in time."""
+
+import json
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import ArrayLike
+from torch import Tensor
+from torchdiffeq import odeint
+
+from workbench.potentials import Blend, Potential, check_domain
+
+__all__ = ["SimulationError", "SimulationWarning", "simulate"]
+
+
+class SimulationError(RuntimeError):
+    """A simulation that could not go on; the message says where, and what to try."""
+
+
+class SimulationWarning(UserWarning):
+    """Some trajectories blew up; they are NaN from there on, and the others stand."""
+
+
+def simulate(
+    potential: Potential | Blend,
+    x0: ArrayLike,
+    time: ArrayLike,
+    *,
+    method: str = "dopri5",
+    rtol: float = 1e-8,
+    atol: float = 1e-10,
+    limit: float = 1e6,
+    budget: int = 100_000,
+    options: dict[str, Any] | None = None,
+) -> xr.Dataset:
+    """Return gradient-flow trajectories from x0, shape (trajectory, dim), at the given times, shape (time,).
+
+    x0 is the state at `time[0]`. All trajectories are integrated at once by a method of torchdiffeq, each held to the
+    tolerances on its own. The result has x(trajectory, time, state), the potential along the way, b(time) where the
+    landscape is a `Blend`, and a leading `member` axis for an ensemble.
+
+    A trajectory that leaves |x| ≤ `limit` has blown up: it is NaN from there on, named in a `SimulationWarning` and in
+    the attribute `blown_up_json`, and the others are kept. Starts of another shape, not finite, or outside a system's
+    domain raise `ValueError`; a velocity that is not finite, and more than `budget` evaluations, `SimulationError`.
+
+    >>> import systems, workbench as wb
+    >>> run = wb.simulate(systems.get("gene_circuit", b=1.0), [[0.2, 0.1]], [0.0, 20.0])
+    >>> run.x.isel(trajectory=0, time=-1).values.round(4)
+    array([1.544 , 0.4056])
+    """
+    start, times = _start(potential, x0), _times(time)
+    rows = torch.as_tensor(start).to(getattr(potential, "device", None) or "cpu", getattr(potential, "dtype", torch.float64))
+    if potential.members is not None:
+        rows = rows.expand(potential.members, *rows.shape).clone()
+    velocity = _Velocity(potential, limit, budget)
+    velocity.check_start(rows, times[0])
+    adaptive = {"norm": lambda y: y.abs().max(), **_jumps(potential, times)} if method == "dopri5" else {}
+    moments = torch.as_tensor(times).to(rows)
+    try:
+        with torch.no_grad():
+            path = odeint(velocity, rows, moments, rtol=rtol, atol=atol, method=method, options=options or adaptive)
+    except AssertionError as error:
+        raise SimulationError(f"{method} gave up: {error}. {_STIFF}") from None
+    if len(times) == 1:
+        path = path[:1]
+    x = torch.movedim(path, 0, -2)
+    return _dataset(potential, x.cpu().numpy(), times, limit)
+
+
+_STIFF = "For a stiff landscape try method='scipy_solver', options={'solver': 'LSODA'}"
+
+
+class _Velocity:
+    """−∇Ψ(x, t), held at zero where a trajectory has blown up, with a budget of evaluations."""
+
+    def __init__(self, potential: Potential | Blend, limit: float, budget: int) -> None:
+        self.potential, self.limit, self.budget, self.calls = potential, limit, budget, 0
+
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        self.calls += 1
+        if self.calls > self.budget:
+            raise SimulationError(f"{self.budget} evaluations reach t = {float(t):g} only. {_STIFF}, or a larger budget")
+        gone = ~(x.abs() <= self.limit).all(-1, keepdim=True)
+        velocity = -self._gradient(torch.where(gone, torch.zeros_like(x), x), t)
+        return torch.where(gone, torch.zeros_like(x), velocity)
+
+    def check_start(self, x: Tensor, t: float) -> None:
+        bad = ~torch.isfinite(self._gradient(x, torch.as_tensor(t).to(x))).all(-1)
+        if bad.any():
+            first = [int(i) for i in torch.nonzero(bad)[0]]
+            raise SimulationError(f"the velocity is not finite at the start of trajectory {first[-1]}; choose another start")
+
+    def _gradient(self, x: Tensor, t: Tensor) -> Tensor:
+        if isinstance(self.potential, Blend):
+            return self.potential.gradient(x, t)
+        return self.potential.gradient(x)
+
+
+def _start(potential: Potential | Blend, x0: ArrayLike) -> np.ndarray:
+    start = np.atleast_2d(np.asarray(x0, dtype=np.float64))
+    if start.ndim != 2 or start.shape[1] != len(potential.states):
+        raise ValueError(f"expected starts with shape (trajectory, {len(potential.states)}), got {np.shape(x0)}")
+    if not np.isfinite(start).all():
+        row = int(np.flatnonzero(~np.isfinite(start).all(-1))[0])
+        raise ValueError(f"start {row} is not finite: {start[row]}")
+    check_domain([potential], start)
+    return start
+
+
+def _times(time: ArrayLike) -> np.ndarray:
+    times = np.atleast_1d(np.asarray(time, dtype=np.float64))
+    if times.ndim != 1 or not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
+        raise ValueError("time must be one-dimensional, finite and strictly increasing")
+    if len(times) < 2:
+        raise ValueError("time needs at least two entries, the first of which is that of the start")
+    return times
+
+
+def _jumps(potential: Potential | Blend, times: np.ndarray) -> dict[str, Any]:
+    """Return where the schedule has jumps or kinks, so that no step of the integrator straddles one."""
+    if not isinstance(potential, Blend):
+        return {}
+    inside = [t for t in getattr(potential.schedule, "kinks", ()) if times[0] < t < times[-1]]
+    return {"jump_t": torch.tensor(inside, dtype=torch.float64)} if inside else {}
+
+
+def _dataset(potential: Potential | Blend, x: np.ndarray, times: np.ndarray, limit: float) -> xr.Dataset:
+    gone = ~(np.abs(x) <= limit).all(-1)
+    gone = np.maximum.accumulate(gone, axis=-1)
+    x = np.where(gone[..., None], np.nan, x)
+    lead = () if potential.members is None else ("member",)
+    dims = (*lead, "trajectory", "time")
+    coords = {"trajectory": np.arange(x.shape[-3]), "time": times, "state": list(potential.states)}
+    if lead:
+        coords["member"] = np.arange(x.shape[0])
+    moments = [potential.at(t=t) if isinstance(potential, Blend) else potential for t in times]
+    level = np.stack([psi.value(x[..., k, :]) for k, psi in enumerate(moments)], -1)
+    variables = {
+        "x": ((*dims, "state"), x, {"long_name": "state", "units": "1"}),
+        "potential": (dims, level, {"long_name": "potential along the trajectory", "units": "1"}),
+    }
+    if isinstance(potential, Blend):
+        b = np.array([float(potential.schedule(t)) for t in times])
+        variables["b"] = ("time", b, {"long_name": "parameter of the blend", "units": "1"})
+    data = xr.Dataset(variables, coords=coords, attrs={"blown_up_json": json.dumps(_blown_up(gone, times))})
+    data["time"].attrs = {"long_name": "time", "units": "1"}
+    return data
+
+
+def _blown_up(gone: np.ndarray, times: np.ndarray) -> list[dict[str, Any]]:
+    """Return trajectory, time and step of every blow-up, with a warning that names the first."""
+    found = []
+    for index in np.argwhere(gone[..., -1]):
+        step = int(np.argmax(gone[tuple(index)]))
+        found.append({"trajectory": int(index[-1]), "step": step, "time": float(times[step])})
+    if found:
+        first = found[0]
+        warnings.warn(
+            f"{len(found)} trajectories blew up, the first: trajectory {first['trajectory']} before t = {first['time']:g} "
+            f"(step {first['step']}); they are NaN from there on",
+            SimulationWarning,
+            stacklevel=4,
+        )
+    return found

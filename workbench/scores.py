@@ -1,0 +1,87 @@
+"""How well a model predicts data: predictions on the data's own coordinates, and scores per component and split."""
+
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from workbench import dataset
+from workbench.objectives import OBJECTIVES
+from workbench.potentials import Potential
+
+__all__ = ["predict", "score"]
+
+
+def predict(model: Potential, data: xr.Dataset) -> xr.Dataset:
+    """Return, for every quantity the data hold, the prediction under its name and `<name>_residual`.
+
+    Coordinates are those of the data; an ensemble adds a leading `member` axis. A residual is prediction − observation.
+    """
+    data = dataset.check(data)
+    x = data["x"].values
+    lead = () if model.members is None else ("member",)
+    variables: dict[str, Any] = {}
+    for name, objective in OBJECTIVES.items():
+        if name in data:
+            flat = getattr(model, objective.quantity)(x.reshape(-1, x.shape[-1]))
+            shape = ((model.members,) if lead else ()) + data[name].shape
+            values = objective.sign * flat.reshape(shape)
+            dims, label = (*lead, *data[name].dims), dataset.QUANTITIES[name][1]
+            variables[name] = (dims, values, {"long_name": f"{label}, predicted", "units": "1"})
+            residual = values - data[name].values
+            variables[f"{name}_residual"] = (dims, residual, {"long_name": f"{label}, prediction less data", "units": "1"})
+    if not variables:
+        raise dataset.DatasetError(f"the data hold nothing to compare with; expected one of {', '.join(OBJECTIVES)}")
+    return xr.Dataset(variables, coords=data.coords)
+
+
+def score(model: Potential, data: xr.Dataset, *, offset: Literal["keep", "remove"] = "keep") -> xr.Dataset:
+    """Return scores of every quantity the data hold, per component, and per `split` where the data have one.
+
+    `<name>_rmse`, `_r2` (1 − Σ residual²/Σ deviation²) and `_relative_rmse` (RMSE over standard deviation) are per
+    component, `_relative_l2` (RMSE over root mean square) over all components at once; NaN where the data are constant.
+    A potential learned from slopes is known up to a constant: `offset="remove"` takes the mean residual out first, and
+    `potential_offset` reports it either way.
+
+    >>> import systems, workbench as wb
+    >>> circuit = systems.get("gene_circuit")
+    >>> float(wb.score(circuit, circuit.points(9, seed=0)).gradient_relative_l2)
+    0.0
+    """
+    if offset not in ("keep", "remove"):
+        raise ValueError(f"offset is 'keep' or 'remove', got {offset!r}")
+    data = dataset.flat(dataset.check(data))
+    residuals = predict(model, data)
+    if "split" not in data.coords:
+        return _scores(residuals, data, offset)
+    parts = {part: (data["split"] == part).values for part in dataset.SPLITS}
+    scored = [_scores(residuals.isel(sample=at), data.isel(sample=at), offset) for at in parts.values() if at.any()]
+    labels = [part for part, at in parts.items() if at.any()]
+    return xr.concat(scored, "split").assign_coords(split=labels)
+
+
+def _scores(predicted: xr.Dataset, data: xr.Dataset, offset: str) -> xr.Dataset:
+    scores = {}
+    for name in OBJECTIVES:
+        if name not in data:
+            continue
+        truth, residual = data[name], predicted[f"{name}_residual"]
+        if name == "potential":
+            scores["potential_offset"] = residual.mean("sample")
+            residual = residual - scores["potential_offset"] if offset == "remove" else residual
+        spread = truth.std("sample")
+        spread = spread.where(spread > 1e-12 * abs(truth).max("sample"))
+        rmse = np.sqrt((residual**2).mean("sample"))
+        over = [dim for dim in truth.dims]
+        scores[f"{name}_rmse"] = rmse
+        scores[f"{name}_relative_rmse"] = rmse / spread
+        scores[f"{name}_r2"] = 1 - (rmse / spread) ** 2
+        scores[f"{name}_relative_l2"] = np.sqrt((residual**2).mean(over)) / _nonzero(np.sqrt((truth**2).mean(over)))
+    for label, values in scores.items():
+        values.attrs = {"long_name": label.replace("_", " "), "units": "1"}
+    kept = [c for c in ("state", "member") if c in predicted.coords]
+    return xr.Dataset(scores).drop_vars([c for c in xr.Dataset(scores).coords if c not in kept])
+
+
+def _nonzero(value: xr.DataArray) -> xr.DataArray:
+    return value.where(value > 0)
