@@ -61,10 +61,12 @@ class PotentialSystem(System):
     @final
     def hessian(self, x: Any) -> Any:
         """Return ∇²Ψ with shape (…, dim, dim) at x with shape (…, dim)."""
-        from torch.func import hessian, vmap
+        import torch
+        from torch.func import grad
 
-        each = vmap(hessian(self.potential))
-        return self._apply(lambda y: each(y.reshape(-1, self.dim)).reshape(*y.shape, self.dim), x)
+        slope = grad(lambda y: self.potential(y).sum())
+        rows = [grad(lambda y, k=k: slope(y)[..., k].sum()) for k in range(self.dim)]
+        return self._apply(lambda y: torch.stack([row(y) for row in rows], -2), x)
 
     @final
     def velocity(self, x: Any) -> Any:

@@ -75,7 +75,7 @@ def fit(
     held_out: float = 0.2,
     optimiser: LevenbergMarquardt | None = None,
     workers: int = 1,
-    progress: bool | None = None,
+    progress: bool | Report | None = None,
 ) -> Fit:
     """Fit a landscape to data, and return the result; the model given says the architecture and is left as it is.
 

@@ -73,7 +73,7 @@ def splitting(
     *,
     minima: int = 2,
     tolerance: float = 1e-4,
-    scan: int = 21,
+    scan: int = 11,
     starts: int = 64,
 ) -> xr.Dataset:
     """Return the smallest b in [0, 1] at which Ψ_b has (at least) that many minima in the box, and when that is.

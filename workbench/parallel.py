@@ -42,15 +42,19 @@ def run(
     *,
     labels: Sequence[str],
     workers: int = 1,
-    progress: bool | None = None,
+    progress: bool | Report | None = None,
 ) -> list[Any]:
     """Return `[function(*job, report) for job in jobs]`, computed by `workers` processes.
 
     `function` is importable by name and calls `report(done, total, text)` now and then. Progress goes to stderr;
-    None shows it where that is a terminal. With one worker or one job everything happens in this process.
+    None shows it where that is a terminal, and a `Report` takes it instead. With one worker or one job, or a `Report`,
+    everything happens in this process.
     """
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise ValueError(f"workers must be a whole number >= 1, got {workers!r}")
+    if callable(progress):
+        with one_thread():
+            return [function(*job, progress) for job in jobs]
     shown = sys.stderr.isatty() if progress is None else progress
     with _bars(labels, shown) as update:
         if workers == 1 or len(jobs) == 1:

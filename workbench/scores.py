@@ -36,7 +36,7 @@ def predict(model: Potential, data: xr.Dataset) -> xr.Dataset:
 
 
 def score(model: Potential, data: xr.Dataset, *, offset: Literal["keep", "remove"] = "keep") -> xr.Dataset:
-    """Return scores of every quantity the data hold, per component, and per `split` where the data have one.
+    """Return scores of every quantity the data hold, per component, and per `part` where the data are split.
 
     `<name>_rmse`, `_r2` (1 − Σ residual²/Σ deviation²) and `_relative_rmse` (RMSE over standard deviation) are per
     component, `_relative_l2` (RMSE over root mean square) over all components at once; NaN where the data are constant.
@@ -57,7 +57,7 @@ def score(model: Potential, data: xr.Dataset, *, offset: Literal["keep", "remove
     parts = {part: (data["split"] == part).values for part in dataset.SPLITS}
     scored = [_scores(residuals.isel(sample=at), data.isel(sample=at), offset) for at in parts.values() if at.any()]
     labels = [part for part, at in parts.items() if at.any()]
-    return xr.concat(scored, "split").assign_coords(split=labels)
+    return xr.concat(scored, "part").assign_coords(part=labels)
 
 
 def _scores(predicted: xr.Dataset, data: xr.Dataset, offset: str) -> xr.Dataset:

@@ -1,0 +1,36 @@
+"""Questions answered: each study runs, saves one self-describing file, and draws its figures from that file.
+
+    import studies
+    path = studies.get("gene_circuit", preset="quick").run("gene.nc", seed=0)
+    studies.draw(path)
+"""
+
+from pathlib import Path
+from typing import Any
+
+from studies.base import Number, Study, numbers_dataset, register, registry
+
+__all__ = ["Number", "Study", "draw", "get", "names", "numbers_dataset", "register", "registry"]
+
+
+def names() -> list[str]:
+    """Return the names of all known studies.
+
+    >>> "gene_circuit" in names()
+    True
+    """
+    return registry.names()
+
+
+def get(name: str, *, preset: str = "quick", **settings: Any) -> Study:
+    """Return the study of that name with the settings of a preset, and those given instead.
+
+    >>> get("gene_circuit", modes=4).model_dump()["modes"]
+    4
+    """
+    return registry[name].preset(preset, **settings)
+
+
+def draw(path: str | Path, folder: str | Path | None = None) -> list[Path]:
+    """Draw the figures of a study's file into a folder (default: beside the file) and return their paths."""
+    return Study.draw(path, folder)

@@ -1,0 +1,138 @@
+"""What a study is: a question with declared settings, answered into one file, its figures drawn from that file."""
+
+import json
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+import numpy as np
+import xarray as xr
+
+from systems.parameters import ParameterError, Parameters
+from systems.registry import Registry
+from workbench import files, parallel
+from workbench.dataset import nearest, seed_sequence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Number", "Study", "numbers_dataset", "register", "registry"]
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number a study reports, with the bound it is held to, if any."""
+
+    name: str
+    value: float
+    meaning: str
+    at_most: float = float("nan")
+    at_least: float = float("nan")
+
+
+def numbers_dataset(numbers: Sequence[Number]) -> xr.Dataset:
+    """Return the numbers over `quantity`: value, at_most, at_least (NaN where there is no bound) and meaning.
+
+    >>> numbers_dataset([Number("error", 0.1, "relative error", at_most=0.2)]).value.values
+    array([0.1])
+    """
+    columns = {
+        "value": "value",
+        "at_most": "the value is to be at most this",
+        "at_least": "the value is to be at least this",
+    }
+    variables: dict[str, Any] = {
+        name: ("quantity", np.array([getattr(n, name) for n in numbers], dtype=float), {"long_name": text, "units": "1"})
+        for name, text in columns.items()
+    }
+    variables["meaning"] = ("quantity", [n.meaning for n in numbers], {"long_name": "meaning of the number"})
+    return xr.Dataset(variables, coords={"quantity": [n.name for n in numbers]})
+
+
+class Study(Parameters):
+    """Base of all studies.
+
+    To make one, declare settings with `systems.parameter`, name presets, and write `compute` (returns the contents of
+    the file, see `workbench.files.tree_of`) and `figures` (draws from the file's tree). `studies.register("name")`
+    makes it known to the command line and the contract tests; running, saving, re-running and plotting come free.
+    """
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}}
+
+    @abstractmethod
+    def compute(self, seed: np.random.SeedSequence, *, workers: int, progress: bool | None) -> dict[str, Any]:
+        """Return the contents of the result file; all randomness comes from `seed`."""
+
+    @staticmethod
+    @abstractmethod
+    def figures(tree: xr.DataTree) -> "dict[str, Figure]":
+        """Return name → figure, drawn from the file alone."""
+
+    @final
+    @classmethod
+    def preset(cls, name: str = "quick", **settings: Any) -> "Study":
+        """Return the study with the settings of a preset, and those given instead of the preset's."""
+        if name not in cls.presets:
+            known = ", ".join(cls.presets)
+            raise ParameterError(f"{cls.name} has no preset {name!r}{nearest(name, cls.presets) or ';'} Known: {known}")
+        return cls(**{**cls.presets[name], **settings})
+
+    @final
+    def run(
+        self,
+        output: str | Path,
+        *,
+        seed: Any = 0,
+        overwrite: bool = False,
+        workers: int = 2,
+        progress: bool | None = None,
+    ) -> Path:
+        """Answer the question, save the file and return its path; where it cannot be written is found out first."""
+        target = files.check_target(output, overwrite=overwrite)
+        sequence = seed_sequence(seed)
+        began = time.perf_counter()
+        with parallel.one_thread():
+            contents = self.compute(sequence, workers=workers, progress=progress)
+            attrs = {
+                "title": self.title,
+                "study": self.name,
+                "config_json": self.model_dump_json(),
+                "seed": str(sequence.entropy),
+                "elapsed_seconds": round(time.perf_counter() - began, 3),
+            }
+            tree = files.tree_of(attrs=attrs, **contents)
+        return files.write(tree, target, overwrite=overwrite)
+
+    @final
+    @classmethod
+    def from_tree(cls, tree: xr.DataTree) -> "tuple[Study, int]":
+        """Return the study and the seed that a file was made with."""
+        name = str(tree.attrs.get("study", ""))
+        if not name:
+            raise files.FileError("the file was not written by a study: it has no attribute 'study'")
+        return registry[name](**json.loads(tree.attrs["config_json"])), int(tree.attrs["seed"])
+
+    @final
+    @classmethod
+    def draw(cls, path: str | Path, folder: str | Path | None = None, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
+        """Draw the figures of a result file into a folder (default: beside it) and return their paths."""
+        source = Path(path)
+        tree = files.read(source)
+        study, _ = cls.from_tree(tree)
+        where = Path(folder) if folder is not None else source.parent
+        where.mkdir(parents=True, exist_ok=True)
+        drawn = []
+        for name, figure in study.figures(tree).items():
+            for suffix in formats:
+                drawn.append(where / f"{source.stem}-{name}.{suffix}")
+                figure.savefig(drawn[-1], dpi=200)
+        return drawn
+
+
+registry: Registry[Study] = Registry("study", group="workbench.studies", package="studies")
+register = registry.register

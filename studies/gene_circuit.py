@@ -1,0 +1,178 @@
+"""Two genes decide: landscapes learned at weak and strong inhibition, and one that changes between them (Sec 4.4).
+
+Ψ₁ and Ψ₂ are learned from velocities at inhibition 0.1 and 1. Blending them, Ψ_b = (1 − b) Ψ₁ + b Ψ₂ with
+ḃ = k (1 − b) b, gives a landscape whose single well splits in time. The true potential is affine in the inhibition,
+so the true Ψ_b is the circuit itself at inhibition 0.1 + 0.9 b: every number here has an exact judge.
+
+The data come in two designs. `cover`: many short trajectories whose starts cover the box, with a few early samples
+each; the landscape is learned on the whole box. `long`: forty long trajectories, which soon sit at the attractors and
+leave the corners empty; along other trajectories that is enough, on the box it is not, and both errors are reported.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import xarray as xr
+
+import systems
+import workbench as wb
+from studies import gene_circuit_numbers as numbers
+from studies.base import Study, numbers_dataset, register
+from systems import parameter
+from workbench import dataset, parallel
+from workbench.parallel import Report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["GeneCircuitStudy"]
+
+CASES = {"psi_1": 0.1, "psi_2": 1.0}  # the inhibition of Ψ₁ and Ψ₂
+BOX = [(0.0, 2.0), (0.0, 2.0)]
+EXCHANGE = [(1, 0)]
+
+
+@register("gene_circuit")
+class GeneCircuitStudy(Study):
+    """Learned landscapes of the gene circuit, and their split in time (Figs 12 and 13)."""
+
+    title: ClassVar[str] = "Gene circuit: two learned landscapes and the split of their blend"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {},
+        "paper": {"members": 5, "steps": 600, "restarts": 6},
+    }
+
+    modes: int = parameter(3, "modes of each landscape", ge=1)
+    hidden: tuple[int, ...] = parameter((8, 8, 8), "widths of the hidden layers", min_length=1)
+    starts: int = parameter(200, "short trajectories that cover the box", ge=4)
+    early: tuple[float, ...] = parameter((0.0, 0.25, 0.75), "times of their samples", min_length=1)
+    trajectories: int = parameter(40, "long trajectories", ge=4)
+    samples: int = parameter(21, "samples along a long trajectory, denser early", ge=2)
+    duration: float = parameter(10.0, "time of a long trajectory", symbol="t", gt=0)
+    steps: int = parameter(300, "steps of Levenberg–Marquardt", ge=1)
+    restarts: int = parameter(3, "starts screened per fit", ge=1)
+    members: int = parameter(1, "independent fits per landscape", ge=1)
+    rate: float = parameter(0.7, "rate of the blend", symbol="k_b", gt=0)
+    first: float = parameter(0.01, "blend at time 0", symbol="b(0)", gt=0, lt=1)
+    held_out: int = parameter(200, "held-out starts on the changing landscape", ge=1)
+    final: float = parameter(15.0, "time at which their ends are compared", symbol="t", gt=0)
+    grid: int = parameter(101, "points per side of the landscape grid", ge=3)
+
+    def compute(self, seed: np.random.SeedSequence, *, workers: int, progress: bool | None) -> dict[str, Any]:
+        """Return data, fits, landscapes, stationary points, splits, simulation and numbers."""
+        for_data, for_fits, for_starts = seed.spawn(3)
+        truth = {case: systems.get("gene_circuit", b=b) for case, b in CASES.items()}
+        data = self._data(truth, for_data)
+        fits = self._fit(data, for_fits, workers, progress)
+        learned = {case: fits[case].model for case in CASES}
+        fair = {case: wb.Symmetrised(psi, EXCHANGE) for case, psi in learned.items()}
+        sources = {"truth": truth, "fit": learned, "symmetrised": fair}
+        landscape = self._landscape(truth, learned)
+        points = self._stationary_points(sources)
+        blends = {name: self._blend(psi) for name, psi in sources.items()}
+        blends["long"] = self._blend({case: fits[f"{case}_long"].model for case in CASES})
+        splits = {name: wb.splitting(blend, BOX) for name, blend in blends.items()}
+        split = xr.concat(list(splits.values()), "source").assign_coords(source=list(splits))
+        simulation = self._simulate(blends, float(splits["truth"].time), for_starts)
+        reported = [
+            *numbers.of_fields(truth, fits, fair, landscape["x"].values),
+            *numbers.of_points(points),
+            *numbers.of_split(split),
+            *numbers.of_basins(simulation),
+        ]
+        analysis = {"stationary_points": points, "split": split, "numbers": numbers_dataset(reported)}
+        return {"data": data, "fits": fits, "landscape": landscape, "analysis": analysis, "simulation": simulation}
+
+    @staticmethod
+    def figures(tree: xr.DataTree) -> "dict[str, Figure]":
+        """Return Figs 12 and 13, the fate of held-out starts, and the history of the fits."""
+        from studies import gene_circuit_figures
+
+        return gene_circuit_figures.figures(tree)
+
+    def _data(self, truth: Mapping[str, Any], seed: np.random.SeedSequence) -> dict[str, xr.Dataset]:
+        """Return both designs over `case`; held-out trajectories of the long design are marked "test"."""
+        cover, long, test, shuffle = seed.spawn(4)
+        late = self.duration * np.linspace(0, 1, self.samples) ** 2
+
+        def covering(circuit: Any) -> xr.Dataset:
+            short = circuit.trajectories(self.starts, time=self.early, seed=cover, spread="sobol")
+            return dataset.assign_split(short, shuffle)
+
+        def resting(circuit: Any) -> xr.Dataset:
+            seen = dataset.assign_split(circuit.trajectories(self.trajectories, time=late, seed=long), shuffle)
+            unseen = circuit.trajectories(self.trajectories // 2, time=late, seed=test)
+            unseen = unseen.assign_coords(split=("trajectory", ["test"] * unseen.sizes["trajectory"]))
+            both = xr.concat([seen, unseen], "trajectory", combine_attrs="override")
+            return both.assign_coords(trajectory=np.arange(both.sizes["trajectory"]))
+
+        return {name: _over_cases(make, truth) for name, make in {"cover": covering, "long": resting}.items()}
+
+    def _fit(
+        self, data: Mapping[str, xr.Dataset], seed: np.random.SeedSequence, workers: int, progress: bool | None
+    ) -> dict[str, wb.Fit]:
+        """Return the fits of both cases to both designs ("psi_1", …, "psi_2_long"), side by side in processes."""
+        model = wb.LSEICNN(dim=2, modes=self.modes, hidden=self.hidden)
+        optimiser = wb.LevenbergMarquardt(steps=self.steps, patience=100)
+        parts = {f"{case}{suffix}": data[name].sel(case=case, drop=True)
+                 for name, suffix in {"cover": "", "long": "_long"}.items() for case in CASES}
+        seeds = seed.spawn(len(parts))
+        settings = {"members": self.members, "restarts": self.restarts, "optimiser": optimiser}
+        jobs = [(model, part, {"seed": own, **settings}) for part, own in zip(parts.values(), seeds, strict=True)]
+        fits = parallel.run(fit_velocities, jobs, labels=list(parts), workers=workers, progress=progress)
+        return dict(zip(parts, fits, strict=True))
+
+    def _landscape(self, truth: Mapping[str, Any], learned: Mapping[str, Any]) -> xr.Dataset:
+        """Return potential and gradient, learned and true, on a grid of the box."""
+        axis = np.linspace(*BOX[0], self.grid)
+        x = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1)
+        variables: dict[str, Any] = {"x": (("x1", "x2", "state"), x, {"long_name": "state", "units": "1"})}
+        for suffix, potentials in {"": learned, "_true": truth}.items():
+            for quantity, dims in {"value": (), "gradient": ("state",)}.items():
+                values = np.stack([getattr(potentials[case], quantity)(x) for case in CASES])
+                name = ("potential" if quantity == "value" else quantity) + suffix
+                label = {"long_name": name.replace("_", ", "), "units": "1"}
+                variables[name] = (("case", "x1", "x2", *dims), values, label)
+        grid = xr.Dataset(variables, coords={"case": list(CASES), "x1": axis, "x2": axis, "state": ["x1", "x2"]})
+        grid = grid.assign_coords(inhibition=("case", list(CASES.values())))
+        for gene in (1, 2):
+            grid[f"x{gene}"].attrs = {"long_name": f"expression of gene {gene}", "units": "1"}
+        grid["potential_offset"] = (grid["potential"] - grid["potential_true"]).mean(["x1", "x2"])
+        grid["potential_offset"].attrs = {"long_name": "constant that slopes leave free: mean of fit less truth", "units": "1"}
+        return grid
+
+    def _stationary_points(self, sources: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
+        found = []
+        for source, potentials in sources.items():
+            for case, potential in potentials.items():
+                points = wb.stationary_points(potential, within=BOX).drop_vars("inside_data", errors="ignore")
+                labels = {"source": ("point", [source] * points.sizes["point"]), "case": ("point", [case] * points.sizes["point"])}
+                found.append(points.assign_coords(labels))
+        joined = xr.concat(found, "point")
+        return joined.assign_coords(point=np.arange(joined.sizes["point"]))
+
+    def _blend(self, potentials: Mapping[str, Any]) -> wb.Blend:
+        return wb.Blend(potentials["psi_1"], potentials["psi_2"], wb.Logistic(rate=self.rate, start=self.first))
+
+    def _simulate(self, blends: Mapping[str, wb.Blend], split: float, seed: np.random.SeedSequence) -> xr.Dataset:
+        """Return held-out starts moving on the learned, the symmetrised and the true Ψ_b; `time` holds the split."""
+        starts = np.random.default_rng(seed).uniform(*BOX[0], size=(self.held_out, 2))
+        time = np.union1d(np.linspace(0, self.final, 61), [split] if 0 < split < self.final else [])
+        runs = {name: wb.simulate(blends[name], starts, time) for name in ("fit", "symmetrised", "truth")}
+        joined = runs["fit"]
+        joined["x_symmetrised"] = runs["symmetrised"]["x"].assign_attrs(long_name="state on the symmetrised landscape")
+        joined["x_true"] = runs["truth"]["x"].assign_attrs(long_name="state on the true landscape")
+        joined["potential_true"] = runs["truth"]["potential"]
+        return joined.assign_attrs(split_time_true=split)
+
+
+def fit_velocities(model: wb.LSEICNN, data: xr.Dataset, settings: Mapping[str, Any], report: Report) -> wb.Fit:
+    """Fit one landscape to the velocities of one design and case, in a process of its own."""
+    return wb.fit(model, data, match="velocity", progress=report, **settings)
+
+
+def _over_cases(make: Callable[[Any], xr.Dataset], truth: Mapping[str, Any]) -> xr.Dataset:
+    parts = [make(circuit) for circuit in truth.values()]
+    joined = xr.concat(parts, "case", combine_attrs="drop_conflicts")
+    return joined.assign_coords(case=list(truth), inhibition=("case", [circuit.b for circuit in truth.values()]))

@@ -1,0 +1,94 @@
+"""The numbers the gene-circuit study reports, each against the exact circuit, with the bounds it is held to."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from studies.base import Number
+
+__all__ = ["of_basins", "of_fields", "of_points", "of_split"]
+
+CLEAR = 0.03  # |x1 − x2| of the true path when the landscape splits, above which its side is decided
+
+
+def of_fields(truth: Mapping[str, Any], fits: Mapping[str, Any], fair: Mapping[str, Any], grid: np.ndarray) -> Iterator[Number]:
+    """Yield relative L2 errors of the velocity field, on the grid (shape (…, 2)) and along held-out trajectories."""
+    box = "velocity field on the box, RMSE over RMS"
+    for case, circuit in truth.items():
+        field = circuit.gradient(grid)
+        yield Number(f"field_error_{case}", _relative(fits[case].model.gradient(grid), field), f"{box}, covering data", 0.002)
+        yield Number(f"field_error_{case}_symmetrised", _relative(fair[case].gradient(grid), field), f"{box}, symmetrised")
+    for case, circuit in truth.items():
+        fit = fits[f"{case}_long"]
+        x = fit.data["x"].values[fit.data["split"].values == "test"]
+        along = _relative(fit.model.gradient(x), circuit.gradient(x))
+        yield Number(f"path_error_{case}_long", along, "velocity along held-out trajectories, from long ones alone", 0.005)
+        error = _relative(fit.model.gradient(grid), circuit.gradient(grid))
+        yield Number(f"field_error_{case}_long", error, f"{box}, long data: their empty corners are extrapolated")
+
+
+def of_points(points: xr.Dataset) -> Iterator[Number]:
+    """Yield counts, position errors and barriers of the learned stationary points."""
+    for source in ("fit", "symmetrised"):
+        for case, (minima, saddles) in {"psi_1": (1, 0), "psi_2": (2, 1)}.items():
+            found, true = _select(points, source, case), _select(points, "truth", case)
+            for kind, count in {"minimum": minima, "saddle": saddles}.items():
+                number = int((found["kind"] == kind).sum())
+                yield Number(f"{kind}_count_{case}_{source}", number, f"points of this kind, truth {count}", count, count)
+            error = _position_error(found, true)
+            yield Number(f"position_error_{case}_{source}", error, "largest distance of a stationary point to the true one", 0.002)
+        error = abs(_barrier(points, source) / _barrier(points, "truth") - 1)
+        yield Number(f"barrier_error_{source}", error, "barrier of Ψ₂, relative error", 0.02)
+
+
+def of_split(split: xr.Dataset) -> Iterator[Number]:
+    """Yield when Ψ_b splits, on the truth, the fit, the symmetrised fit and the fit to long trajectories."""
+    true = float(split["time"].sel(source="truth"))
+    yield Number("split_time_truth", true, "time at which the true Ψ_b gets its second minimum")
+    for source, bound in {"fit": 0.2, "symmetrised": 0.05, "long": np.nan}.items():
+        time = float(split["time"].sel(source=source))
+        yield Number(f"split_time_{source}", time, "time at which the learned Ψ_b does", true + bound, true - bound)
+
+
+def of_basins(simulation: xr.Dataset) -> Iterator[Number]:
+    """Yield how many held-out starts end where the truth ends, where the truth decides clearly and where it does not."""
+    true = simulation["x_true"]
+    gap = true.diff("state").squeeze("state")
+    clear = abs(gap.sel(time=simulation.attrs["split_time_true"], method="nearest")) >= CLEAR
+    yield Number("clear_share", float(clear.mean()), f"held-out starts with true |x1 − x2| ≥ {CLEAR} at the split")
+    for source, name in {"fit": "x", "symmetrised": "x_symmetrised"}.items():
+        x = simulation[name]
+        same = np.sign(x.diff("state").squeeze("state").isel(time=-1)) == np.sign(gap.isel(time=-1))
+        distance = np.sqrt(((x - true).isel(time=-1) ** 2).sum("state"))
+        yield Number(f"basin_share_{source}", float(same[clear].mean()), "clear starts that end in the true basin", at_least=1)
+        yield Number(f"end_error_{source}", float(distance[clear].max()), "largest distance of a clear end to the true one", 0.02)
+        unclear = float(same[~clear].mean()) if (~clear).any() else np.nan
+        yield Number(f"basin_share_{source}_unclear", unclear, "the other starts that end in the true basin")
+
+
+def _relative(value: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.sqrt(((value - truth) ** 2).mean() / (truth**2).mean()))
+
+
+def _select(points: xr.Dataset, source: str, case: str) -> xr.Dataset:
+    return points.isel(point=((points["source"] == source) & (points["case"] == case)).values)
+
+
+def _position_error(found: xr.Dataset, true: xr.Dataset) -> float:
+    """Return the largest distance of a true point to the nearest found one of its kind, infinite if there is none."""
+    worst = 0.0
+    for k in range(true.sizes["point"]):
+        rivals = found["x"].values[(found["kind"] == true["kind"][k]).values]
+        distance = np.linalg.norm(rivals - true["x"].values[k], axis=-1)
+        worst = max(worst, float(distance.min()) if len(distance) else np.inf)
+    return worst
+
+
+def _barrier(points: xr.Dataset, source: str) -> float:
+    """Return Ψ₂ at its lowest saddle less Ψ₂ at its lowest minimum."""
+    found = _select(points, source, "psi_2")
+    level = found["potential"]
+    lowest = {kind: level.values[(found["kind"] == kind).values] for kind in ("saddle", "minimum")}
+    return float(lowest["saddle"].min() - lowest["minimum"].min()) if len(lowest["saddle"]) else float("nan")

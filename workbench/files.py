@@ -1,0 +1,295 @@
+"""Results in one netCDF-4 file: written whole or not at all, checked when read, complete without this package.
+
+    /data                     observations with `split`, and the truth where it is known
+    /fits/<name>              weights as variables; /history, /restarts and /predictions beside them
+    /landscape                potential and gradient on a grid
+    /analysis/<name>          stationary points, splits, numbers …
+    /simulation               runs on a landscape
+
+A file is written beside its target, read back and compared by a digest of its content, and only then moved into
+place; the attribute `status` says "complete" last. Readers refuse anything else, and any content that does not have
+the digest it was written with.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+import xarray as xr
+
+from workbench.dataset import storable
+from workbench.fit import Fit
+from workbench.lse_icnn import LSEICNN
+from workbench.provenance import provenance
+from workbench.scores import predict, score
+from workbench.weights import from_dataset, to_dataset
+
+__all__ = ["FileError", "Result", "check_target", "load", "read", "save", "tree_of", "write"]
+
+SCHEMA = "workbench-result/1"
+EPOCHS = 1000
+SEALS = ("status", "digest")
+
+
+class FileError(OSError):
+    """A file that cannot be written or read; the message names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A result file in memory: `tree` is the whole file, `models` the fitted landscapes rebuilt from their weights.
+
+    `models[name]` is the best member, a plain potential; `ensembles[name]` holds all members.
+    """
+
+    path: Path
+    tree: xr.DataTree
+    models: dict[str, LSEICNN]
+    ensembles: dict[str, LSEICNN]
+
+    def __getitem__(self, group: str) -> xr.DataTree:
+        return self.tree[group]
+
+
+def save(path: str | Path, *, overwrite: bool = False, attrs: Mapping[str, Any] | None = None, **contents: Any) -> Path:
+    """Save data, fits and analyses to one file, and return its path; see `tree_of` for the contents.
+
+    >>> import tempfile, numpy as np, workbench as wb
+    >>> data = wb.dataset.points(np.linspace(-1, 1, 9), potential=np.linspace(-1, 1, 9) ** 2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = wb.save(f"{folder}/mine.nc", data=data, attrs={"title": "a parabola"})
+    ...     wb.load(path)["data"].sizes["sample"]
+    9
+    """
+    target = check_target(path, overwrite=overwrite)
+    return write(tree_of(attrs=attrs, **contents), target, overwrite=overwrite)
+
+
+def tree_of(
+    *,
+    data: xr.Dataset | Mapping[str, xr.Dataset] | None = None,
+    fits: Fit | LSEICNN | Mapping[str, Fit | LSEICNN] | None = None,
+    landscape: xr.Dataset | None = None,
+    analysis: Mapping[str, xr.Dataset] | None = None,
+    simulation: xr.Dataset | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> xr.DataTree:
+    """Return the tree of a result file. A single fit is named "fit" and brings its data; groups left out are absent."""
+    if isinstance(fits, Fit) and data is None:
+        data = fits.data
+    groups: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=provenance(**(attrs or {})))}
+    groups |= _named("/data", data)
+    named = {"fit": fits} if isinstance(fits, Fit | LSEICNN) else dict(fits or {})
+    for name, fit in named.items():
+        groups |= _fit_groups(f"/fits/{name}", fit)
+    groups |= _named("/landscape", landscape) | _named("/analysis", analysis) | _named("/simulation", simulation)
+    clean = {path: ds.assign_attrs({k: storable(v) for k, v in ds.attrs.items()}) for path, ds in groups.items()}
+    return xr.DataTree.from_dict(clean)
+
+
+def check_target(path: str | Path, *, overwrite: bool = False) -> Path:
+    """Return the path as absolute, or raise `FileError` if a file could not be written there: call it before the work."""
+    target = Path(path).expanduser().absolute()
+    if target.is_dir():
+        raise FileError(f"{target} is a directory; give the name of a file, such as {target / 'result.nc'}")
+    if target.exists() and not overwrite:
+        raise FileError(f"{target} exists; choose another name or pass overwrite=True (--overwrite)")
+    if not target.parent.is_dir():
+        raise FileError(f"the directory {target.parent} does not exist; create it first")
+    _sweep(target)
+    probe = _beside(target)
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise FileError(f"cannot write in {target.parent}: {error.strerror or error}") from None
+    return target
+
+
+def write(tree: xr.DataTree, path: str | Path, *, overwrite: bool = False) -> Path:
+    """Write the tree to the path: wholly, or not at all and with a `FileError`. Signals wait until the file stands."""
+    target = check_target(path, overwrite=overwrite)
+    temporary = _beside(target)
+    tree = tree.copy()
+    tree.attrs |= {"status": "writing"}
+    tree.attrs["digest"] = digest(tree)
+    with _signals_deferred():
+        try:
+            tree.to_netcdf(temporary, engine="netcdf4", encoding=_encoding(tree), write_inherited_coords=True)
+            found = digest(_open(temporary))
+            if found != tree.attrs["digest"]:
+                raise FileError(f"{target} was not written: reading it back gave other content (digest {found})")
+            with netCDF4.Dataset(temporary, "a") as file:
+                file.setncattr("status", "complete")
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except OSError as error:
+            if isinstance(error, FileError):
+                raise
+            raise FileError(f"cannot write {target}: {error.strerror or error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+    return target
+
+
+def read(path: str | Path) -> xr.DataTree:
+    """Return the whole file in memory, or raise `FileError` for what is no complete, undamaged result of this schema."""
+    source = Path(path).expanduser()
+    _check_source(source)
+    try:
+        tree = _open(source)
+    except Exception as error:  # the libraries below raise anything on damaged files
+        raise FileError(f"{source} is damaged: {type(error).__name__}: {error}") from None
+    schema = tree.attrs.get("schema")
+    if schema != SCHEMA:
+        raise FileError(f"{source} has schema {schema!r}, this version reads {SCHEMA!r}")
+    if tree.attrs.get("status") != "complete":
+        raise FileError(f"{source} is incomplete (status {tree.attrs.get('status')!r}); its writer was interrupted")
+    if tree.attrs.get("digest") != digest(tree):
+        raise FileError(f"{source} is damaged or was edited: its content does not have the digest it was written with")
+    return tree
+
+
+def load(path: str | Path) -> Result:
+    """Return a result file with its models rebuilt, equal to the last bit to those that were saved."""
+    tree = read(path)
+    models, ensembles = {}, {}
+    for name, node in tree["fits"].children.items() if "fits" in tree.children else ():
+        try:
+            model = from_dataset(node.to_dataset(inherit=False))
+        except (ValueError, KeyError) as error:
+            raise FileError(f"{path}: cannot rebuild the model of /fits/{name}: {error}") from None
+        ensembles[name] = model
+        models[name] = model if model.members is None else model.member(int(node.attrs.get("best_member", 0)))
+    return Result(Path(path), tree, models, ensembles)
+
+
+def digest(tree: xr.DataTree) -> str:
+    """Return the SHA-256 of all names, dimensions, values and attributes, but for the two that seal the file."""
+    total = hashlib.sha256()
+    for node in sorted(tree.subtree, key=lambda node: node.path):
+        total.update(node.path.encode())
+        _update_attrs(total, {k: v for k, v in node.attrs.items() if node.path != "/" or k not in SEALS})
+        for name, variable in sorted(node.to_dataset().variables.items(), key=lambda item: str(item[0])):
+            total.update(f"{name}{variable.dims}{variable.shape}".encode())
+            _update_attrs(total, variable.attrs)
+            values = np.asarray(variable.values)
+            if values.dtype.kind in "OUST":
+                total.update(json.dumps(values.astype(str).ravel().tolist()).encode())
+            else:
+                values = np.where(np.isnan(values), np.nan, values) if values.dtype.kind == "f" else values
+                total.update(values.dtype.str.encode() + np.ascontiguousarray(values).tobytes())
+    return total.hexdigest()
+
+
+def _update_attrs(total: Any, attrs: Mapping[Any, Any]) -> None:
+    plain = {str(k): v.item() if isinstance(v, np.generic) else v for k, v in attrs.items()}
+    total.update(json.dumps(plain, sort_keys=True, default=str).encode())
+
+
+def _named(root: str, content: xr.Dataset | Mapping[str, xr.Dataset] | None) -> dict[str, xr.Dataset]:
+    if content is None:
+        return {}
+    if isinstance(content, xr.Dataset):
+        return {root: content}
+    return {f"{root}/{name}": dataset for name, dataset in content.items()}
+
+
+def _fit_groups(root: str, fit: Fit | LSEICNN) -> dict[str, xr.Dataset]:
+    if isinstance(fit, LSEICNN):
+        return {root: to_dataset(fit)}
+    attrs = {
+        "match": json.dumps(fit.match),
+        "seed": fit.seed,
+        "best_member": fit.best,
+        "outcome": str(fit.outcome),
+        "settings_json": json.dumps(fit.settings),
+        "elapsed_seconds": fit.elapsed,
+    }
+    stride = -(-fit.history.sizes["epoch"] // EPOCHS)
+    predictions = xr.merge([predict(fit.ensemble, fit.data), score(fit.ensemble, fit.data)], compat="no_conflicts")
+    return {
+        root: to_dataset(fit.ensemble).assign_attrs(attrs),
+        f"{root}/history": fit.history.isel(epoch=slice(None, None, stride)),
+        f"{root}/restarts": fit.restarts,
+        f"{root}/predictions": predictions,
+    }
+
+
+def _open(path: Path) -> xr.DataTree:
+    with xr.open_datatree(path, engine="netcdf4") as tree:
+        return tree.load()
+
+
+def _encoding(tree: xr.DataTree) -> dict[str, dict[str, dict[str, Any]]]:
+    packed = {"zlib": True, "complevel": 1, "shuffle": True, "fletcher32": True}
+    return {
+        node.path: {
+            str(name): packed
+            for name, variable in node.to_dataset().variables.items()
+            if variable.dtype.kind in "fiu" and variable.ndim and variable.size
+        }
+        for node in tree.subtree
+    }
+
+
+def _check_source(source: Path) -> None:
+    if not source.exists():
+        raise FileError(f"{source} does not exist")
+    if source.is_dir():
+        raise FileError(f"{source} is a directory, not a file")
+    with open(source, "rb") as file:
+        head = file.read(8)
+    if head != b"\x89HDF\r\n\x1a\n":
+        kind = "empty" if not head else "in the old netCDF-3 format" if head[:3] == b"CDF" else "no netCDF file"
+        raise FileError(f"{source} is {kind}; expected a netCDF-4 result file written by workbench")
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.tmp-{os.getpid()}")
+
+
+def _sweep(target: Path) -> None:
+    """Remove what writers that no longer live left beside the target."""
+    with contextlib.suppress(OSError):
+        for leftover in target.parent.glob(f".{target.name}.tmp-*"):
+            pid = leftover.name.rpartition("-")[2]
+            if pid.isdigit() and not _alive(int(pid)):
+                leftover.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back inside, deliver them after: netCDF4 deadlocks when interrupted in a write."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    before = {s: signal.signal(s, lambda number, frame: arrived.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])

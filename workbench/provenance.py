@@ -1,0 +1,72 @@
+"""Where a number came from: versions, machine, commit and time, as attributes that netCDF can hold."""
+
+import datetime
+import json
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from workbench.dataset import storable
+
+__all__ = ["provenance"]
+
+DISTRIBUTION = "multiwell-workbench"
+LIBRARIES = ("torch", "torchdiffeq", "numpy", "scipy", "xarray", "netCDF4", "matplotlib")
+REFERENCE = (
+    "R. E. Jones, A. Buganza Tepole and J. N. Fuhg, Differentiable neural network representation of multi-well, "
+    "locally-convex potentials"
+)
+
+
+def provenance(**more: object) -> dict[str, str | int | float]:
+    """Return the root attributes of a result file; `more` (title, study, seed, …) is added, as text or numbers.
+
+    >>> provenance(seed="7")["seed"], provenance()["schema"]
+    ('7', 'workbench-result/1')
+    """
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    commit, dirty = _commit()
+    attrs = {
+        "Conventions": "CF-1.11",
+        "title": "multi-well energy landscape",
+        "source": f"{DISTRIBUTION} {_version(DISTRIBUTION)}",
+        "references": REFERENCE,
+        "history": f"{now} written by {Path(sys.argv[0]).name or 'python'} {' '.join(sys.argv[1:])}".strip(),
+        "schema": "workbench-result/1",
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "versions_json": json.dumps({name: _version(name) for name in LIBRARIES} | {"python": platform.python_version()}),
+        "platform": f"{platform.platform()}, {platform.machine()}",
+        "device": "cpu",
+        "dtype": "float64",
+        "threads": torch.get_num_threads(),
+        "created_at": now,
+    }
+    return {name: storable(value) for name, value in (attrs | more).items()}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@cache
+def _commit() -> tuple[str, int]:
+    """Return the commit of the source this package runs from and whether it was changed; ("unknown", 0) elsewhere."""
+    here = Path(__file__).resolve().parent.parent
+    if not (here / ".git").exists():
+        return "unknown", 0
+    try:
+        run = {"cwd": here, "capture_output": True, "text": True, "timeout": 10, "check": True}
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()  # type: ignore[call-overload]
+        changed = subprocess.run(["git", "status", "--porcelain"], **run).stdout.strip()  # type: ignore[call-overload]
+    except (OSError, subprocess.SubprocessError):
+        return "unknown", 0
+    return commit, int(bool(changed))
