@@ -1,8 +1,8 @@
 """Questions answered: each study runs, saves one self-describing file, and draws its figures from that file.
 
-    import studies
-    path = studies.get("gene_circuit", preset="quick").run("gene.nc", seed=0)
-    studies.draw(path)
+import studies
+path = studies.get("gene_circuit", preset="quick").run("gene.nc", seed=0)
+studies.draw(path)
 """
 
 from pathlib import Path

@@ -45,7 +45,11 @@ def numbers_dataset(numbers: Sequence[Number]) -> xr.Dataset:
         "at_least": "the value is to be at least this",
     }
     variables: dict[str, Any] = {
-        name: ("quantity", np.array([getattr(n, name) for n in numbers], dtype=float), {"long_name": text, "units": "1"})
+        name: (
+            "quantity",
+            np.array([getattr(n, name) for n in numbers], dtype=float),
+            {"long_name": text, "units": "1"},
+        )
         for name, text in columns.items()
     }
     variables["meaning"] = ("quantity", [n.meaning for n in numbers], {"long_name": "meaning of the number"})
@@ -119,18 +123,23 @@ class Study(Parameters):
 
     @final
     @classmethod
-    def draw(cls, path: str | Path, folder: str | Path | None = None, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
+    def draw(
+        cls, path: str | Path, folder: str | Path | None = None, formats: Sequence[str] = ("png", "pdf")
+    ) -> list[Path]:
         """Draw the figures of a result file into a folder (default: beside it) and return their paths."""
+        from workbench import plot
+
         source = Path(path)
         tree = files.read(source)
         study, _ = cls.from_tree(tree)
         where = Path(folder) if folder is not None else source.parent
         where.mkdir(parents=True, exist_ok=True)
         drawn = []
-        for name, figure in study.figures(tree).items():
-            for suffix in formats:
-                drawn.append(where / f"{source.stem}-{name}.{suffix}")
-                figure.savefig(drawn[-1], dpi=200)
+        with plot.style():
+            for name, figure in study.figures(tree).items():
+                for suffix in formats:
+                    drawn.append(where / f"{source.stem}-{name}.{suffix}")
+                    figure.savefig(drawn[-1], dpi=200)
         return drawn
 
 

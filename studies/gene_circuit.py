@@ -48,10 +48,10 @@ class GeneCircuitStudy(Study):
     starts: int = parameter(200, "short trajectories that cover the box", ge=4)
     early: tuple[float, ...] = parameter((0.0, 0.25, 0.75), "times of their samples", min_length=1)
     trajectories: int = parameter(40, "long trajectories", ge=4)
-    samples: int = parameter(21, "samples along a long trajectory, denser early", ge=2)
+    samples: int = parameter(11, "samples along a long trajectory, denser early", ge=2)
     duration: float = parameter(10.0, "time of a long trajectory", symbol="t", gt=0)
     steps: int = parameter(300, "steps of Levenberg–Marquardt", ge=1)
-    restarts: int = parameter(3, "starts screened per fit", ge=1)
+    restarts: int = parameter(2, "starts screened per fit", ge=1)
     members: int = parameter(1, "independent fits per landscape", ge=1)
     rate: float = parameter(0.7, "rate of the blend", symbol="k_b", gt=0)
     first: float = parameter(0.01, "blend at time 0", symbol="b(0)", gt=0, lt=1)
@@ -101,7 +101,9 @@ class GeneCircuitStudy(Study):
             return dataset.assign_split(short, shuffle)
 
         def resting(circuit: Any) -> xr.Dataset:
-            seen = dataset.assign_split(circuit.trajectories(self.trajectories, time=late, seed=long), shuffle)
+            seen = dataset.assign_split(
+                circuit.trajectories(self.trajectories, time=late, seed=long, spread="sobol"), shuffle, 0.1
+            )
             unseen = circuit.trajectories(self.trajectories // 2, time=late, seed=test)
             unseen = unseen.assign_coords(split=("trajectory", ["test"] * unseen.sizes["trajectory"]))
             both = xr.concat([seen, unseen], "trajectory", combine_attrs="override")
@@ -115,8 +117,11 @@ class GeneCircuitStudy(Study):
         """Return the fits of both cases to both designs ("psi_1", …, "psi_2_long"), side by side in processes."""
         model = wb.LSEICNN(dim=2, modes=self.modes, hidden=self.hidden)
         optimiser = wb.LevenbergMarquardt(steps=self.steps, patience=100)
-        parts = {f"{case}{suffix}": data[name].sel(case=case, drop=True)
-                 for name, suffix in {"cover": "", "long": "_long"}.items() for case in CASES}
+        parts = {
+            f"{case}{suffix}": data[name].sel(case=case, drop=True)
+            for name, suffix in {"cover": "", "long": "_long"}.items()
+            for case in CASES
+        }
         seeds = seed.spawn(len(parts))
         settings = {"members": self.members, "restarts": self.restarts, "optimiser": optimiser}
         jobs = [(model, part, {"seed": own, **settings}) for part, own in zip(parts.values(), seeds, strict=True)]
@@ -139,7 +144,10 @@ class GeneCircuitStudy(Study):
         for gene in (1, 2):
             grid[f"x{gene}"].attrs = {"long_name": f"expression of gene {gene}", "units": "1"}
         grid["potential_offset"] = (grid["potential"] - grid["potential_true"]).mean(["x1", "x2"])
-        grid["potential_offset"].attrs = {"long_name": "constant that slopes leave free: mean of fit less truth", "units": "1"}
+        grid["potential_offset"].attrs = {
+            "long_name": "constant that slopes leave free: mean of fit less truth",
+            "units": "1",
+        }
         return grid
 
     def _stationary_points(self, sources: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
@@ -147,7 +155,10 @@ class GeneCircuitStudy(Study):
         for source, potentials in sources.items():
             for case, potential in potentials.items():
                 points = wb.stationary_points(potential, within=BOX).drop_vars("inside_data", errors="ignore")
-                labels = {"source": ("point", [source] * points.sizes["point"]), "case": ("point", [case] * points.sizes["point"])}
+                labels = {
+                    "source": ("point", [source] * points.sizes["point"]),
+                    "case": ("point", [case] * points.sizes["point"]),
+                }
                 found.append(points.assign_coords(labels))
         joined = xr.concat(found, "point")
         return joined.assign_coords(point=np.arange(joined.sizes["point"]))

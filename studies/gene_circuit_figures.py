@@ -1,2 +1,219 @@
-"""x"""
-def figures(tree): return {}
+"""Figures of the gene-circuit study, drawn from its file alone."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from workbench import plot
+
+__all__ = ["figures"]
+
+SNAPSHOTS = (0.0, 5.0, 7.0, 15.0)
+TITLES = {"psi_1": "b = 0.1", "psi_2": "b = 1"}
+
+
+def figures(tree: xr.DataTree) -> dict[str, Figure]:
+    """Return name → figure."""
+    return {
+        "landscapes": landscapes(tree),
+        "time_varying": time_varying(tree),
+        "fates": fates(tree),
+        "fits": fits(tree),
+    }
+
+
+PSI = r"$\Psi_b$"
+
+
+def landscapes(tree: xr.DataTree) -> Figure:
+    """Return Fig 12: trajectories over nullclines, learned landscapes, and the true ones beside them."""
+    page, axes = plot.figure(2, 3, size=(7.2, 4.9))
+    grid, long = tree["landscape"].to_dataset(), tree["data/long"].to_dataset()
+    points = tree["analysis/stationary_points"].to_dataset()
+    for row, case in zip(axes, TITLES, strict=True):
+        here = grid.sel(case=case)
+        paths = long["x"].sel(case=case)
+        paths = paths.isel(trajectory=np.flatnonzero((paths["split"] != "test").values))
+        plot.trajectories(row[0], paths, label="trajectory")
+        plot.nullclines(row[0], here["gradient_true"])
+        row[0].set(
+            xlabel=plot.label(here["x1"]), ylabel=plot.label(here["x2"]), aspect="equal", xlim=(0, 2), ylim=(0, 2)
+        )
+        row[0].set_title(f"trajectories, {TITLES[case]}")
+        truth = here["potential_true"] - here["potential_true"].min()
+        learned = here["potential"] - here["potential_offset"] - here["potential_true"].min()
+        levels = np.linspace(0, float(truth.quantile(0.9)), 21)
+        for panel, values, name in ((row[1], learned, "learned"), (row[2], truth, "true")):
+            filled = plot.landscape(panel, values, levels=levels)
+            panel.set_title(f"{name} landscape, {TITLES[case]}")
+        page.colorbar(filled, ax=row[2], label=r"$\Psi - \min\,\Psi$", shrink=0.9, ticks=levels[::5], format="%.2f")
+        for source, hollow, panels in (("fit", False, row[1:2]), ("truth", True, row)):
+            for panel in panels:
+                plot.stationary_points(panel, _points(points, source, case), hollow=hollow)
+    plot.letters(axes)
+    entries = [panel.get_legend_handles_labels() for panel in axes[1, :2]]
+    named = {name: handle for handles, names in entries for handle, name in zip(handles, names, strict=True)}
+    page.legend(list(named.values()), list(named), loc="outside lower center", ncols=4, frameon=False)
+    return page
+
+
+def time_varying(tree: xr.DataTree) -> Figure:
+    """Return Fig 13: snapshots of Ψ_b with held-out starts riding on it, over their paths on learned and true Ψ_b."""
+    run, grid = tree["simulation"].to_dataset(), tree["landscape"].to_dataset()
+    page, flat = plot.figure(2, len(SNAPSHOTS), size=(7.2, 4.6))
+    chosen = run.isel(trajectory=slice(0, 24))
+    for k, snapshot in enumerate(SNAPSHOTS):
+        now = float(run["time"].sel(time=snapshot, method="nearest"))
+        surface = _blended(grid, float(run["b"].sel(time=now)))
+        _surface(
+            page, flat[0, k], surface, chosen.sel(time=now), f"t = {now:g}, b = {float(run['b'].sel(time=now)):.2f}"
+        )
+        _plane(flat[1, k], surface, chosen, now)
+        if k:
+            flat[1, k].set_ylabel("")
+    handles, names = flat[1, 0].get_legend_handles_labels()
+    page.legend(handles, names, loc="outside lower center", ncols=3, facecolor="0.8", edgecolor="none")
+    return page
+
+
+def fates(tree: xr.DataTree) -> Figure:
+    """Return when and where held-out starts decide: x1 − x2 over time, the ends against the truth, and the split."""
+    run, split = tree["simulation"].to_dataset(), tree["analysis/split"].to_dataset()
+    page, axes = plot.figure(1, 3, size=(7.2, 2.5), width_ratios=(1.3, 1, 1))
+    left, middle, right = axes[0]
+    for name, color, style in (("x", "0.35", "solid"), ("x_true", "tab:orange", "dashed")):
+        gap = -run[name].isel(trajectory=slice(0, 24)).diff("state").squeeze("state")
+        text = "truth" if name == "x_true" else "learned"
+        left.plot(run["time"], gap.transpose("time", "trajectory"), color=color, linestyle=style, linewidth=0.8)
+        left.plot([], [], color=color, linestyle=style, label=text)
+    left.axvline(
+        float(split["time"].sel(source="truth")), color="black", linewidth=0.8, linestyle="dotted", label="true split"
+    )
+    left.set(xlabel="time", ylabel="x1 − x2", title=f"held-out starts on {PSI}")
+    left.set_ylim(top=2.9)
+    left.legend(loc="upper right", ncols=2, frameon=False)
+    true = run["x_true"].isel(time=-1)
+    for state, marker in zip(run["state"].values, "os", strict=True):
+        middle.plot(
+            true.sel(state=state),
+            run["x"].isel(time=-1).sel(state=state),
+            marker,
+            ms=4,
+            mfc="none",
+            mec="0.2",
+            label=state,
+        )
+    middle.plot([0, 2], [0, 2], color="black", linewidth=0.6)
+    middle.set(
+        xlabel="true end",
+        ylabel=f"end on the learned {PSI}",
+        title=f"all {run.sizes['trajectory']} ends",
+        aspect="equal",
+    )
+    middle.legend()
+    _split_times(right, run, split)
+    plot.letters(axes)
+    return page
+
+
+def fits(tree: xr.DataTree) -> Figure:
+    """Return the error of every fit over its steps, training and held-out."""
+    names = list(tree["fits"].children)
+    page, axes = plot.figure(1, len(names), size=(7.2, 2.2), sharey=True)
+    for panel, name in zip(axes[0], names, strict=True):
+        plot.history(panel, tree[f"fits/{name}/history"].to_dataset(), name="error")
+        panel.set_title(rf"$\Psi_{name[4]}$" + (", long trajectories" if name.endswith("_long") else ", covered box"))
+        panel.set_ylabel("relative error" if panel is axes[0, 0] else "")
+    axes[0, 0].legend(["training", "held-out"])
+    plot.letters(axes)
+    return page
+
+
+def _points(points: xr.Dataset, source: str, case: str) -> xr.Dataset:
+    return points.isel(point=((points["source"] == source) & (points["case"] == case)).values)
+
+
+def _blended(grid: xr.Dataset, b: float) -> xr.DataArray:
+    psi = (1 - b) * grid["potential"].sel(case="psi_1", drop=True) + b * grid["potential"].sel(case="psi_2", drop=True)
+    return psi - psi.min()
+
+
+def _surface(page: Figure, below: Any, psi: xr.DataArray, now: xr.Dataset, title: str) -> None:
+    """Replace flat axes by a surface of Ψ_b, with the states of this moment as points on it."""
+    spec = below.get_subplotspec()
+    below.remove()
+    axes: Any = page.add_subplot(spec, projection="3d", computed_zorder=False)
+    top = 1.2
+    coarse = psi.isel(x1=slice(None, None, 2), x2=slice(None, None, 2))
+    first, second = np.meshgrid(coarse["x1"], coarse["x2"], indexing="ij")
+    height = np.where(coarse.values > top, np.nan, coarse.values)
+    axes.plot_surface(
+        first,
+        second,
+        height,
+        cmap="viridis",
+        vmin=0,
+        vmax=top,
+        linewidth=0.1,
+        edgecolor="0.4",
+        alpha=0.9,
+        rcount=60,
+        ccount=60,
+    )
+    x = now["x"].values
+    level = psi.interp(x1=xr.DataArray(x[:, 0], dims="p"), x2=xr.DataArray(x[:, 1], dims="p")).values
+    axes.scatter(
+        x[:, 0],
+        x[:, 1],
+        np.minimum(level, top) + 0.03,
+        color="white",
+        edgecolor="black",
+        s=10,
+        linewidth=0.5,
+        zorder=10,
+    )
+    axes.set(zlim=(0, top), xticks=(0, 1, 2), yticks=(0, 1, 2), zticks=(0, 1), title=title)
+    axes.set_xlabel("x1", labelpad=-10)
+    axes.set_ylabel("x2", labelpad=-10)
+    axes.set_zlabel(rf"{PSI} − min", labelpad=-12)
+    axes.tick_params(pad=-4, labelsize=6)
+    axes.view_init(elev=38, azim=-128)
+
+
+def _plane(axes: Any, psi: xr.DataArray, run: xr.Dataset, now: float) -> None:
+    """Draw Ψ_b from above, with learned and true paths up to this moment."""
+    plot.landscape(axes, psi, levels=np.linspace(0, 1.2, 19))
+    so_far = run.sel(time=slice(0, now))
+    plot.trajectories(axes, so_far["x"], color="white", linewidth=0.9, label=f"path on the learned {PSI}")
+    plot.trajectories(
+        axes, so_far["x_true"], color="black", linewidth=0.6, linestyle="dashed", label=f"path on the true {PSI}"
+    )
+    x = so_far["x"].isel(time=-1)
+    axes.scatter(
+        x[:, 0], x[:, 1], s=9, color="white", edgecolor="black", linewidth=0.5, zorder=6, label="state at this time"
+    )
+    axes.set(xlim=(0, 2), ylim=(0, 2), xticks=(0, 1, 2), yticks=(0, 1, 2), xlabel="x1", ylabel="x2")
+
+
+def _split_times(axes: Any, run: xr.Dataset, split: xr.Dataset) -> None:
+    """Draw the schedule b(t) and when each landscape splits."""
+    axes.plot(run["time"], run["b"], color="black")
+    markers = {"truth": "o", "fit": "s", "symmetrised": "D", "long": "^"}
+    for source, marker in markers.items():
+        here = split.sel(source=source)
+        text = f"{source}, t = {float(here['time']):.3f}"
+        face = "none" if source == "truth" else "0.6"
+        axes.plot(
+            here["time"],
+            here["b"],
+            marker,
+            ms=9 if source == "truth" else 5,
+            mfc=face,
+            mec="black",
+            ls="none",
+            label=text,
+        )
+    axes.set(xlabel="time", ylabel="b", title="schedule and split", ylim=(0, 1.75), yticks=(0, 0.5, 1))
+    axes.legend(loc="upper left", frameon=False)

@@ -13,18 +13,26 @@ __all__ = ["of_basins", "of_fields", "of_points", "of_split"]
 CLEAR = 0.03  # |x1 − x2| of the true path when the landscape splits, above which its side is decided
 
 
-def of_fields(truth: Mapping[str, Any], fits: Mapping[str, Any], fair: Mapping[str, Any], grid: np.ndarray) -> Iterator[Number]:
+def of_fields(
+    truth: Mapping[str, Any], fits: Mapping[str, Any], fair: Mapping[str, Any], grid: np.ndarray
+) -> Iterator[Number]:
     """Yield relative L2 errors of the velocity field, on the grid (shape (…, 2)) and along held-out trajectories."""
     box = "velocity field on the box, RMSE over RMS"
     for case, circuit in truth.items():
         field = circuit.gradient(grid)
-        yield Number(f"field_error_{case}", _relative(fits[case].model.gradient(grid), field), f"{box}, covering data", 0.002)
-        yield Number(f"field_error_{case}_symmetrised", _relative(fair[case].gradient(grid), field), f"{box}, symmetrised")
+        yield Number(
+            f"field_error_{case}", _relative(fits[case].model.gradient(grid), field), f"{box}, covering data", 0.002
+        )
+        yield Number(
+            f"field_error_{case}_symmetrised", _relative(fair[case].gradient(grid), field), f"{box}, symmetrised"
+        )
     for case, circuit in truth.items():
         fit = fits[f"{case}_long"]
         x = fit.data["x"].values[fit.data["split"].values == "test"]
         along = _relative(fit.model.gradient(x), circuit.gradient(x))
-        yield Number(f"path_error_{case}_long", along, "velocity along held-out trajectories, from long ones alone", 0.005)
+        yield Number(
+            f"path_error_{case}_long", along, "velocity along held-out trajectories, from long ones alone", 0.005
+        )
         error = _relative(fit.model.gradient(grid), circuit.gradient(grid))
         yield Number(f"field_error_{case}_long", error, f"{box}, long data: their empty corners are extrapolated")
 
@@ -36,9 +44,16 @@ def of_points(points: xr.Dataset) -> Iterator[Number]:
             found, true = _select(points, source, case), _select(points, "truth", case)
             for kind, count in {"minimum": minima, "saddle": saddles}.items():
                 number = int((found["kind"] == kind).sum())
-                yield Number(f"{kind}_count_{case}_{source}", number, f"points of this kind, truth {count}", count, count)
+                yield Number(
+                    f"{kind}_count_{case}_{source}", number, f"points of this kind, truth {count}", count, count
+                )
             error = _position_error(found, true)
-            yield Number(f"position_error_{case}_{source}", error, "largest distance of a stationary point to the true one", 0.002)
+            yield Number(
+                f"position_error_{case}_{source}",
+                error,
+                "largest distance of a stationary point to the true one",
+                0.002,
+            )
         error = abs(_barrier(points, source) / _barrier(points, "truth") - 1)
         yield Number(f"barrier_error_{source}", error, "barrier of Ψ₂, relative error", 0.02)
 
@@ -53,7 +68,7 @@ def of_split(split: xr.Dataset) -> Iterator[Number]:
 
 
 def of_basins(simulation: xr.Dataset) -> Iterator[Number]:
-    """Yield how many held-out starts end where the truth ends, where the truth decides clearly and where it does not."""
+    """Yield how many held-out starts end where the truth ends: those the truth decides clearly, and the others."""
     true = simulation["x_true"]
     gap = true.diff("state").squeeze("state")
     clear = abs(gap.sel(time=simulation.attrs["split_time_true"], method="nearest")) >= CLEAR
@@ -62,8 +77,12 @@ def of_basins(simulation: xr.Dataset) -> Iterator[Number]:
         x = simulation[name]
         same = np.sign(x.diff("state").squeeze("state").isel(time=-1)) == np.sign(gap.isel(time=-1))
         distance = np.sqrt(((x - true).isel(time=-1) ** 2).sum("state"))
-        yield Number(f"basin_share_{source}", float(same[clear].mean()), "clear starts that end in the true basin", at_least=1)
-        yield Number(f"end_error_{source}", float(distance[clear].max()), "largest distance of a clear end to the true one", 0.02)
+        yield Number(
+            f"basin_share_{source}", float(same[clear].mean()), "clear starts that end in the true basin", at_least=1
+        )
+        yield Number(
+            f"end_error_{source}", float(distance[clear].max()), "largest distance of a clear end to the true one", 0.02
+        )
         unclear = float(same[~clear].mean()) if (~clear).any() else np.nan
         yield Number(f"basin_share_{source}_unclear", unclear, "the other starts that end in the true basin")
 

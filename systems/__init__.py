@@ -1,8 +1,8 @@
 """Data generators: published multistable systems, and users' own.
 
-    import systems
-    circuit = systems.get("gene_circuit", b=1.0)
-    data = circuit.trajectories(40, seed=0)
+import systems
+circuit = systems.get("gene_circuit", b=1.0)
+data = circuit.trajectories(40, seed=0)
 """
 
 from typing import Any

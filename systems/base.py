@@ -56,7 +56,9 @@ class System(Parameters):
         """Raise `DatasetError` for states with shape (…, dim) outside the domain of the model, or not finite."""
         x = np.asarray(x, dtype=np.float64)
         if x.ndim == 0 or x.shape[-1] != self.dim:
-            raise DatasetError(f"{self.name} has {self.dim} states {self.states}; expected shape (…, {self.dim}), got {x.shape}")
+            raise DatasetError(
+                f"{self.name} has {self.dim} states {self.states}; expected shape (…, {self.dim}), got {x.shape}"
+            )
         rows = x.reshape(-1, self.dim)
         for k, state in enumerate(self.state_space):
             low, high = state.domain

@@ -152,7 +152,9 @@ class PotentialSystem(System):
             v = self.velocity(y.reshape(x0.shape))
             if not np.isfinite(v).all():
                 row = int(np.flatnonzero(~np.isfinite(v).all(-1))[0])
-                raise DatasetError(f"the velocity of {self.name} is not finite at t = {t:g} in trajectory {row}: it blows up there")
+                raise DatasetError(
+                    f"the velocity of {self.name} is not finite at t = {t:g} in trajectory {row}: it blows up there"
+                )
             if calls > BUDGET:
                 raise DatasetError(f"{self.name} is too stiff for DOP853: {BUDGET} evaluations reach t = {t:g} only")
             return v.ravel()
@@ -162,7 +164,7 @@ class PotentialSystem(System):
         rate(0.0, x0.ravel())
         solution = solve_ivp(rate, (0.0, times[-1]), x0.ravel(), "DOP853", t_eval=times, rtol=1e-10, atol=1e-12)
         if not solution.success:
-            raise DatasetError(f"integrating {self.name} stopped at t = {solution.t[-1] if len(solution.t) else 0:g}: {solution.message}")
+            raise DatasetError(f"integrating {self.name} stopped: {solution.message}")
         return np.moveaxis(solution.y.reshape(*x0.shape, len(times)), -1, 1)
 
     def _apply(self, function: Callable[["Tensor"], "Tensor"], x: Any) -> Any:
@@ -172,6 +174,8 @@ class PotentialSystem(System):
         tensor = x if given else torch.as_tensor(np.asarray(x, dtype=np.float64))
         if tensor.ndim == 0 or tensor.shape[-1] != self.dim:
             shape = tuple(tensor.shape)
-            raise DatasetError(f"{self.name} has {self.dim} states {self.states}; expected shape (…, {self.dim}), got {shape}")
+            raise DatasetError(
+                f"{self.name} has {self.dim} states {self.states}; expected shape (…, {self.dim}), got {shape}"
+            )
         result = function(tensor)
         return result if given else result.detach().numpy()

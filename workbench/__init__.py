@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "dynamics": ["simulate"],
         "files": ["FileError", "load", "save"],
-        "fit": ["Fit", "FitError", "fit"],
+        "fitting": ["Fit", "FitError", "fit"],
         "landscape": ["splitting", "stationary_points"],
         "levenberg_marquardt": ["LevenbergMarquardt"],
         "lse_icnn": ["LSEICNN"],

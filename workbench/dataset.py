@@ -202,7 +202,12 @@ def _column(values: ArrayLike | None) -> Any:
 
 
 def _build(
-    kind: str, x: ArrayLike, given: Mapping[str, Any], noise: Mapping[str, Any], states: Sequence[str] | None, coords: dict
+    kind: str,
+    x: ArrayLike,
+    given: Mapping[str, Any],
+    noise: Mapping[str, Any],
+    states: Sequence[str] | None,
+    coords: dict,
 ) -> xr.Dataset:
     sampling = SAMPLING[kind]
     arrays = {"x": x, **{name: values for name, values in given.items() if values is not None}}
@@ -242,7 +247,9 @@ def _require(data: xr.Dataset, needs: Iterable[str]) -> None:
     for name in needs:
         if name not in data.data_vars:
             known = sorted(map(str, data.data_vars))
-            raise DatasetError(f"the data hold no {name!r}{nearest(name, known)} They hold: {', '.join(known) or 'nothing'}")
+            raise DatasetError(
+                f"the data hold no {name!r}{nearest(name, known)} They hold: {', '.join(known) or 'nothing'}"
+            )
 
 
 def _canonical(data: xr.Dataset, name: str, dims: tuple[str, ...]) -> xr.DataArray:

@@ -52,7 +52,9 @@ def simulate(
     array([1.544 , 0.4056])
     """
     start, times = _start(potential, x0), _times(time)
-    rows = torch.as_tensor(start).to(getattr(potential, "device", None) or "cpu", getattr(potential, "dtype", torch.float64))
+    rows = torch.as_tensor(start).to(
+        getattr(potential, "device", None) or "cpu", getattr(potential, "dtype", torch.float64)
+    )
     if potential.members is not None:
         rows = rows.expand(potential.members, *rows.shape).clone()
     velocity = _Velocity(potential, limit, budget)
@@ -82,7 +84,9 @@ class _Velocity:
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         self.calls += 1
         if self.calls > self.budget:
-            raise SimulationError(f"{self.budget} evaluations reach t = {float(t):g} only. {_STIFF}, or a larger budget")
+            raise SimulationError(
+                f"{self.budget} evaluations reach t = {float(t):g} only. {_STIFF}, or a larger budget"
+            )
         gone = ~(x.abs() <= self.limit).all(-1, keepdim=True)
         velocity = -self._gradient(torch.where(gone, torch.zeros_like(x), x), t)
         return torch.where(gone, torch.zeros_like(x), velocity)
@@ -91,7 +95,9 @@ class _Velocity:
         bad = ~torch.isfinite(self._gradient(x, torch.as_tensor(t).to(x))).all(-1)
         if bad.any():
             first = [int(i) for i in torch.nonzero(bad)[0]]
-            raise SimulationError(f"the velocity is not finite at the start of trajectory {first[-1]}; choose another start")
+            raise SimulationError(
+                f"the velocity is not finite at the start of trajectory {first[-1]}; choose another start"
+            )
 
     def _gradient(self, x: Tensor, t: Tensor) -> Tensor:
         if isinstance(self.potential, Blend):
@@ -138,7 +144,7 @@ def _dataset(potential: Potential | Blend, x: np.ndarray, times: np.ndarray, lim
         coords["member"] = np.arange(x.shape[0])
     moments = [potential.at(t=t) if isinstance(potential, Blend) else potential for t in times]
     level = np.stack([psi.value(x[..., k, :]) for k, psi in enumerate(moments)], -1)
-    variables = {
+    variables: dict[str, Any] = {
         "x": ((*dims, "state"), x, {"long_name": "state", "units": "1"}),
         "potential": (dims, level, {"long_name": "potential along the trajectory", "units": "1"}),
     }
@@ -159,8 +165,8 @@ def _blown_up(gone: np.ndarray, times: np.ndarray) -> list[dict[str, Any]]:
     if found:
         first = found[0]
         warnings.warn(
-            f"{len(found)} trajectories blew up, the first: trajectory {first['trajectory']} before t = {first['time']:g} "
-            f"(step {first['step']}); they are NaN from there on",
+            f"{len(found)} trajectories blew up, the first: trajectory {first['trajectory']} before "
+            f"t = {first['time']:g} (step {first['step']}); they are NaN from there on",
             SimulationWarning,
             stacklevel=4,
         )

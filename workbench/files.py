@@ -27,7 +27,7 @@ import numpy as np
 import xarray as xr
 
 from workbench.dataset import storable
-from workbench.fit import Fit
+from workbench.fitting import Fit
 from workbench.lse_icnn import LSEICNN
 from workbench.provenance import provenance
 from workbench.scores import predict, score
@@ -56,8 +56,9 @@ class Result:
     models: dict[str, LSEICNN]
     ensembles: dict[str, LSEICNN]
 
-    def __getitem__(self, group: str) -> xr.DataTree:
-        return self.tree[group]
+    def __getitem__(self, path: str) -> xr.DataTree | xr.DataArray:
+        """Return a group, such as "analysis/stationary_points", or a variable of one."""
+        return self.tree[path]
 
 
 def save(path: str | Path, *, overwrite: bool = False, attrs: Mapping[str, Any] | None = None, **contents: Any) -> Path:
@@ -97,7 +98,7 @@ def tree_of(
 
 
 def check_target(path: str | Path, *, overwrite: bool = False) -> Path:
-    """Return the path as absolute, or raise `FileError` if a file could not be written there: call it before the work."""
+    """Return the path as absolute, or raise `FileError` if no file can be written there: call it before the work."""
     target = Path(path).expanduser().absolute()
     if target.is_dir():
         raise FileError(f"{target} is a directory; give the name of a file, such as {target / 'result.nc'}")
@@ -143,7 +144,7 @@ def write(tree: xr.DataTree, path: str | Path, *, overwrite: bool = False) -> Pa
 
 
 def read(path: str | Path) -> xr.DataTree:
-    """Return the whole file in memory, or raise `FileError` for what is no complete, undamaged result of this schema."""
+    """Return the whole file in memory; `FileError` for what is no complete, undamaged result of this schema."""
     source = Path(path).expanduser()
     _check_source(source)
     try:
@@ -285,7 +286,9 @@ def _signals_deferred() -> Iterator[None]:
         yield
         return
     arrived: list[int] = []
-    before = {s: signal.signal(s, lambda number, frame: arrived.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        s: signal.signal(s, lambda number, frame: arrived.append(number)) for s in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Questions to a landscape: where is it stationary, and when does it split?
+"""Questions to a landscape: where it is stationary, and when it splits.
 
 Every function takes any `Potential`, learned or exact, in any dimension, and returns an `xarray.Dataset`.
 """
@@ -117,14 +117,19 @@ def _box(potential: Potential, within: Sequence[tuple[float, float]]) -> tuple[n
     box = np.asarray(within, dtype=np.float64)
     dim = len(potential.states)
     if box.shape != (dim, 2) or not (np.isfinite(box).all() and (box[:, 0] < box[:, 1]).all()):
-        raise ValueError(f"within must be {dim} pairs (low, high) with low < high, one for each of {potential.states}; got {within}")
+        raise ValueError(
+            f"within must be {dim} pairs (low, high) with low < high, one for each of {potential.states}; got {within}"
+        )
     return box[:, 0], box[:, 1]
 
 
 @torch.no_grad()
 def _search(potential: Potential, x0: np.ndarray, low: np.ndarray, high: np.ndarray, tolerance: float) -> xr.Dataset:
     """Run both searches from all starts at once, in coordinates in which the box has unit sides."""
-    like = {"dtype": getattr(potential, "dtype", torch.float64), "device": getattr(potential, "device", None)}
+    like: dict[str, Any] = {
+        "dtype": getattr(potential, "dtype", torch.float64),
+        "device": getattr(potential, "device", None),
+    }
     width, corner = torch.as_tensor(high - low, **like), torch.as_tensor(low, **like)
     x = torch.as_tensor(x0, **like)
     unit = (x - corner) / width

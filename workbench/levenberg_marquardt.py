@@ -9,6 +9,7 @@ Nielsen's rule: with ϱ the actual over the predicted reduction, λ ← λ max(1
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,14 +67,18 @@ class LevenbergMarquardt:
 
 
 class Descent:
-    """One start on its way down: `step()` until `outcome` is no longer RUNNING. `best` is θ at the lowest held-out loss."""
+    """One start on its way down: `step()` until `outcome` is no longer RUNNING.
+
+    `theta` is where it stands, `best` where the held-out loss was lowest, `records` one dict per step.
+    """
 
     STALLED = 1e12  # damping at which steps are too small to matter
     BAD = 12  # steps in a row that were not finite
 
     def __init__(self, problem: LeastSquares, validation: Observations, settings: LevenbergMarquardt) -> None:
         self.problem, self.validation, self.settings = problem, validation, settings
-        self.outcome, self.records = Outcome.RUNNING, []
+        self.outcome = Outcome.RUNNING
+        self.records: list[dict[str, Any]] = []
         self._damping, self._growth, self._bad, self._stale = settings.damping, 2.0, 0, 0
         self.theta = problem.vector()
         self._limit = problem.limit()
@@ -89,7 +94,9 @@ class Descent:
     def step(self) -> None:
         """Try one damped step; keep it if it lowers the loss."""
         accepted = self._try()
-        self._growth, self._damping = (2.0, self._damping) if accepted else (2 * self._growth, self._damping * self._growth)
+        self._growth, self._damping = (
+            (2.0, self._damping) if accepted else (2 * self._growth, self._damping * self._growth)
+        )
         if accepted:
             self._select()
         self._record()
@@ -135,8 +142,8 @@ class Descent:
         self._bad = 0 if loss < float("inf") else self._bad + 1
         if self._bad >= self.BAD:
             raise FitError(
-                f"step {len(self.records)}: {self.BAD} steps in a row were not finite ({_bad_term(self.problem, residuals)}); "
-                "the last good weights were kept. Look for outliers in the data, or start with more damping"
+                f"step {len(self.records)}: {self.BAD} steps in a row were not finite "
+                f"({_bad_term(self.problem, residuals)}); the last good weights were kept. Look for outliers in the data, or start with more damping"
             )
 
     def _held_out(self) -> float:

@@ -10,7 +10,7 @@ softmax weights wᵢ ∝ ς(αᵢ) exp(−ρ fᵢ) and the weighted mean ⟨·�
 So Ψ̂ is convex where one mode dominates, and the only negative curvature is that of the passage between modes. One
 scale for Ψ and one per input, chained, keep the gradient a gradient; users see physical units throughout.
 
-The published Eq 4 moves log ς(αᵢ) inside without dividing by ρ and so raises the gates to the power ρ; Eq 3 stands here.
+The published Eq 4 moves log ς(αᵢ) inside without dividing by ρ, which raises the gates to the power ρ; Eq 3 stands here.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ from workbench.start import farthest_samples, local_slopes
 __all__ = ["LSEICNN", "log_gate", "soft_minimum", "soft_minimum_constant"]
 
 START_ALPHA = 2.919023970  # the gate is 0.99 there
-START_RHO = 1.5  # in scaled units
+START_RHO = 0.15  # above its lower bound, in scaled units
 SHARED = {"x_shift": 0.0, "x_scale": 1.0, "x_low": -np.inf, "x_high": np.inf, "potential_scale": 1.0}  # by all members
 
 
@@ -198,16 +198,18 @@ class LSEICNN(nn.Module):
     def set_scaling(self, x: np.ndarray, *, potential: np.ndarray | None, gradient: np.ndarray | None) -> None:
         """Take the scales from data: x with shape (sample, dim), `potential` (sample,), `gradient` (sample, dim).
 
-        Inputs are shifted and scaled to mean 0 and standard deviation 1; Ψ̂ has unit spread, or, where only gradients
-        are known, unit root-mean-square slope. Constant data are scaled by 1.
+        The range of the inputs becomes ±√3, which for evenly spread samples is unit variance and does not depend on
+        where samples crowd. Ψ̂ has unit spread, or, where only gradients are known, unit root-mean-square slope.
+        Constant data are scaled by 1.
         """
-        spread = x.std(0)
+        low, high = x.min(0), x.max(0)
+        spread = (high - low) / np.sqrt(12)
         spread[~(spread > 1e-12 * np.abs(x).max(0))] = 1.0
         if potential is not None:
             scale, offset = potential.std(), potential.mean()
         else:
             scale, offset = np.sqrt(np.mean((gradient * spread) ** 2)), 0.0
-        values = {"x_shift": x.mean(0), "x_scale": spread, "x_low": x.min(0), "x_high": x.max(0), "offset": offset}
+        values = {"x_shift": (low + high) / 2, "x_scale": spread, "x_low": low, "x_high": high, "offset": offset}
         values["potential_scale"] = scale if scale > 1e-12 * np.abs(offset) else 1.0
         for name, value in values.items():
             getattr(self, name).copy_(torch.as_tensor(value).to(self.offset))
@@ -220,14 +222,18 @@ class LSEICNN(nn.Module):
         *,
         potential: np.ndarray | None = None,
         gradient: np.ndarray | None = None,
+        rho: float = START_RHO,
     ) -> "LSEICNN":
         """Draw a start and return the model: modes scattered (`ConvexNetworks.scatter`), each tangent to the data.
 
         The modes are given the value and slope of the data at anchors spread over x, shape (sample, dim), each the
         sample farthest from those before it. Slopes that are not given are estimated from the nearest samples.
+
+        `rho` is the sharpness at the start, above its lower bound, in scaled units. Soft starts let all modes see all
+        data; sharp ones divide the data among the modes at once, which suits kinks but traps smooth fields.
         """
         self.convex.scatter(rng)
-        self.u.fill_(float(np.log(START_RHO)))
+        self.u.fill_(float(np.log(rho)))
         self.alpha.fill_(START_ALPHA)
         if x is None:
             return self

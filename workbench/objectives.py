@@ -69,8 +69,10 @@ class Observations:
     entries: dict[str, slice]
 
     @classmethod
-    def of(cls, samples: xr.Dataset, match: Mapping[str, float], scales: Mapping[str, np.ndarray], like: Tensor) -> "Observations":
-        """Collect from flat data (see `dataset.flat`); `scales` come from the training data, `like` says dtype and device."""
+    def of(
+        cls, samples: xr.Dataset, match: Mapping[str, float], scales: Mapping[str, np.ndarray], like: Tensor
+    ) -> "Observations":
+        """Collect from flat data (see `dataset.flat`), with scales of the training data; `like` says dtype and device."""
         targets, factors, entries, end = [], [], {}, 0
         for name, weight in match.items():
             target = samples[name].values.reshape(samples.sizes["sample"], -1)
@@ -82,14 +84,12 @@ class Observations:
             targets.append(target)
             factors.append(factor)
             entries[name] = slice(end, end := end + target.shape[1])
-        x, target, factor = (
-            torch.as_tensor(np.ascontiguousarray(a)).to(like) for a in (samples["x"].values, np.hstack(targets), np.hstack(factors))
-        )
-        return cls(x, target, factor, entries)
+        arrays = (samples["x"].values, np.hstack(targets), np.hstack(factors))
+        return cls(*(torch.as_tensor(np.ascontiguousarray(array)).to(like) for array in arrays), entries=entries)
 
 
 def scales_of(samples: xr.Dataset, match: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """Return the spread of every matched component over the samples; a constant component takes its quantity's largest."""
+    """Return the spread of every matched component over the samples; constant ones take their quantity's largest."""
     scales = {}
     for name in match:
         values = samples[name].values.reshape(samples.sizes["sample"], -1)

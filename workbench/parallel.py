@@ -116,7 +116,12 @@ def _listen(news: Any, update: Callable) -> None:
 
 @contextmanager
 def _bars(labels: Sequence[str], shown: bool) -> Iterator[Callable[[int, int, int, str], None]]:
-    columns = ("{task.description}", BarColumn(), "{task.completed:.0f}/{task.total:.0f}", TextColumn("{task.fields[text]}"))
+    columns = (
+        "{task.description}",
+        BarColumn(),
+        "{task.completed:.0f}/{task.total:.0f}",
+        TextColumn("{task.fields[text]}"),
+    )
     clocks = (TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, *clocks, console=Console(stderr=True), disable=not shown, refresh_per_second=4) as bars:
         tasks = [bars.add_task(label, total=1, text="waiting") for label in labels]

@@ -50,8 +50,8 @@ def tensor_or_array(method: Callable[..., Tensor]) -> Callable[..., Any]:
     def bridged(self: Any, x: Any, *args: Any, **options: Any) -> Any:
         given = isinstance(x, Tensor)
         if not given:
-            like = {"dtype": getattr(self, "dtype", torch.float64), "device": getattr(self, "device", None)}
-            x = torch.as_tensor(np.asarray(x, dtype=np.float64), **like)
+            dtype, device = getattr(self, "dtype", torch.float64), getattr(self, "device", None)
+            x = torch.as_tensor(np.asarray(x, dtype=np.float64), dtype=dtype, device=device)
         if x.ndim == 0 or x.shape[-1] != len(self.states):
             raise ValueError(
                 f"x has shape {tuple(x.shape)}; expected (…, {len(self.states)}) with the states {self.states}"
@@ -73,7 +73,9 @@ class WeightedSum:
 
     def __init__(self, potentials: Sequence[Potential], weights: Sequence[float]) -> None:
         if len(potentials) != len(weights) or not potentials:
-            raise ValueError(f"expected one weight per potential, got {len(potentials)} potentials, {len(weights)} weights")
+            raise ValueError(
+                f"expected one weight per potential, got {len(potentials)} potentials, {len(weights)} weights"
+            )
         if len({p.states for p in potentials}) > 1:
             raise ValueError(f"the potentials have different states: {[p.states for p in potentials]}")
         self.potentials, self.weights = tuple(potentials), tuple(weights)
@@ -173,7 +175,7 @@ class Blend:
     states = property(lambda self: self.first.states, doc="Names of the components of x.")
     members = property(lambda self: _members((self.first, self.second)), doc="Members of the parts, None if none.")
 
-    def at(self, *, b: float | None = None, t: float | None = None) -> WeightedSum:
+    def at(self, *, b: float | None = None, t: Any = None) -> WeightedSum:
         """Return the plain potential at parameter b, or at time t."""
         if (b is None) == (t is None):
             raise ValueError("say either b=… or t=…")
@@ -184,15 +186,15 @@ class Blend:
         """Raise where one of the parts refuses the states x."""
         check_domain((self.first, self.second), x)
 
-    def value(self, x: Any, t: float) -> Any:
+    def value(self, x: Any, t: Any) -> Any:
         """Return Ψ_b(x), shape (…), at time t."""
         return self.at(t=t).value(x)
 
-    def gradient(self, x: Any, t: float) -> Any:
+    def gradient(self, x: Any, t: Any) -> Any:
         """Return ∇Ψ_b(x), shape (…, dim), at time t."""
         return self.at(t=t).gradient(x)
 
-    def hessian(self, x: Any, t: float) -> Any:
+    def hessian(self, x: Any, t: Any) -> Any:
         """Return ∇²Ψ_b(x), shape (…, dim, dim), at time t."""
         return self.at(t=t).hessian(x)
 

@@ -40,7 +40,9 @@ def provenance(**more: object) -> dict[str, str | int | float]:
         "schema": "workbench-result/1",
         "git_commit": commit,
         "git_dirty": dirty,
-        "versions_json": json.dumps({name: _version(name) for name in LIBRARIES} | {"python": platform.python_version()}),
+        "versions_json": json.dumps(
+            {name: _version(name) for name in LIBRARIES} | {"python": platform.python_version()}
+        ),
         "platform": f"{platform.platform()}, {platform.machine()}",
         "device": "cpu",
         "dtype": "float64",

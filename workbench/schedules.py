@@ -69,7 +69,9 @@ class Table:
 
     def __post_init__(self) -> None:
         if len(self.times) != len(self.values) or len(self.times) < 2:
-            raise ValueError(f"expected as many times as values, at least 2, got {len(self.times)} and {len(self.values)}")
+            raise ValueError(
+                f"expected as many times as values, at least 2, got {len(self.times)} and {len(self.values)}"
+            )
         if not (np.isfinite([*self.times, *self.values]).all() and (np.diff(self.times) > 0).all()):
             raise ValueError(f"times must increase strictly and all entries be finite, got {self.times}, {self.values}")
 

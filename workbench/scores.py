@@ -1,5 +1,6 @@
 """How well a model predicts data: predictions on the data's own coordinates, and scores per component and split."""
 
+from collections.abc import Hashable, Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -29,7 +30,11 @@ def predict(model: Potential, data: xr.Dataset) -> xr.Dataset:
             dims, label = (*lead, *data[name].dims), dataset.QUANTITIES[name][1]
             variables[name] = (dims, values, {"long_name": f"{label}, predicted", "units": "1"})
             residual = values - data[name].values
-            variables[f"{name}_residual"] = (dims, residual, {"long_name": f"{label}, prediction less data", "units": "1"})
+            variables[f"{name}_residual"] = (
+                dims,
+                residual,
+                {"long_name": f"{label}, prediction less data", "units": "1"},
+            )
     if not variables:
         raise dataset.DatasetError(f"the data hold nothing to compare with; expected one of {', '.join(OBJECTIVES)}")
     return xr.Dataset(variables, coords=data.coords)
@@ -61,7 +66,7 @@ def score(model: Potential, data: xr.Dataset, *, offset: Literal["keep", "remove
 
 
 def _scores(predicted: xr.Dataset, data: xr.Dataset, offset: str) -> xr.Dataset:
-    scores = {}
+    scores: dict[str, xr.DataArray] = {}
     for name in OBJECTIVES:
         if name not in data:
             continue
@@ -71,17 +76,17 @@ def _scores(predicted: xr.Dataset, data: xr.Dataset, offset: str) -> xr.Dataset:
             residual = residual - scores["potential_offset"] if offset == "remove" else residual
         spread = truth.std("sample")
         spread = spread.where(spread > 1e-12 * abs(truth).max("sample"))
-        rmse = np.sqrt((residual**2).mean("sample"))
-        over = [dim for dim in truth.dims]
+        rmse = _rms(residual, ["sample"])
         scores[f"{name}_rmse"] = rmse
         scores[f"{name}_relative_rmse"] = rmse / spread
         scores[f"{name}_r2"] = 1 - (rmse / spread) ** 2
-        scores[f"{name}_relative_l2"] = np.sqrt((residual**2).mean(over)) / _nonzero(np.sqrt((truth**2).mean(over)))
+        size = _rms(truth, truth.dims)
+        scores[f"{name}_relative_l2"] = _rms(residual, truth.dims) / size.where(size > 0)
     for label, values in scores.items():
         values.attrs = {"long_name": label.replace("_", " "), "units": "1"}
     kept = [c for c in ("state", "member") if c in predicted.coords]
     return xr.Dataset(scores).drop_vars([c for c in xr.Dataset(scores).coords if c not in kept])
 
 
-def _nonzero(value: xr.DataArray) -> xr.DataArray:
-    return value.where(value > 0)
+def _rms(values: xr.DataArray, over: Iterable[Hashable]) -> xr.DataArray:
+    return (values**2).mean(list(over)) ** 0.5

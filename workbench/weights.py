@@ -43,8 +43,8 @@ def to_dataset(model: LSEICNN) -> xr.Dataset:
         variables[label] = (dims, values, {"long_name": long_name, "units": "1"})
     rho = model.rho.detach().cpu().numpy()
     variables["rho"] = (("member",), rho, {"long_name": "sharpness of the soft minimum, scaled units", "units": "1"})
-    dims = {dim for entry in variables.values() for dim in entry[0]} - {"state"}
-    coords: dict[str, Any] = {dim: np.arange(_size(model, dim)) for dim in sorted(dims)} | {"state": list(model.states)}
+    counted = sorted({dim for entry in variables.values() for dim in entry[0]} - {"state"})
+    coords: dict[str, Any] = {dim: np.arange(_size(model, dim)) for dim in counted} | {"state": list(model.states)}
     config = {"dim": model.dim, "modes": model.modes, "hidden": list(model.hidden), "members": model.members}
     config |= {"rho_lo": model.rho_lo, "states": list(model.states), "dtype": str(model.dtype).removeprefix("torch.")}
     attrs = {"kind": "LSEICNN", "config_json": json.dumps(config), "positive_map": POSITIVE_MAP}

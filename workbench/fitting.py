@@ -1,7 +1,7 @@
 """`fit()`: the only way a landscape is learned.
 
-Per member, several starts are drawn and screened for a few steps; the one with the lowest held-out loss is carried on
-and the rest are dropped. Every choice (between restarts, steps and members) looks at the held-out part of the data
+Per member, several starts, soft and sharp in turn, are drawn and screened for a few steps; the one with the lowest
+held-out loss is carried on and the rest are dropped. Every choice (between restarts, steps and members) looks at the held-out part of the data
 only, and never at samples marked "test". All randomness descends from one `SeedSequence`.
 
 An optimiser is a frozen value with settings (`LevenbergMarquardt`); another one is another value.
@@ -23,6 +23,8 @@ from workbench.objectives import LeastSquares, Observations, check_matched, pars
 from workbench.parallel import Report
 
 __all__ = ["Fit", "FitError", "fit"]
+
+STARTS = (0.15, 1.5)  # sharpness of the restarts, in turn: soft, sharp
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,14 @@ def fit_member(
     scales = scales_of(train, match)
     seen, kept = (Observations.of(parts[name], match, scales, template.u) for name in ("train", "validation"))
     total = optimiser.screening * restarts + max(0, optimiser.steps - optimiser.screening)
-    done, starts, failures = 0, [], []
+    done = 0
+    starts: list[Descent] = []
+    failures: list[str] = []
     for child in seed.spawn(restarts):
         model = template.like(members=None)
         model.load_state_dict(template.state_dict())
-        model.initialise(np.random.default_rng(child), train["x"].values, **_targets(train, match))
+        rng, rho = np.random.default_rng(child), STARTS[len(starts + failures) % len(STARTS)]
+        model.initialise(rng, train["x"].values, rho=rho, **_targets(train, match))
         try:
             descent = Descent(LeastSquares(model, seen, match), kept, optimiser)
             while descent.outcome is Outcome.RUNNING and len(descent.records) <= optimiser.screening:
@@ -202,7 +207,11 @@ def _history(records: Sequence[list[dict[str, Any]]]) -> xr.Dataset:
             values[member, : len(rows)] = [row[name] for row in rows]
         dims = ("member", "epoch", "mode")[: len(shape)]
         variables[name] = (dims, values, {"long_name": _MEANING.get(name, name.replace("_", " of the ")), "units": "1"})
-    coords = {"member": np.arange(len(records)), "epoch": np.arange(length), "mode": np.arange(len(records[0][0]["gate"]))}
+    coords = {
+        "member": np.arange(len(records)),
+        "epoch": np.arange(length),
+        "mode": np.arange(len(records[0][0]["gate"])),
+    }
     return xr.Dataset(variables, coords=coords)
 
 

@@ -1,0 +1,120 @@
+"""Dataset in, axes out: the drawings that studies and users share.
+
+Everything reads in grey: landscapes are a sequential map with contour lines, truth is dashed or hollow, kinds of
+stationary points differ by marker. Labels come from the attributes of the data.
+"""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = [
+    "figure",
+    "history",
+    "label",
+    "landscape",
+    "letters",
+    "nullclines",
+    "stationary_points",
+    "style",
+    "trajectories",
+]
+
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.0,
+    "savefig.bbox": "tight",
+    "pdf.fonttype": 42,
+}
+MARKERS = {"minimum": "o", "saddle": "X", "maximum": "^", "degenerate": "D"}
+
+
+def style() -> AbstractContextManager:
+    """Return a context in which figures are drawn and saved in the project's type sizes and line widths."""
+    return rc_context(STYLE)
+
+
+def figure(rows: int, columns: int, *, size: tuple[float, float], **options: Any) -> tuple[Figure, np.ndarray]:
+    """Return a figure with an array of axes, shape (rows, columns); no window, no global state.
+
+    >>> figure(1, 2, size=(4, 2))[1].shape
+    (1, 2)
+    """
+    page = Figure(figsize=size, layout="constrained")
+    return page, page.subplots(rows, columns, squeeze=False, **options)
+
+
+def letters(axes: np.ndarray) -> None:
+    """Put (a), (b), … before the titles of the axes."""
+    for letter, panel in zip("abcdefghijkl", axes.ravel(), strict=False):
+        title = panel.get_title()
+        panel.set_title("")
+        panel.set_title(f"({letter}) {title}", loc="left")
+
+
+def label(variable: xr.DataArray) -> str:
+    """Return "long name [unit]" of a variable, without the unit where it is 1."""
+    name, unit = variable.attrs.get("long_name", variable.name), variable.attrs.get("units", "1")
+    return str(name) if unit in ("1", "mixed") else f"{name} [{unit}]"
+
+
+def landscape(axes: Axes, potential: xr.DataArray, *, levels: Any = 24) -> Any:
+    """Draw Ψ over two coordinates as filled contours with lines; returns the mappable for a colour bar."""
+    first, second = (potential[str(dim)] for dim in potential.dims)
+    values = potential.values.T
+    filled = axes.contourf(first, second, values, levels=levels, cmap="viridis", extend="max")
+    axes.contour(first, second, values, levels=np.asarray(filled.levels)[::2], colors="white", linewidths=0.3)
+    axes.set(xlabel=label(first), ylabel=label(second), aspect="equal")
+    return filled
+
+
+def nullclines(axes: Axes, gradient: xr.DataArray) -> None:
+    """Draw where each component of the gradient vanishes: solid for the first, dash-dotted for the second."""
+    grid = [dim for dim in gradient.dims if dim != "state"]
+    first, second = (gradient[str(dim)] for dim in grid)
+    for k, style in enumerate(("solid", "dashdot")):
+        values = gradient.isel(state=k).values.T
+        axes.contour(first, second, values, levels=[0.0], colors="black", linestyles=style, linewidths=1.2)
+        name = str(gradient["state"].values[k])
+        axes.plot([], [], color="black", linestyle=style, linewidth=1.2, label=f"d{name}/dt = 0")
+
+
+def trajectories(axes: Axes, x: xr.DataArray, **style: Any) -> None:
+    """Draw x(trajectory, time, state) in the plane of its two states; `style` is for the lines."""
+    options = {"color": "0.45", "linewidth": 0.6, **style}
+    name = options.pop("label", None)
+    for k, path in enumerate(x.transpose("trajectory", "time", "state").values):
+        axes.plot(path[:, 0], path[:, 1], label=name if k == 0 else None, **options)
+
+
+def stationary_points(axes: Axes, points: xr.Dataset, *, hollow: bool = False, size: float = 30) -> None:
+    """Draw x(point, state) with a marker for each kind; hollow for the truth, filled for a fit."""
+    for kind, marker in MARKERS.items():
+        at = points["x"].values[(points["kind"] == kind).values]
+        if len(at):
+            face, edge, side = ("none", "black", 2.6 * size) if hollow else ("white", "black", size)
+            text = f"{kind}, {'truth' if hollow else 'fit'}"
+            axes.scatter(
+                at[:, 0], at[:, 1], s=side, marker=marker, facecolor=face, edgecolor=edge, zorder=5, label=text
+            )
+
+
+def history(axes: Axes, record: xr.Dataset, *, color: str = "black", name: str = "") -> None:
+    """Draw the relative error (root of the loss) of a fit over its steps: training solid, held-out dashed."""
+    for variable, style in {"loss": "solid", "validation_loss": "dashed"}.items():
+        for member in range(record.sizes["member"]):
+            error = np.sqrt(record[variable].isel(member=member))
+            text = f"{name}, {'training' if variable == 'loss' else 'held-out'}" if member == 0 else None
+            axes.semilogy(record["epoch"], error, color=color, linestyle=style, label=text)
+    axes.set(xlabel="step", ylabel="relative error")
