@@ -101,11 +101,12 @@ class GeneCircuitStudy(Study):
             return dataset.assign_split(short, shuffle)
 
         def resting(circuit: Any) -> xr.Dataset:
-            seen = dataset.assign_split(
-                circuit.trajectories(self.trajectories, time=late, seed=long, spread="sobol"), shuffle, 0.1
-            )
+            seen = circuit.trajectories(self.trajectories, time=late, seed=long, spread="sobol")
+            seen = dataset.assign_split(seen, shuffle, 0.15, whole=False)
             unseen = circuit.trajectories(self.trajectories // 2, time=late, seed=test)
-            unseen = unseen.assign_coords(split=("trajectory", ["test"] * unseen.sizes["trajectory"]))
+            unseen = unseen.assign_coords(
+                split=xr.full_like(unseen["x"].isel(state=0, drop=True), "test", dtype="<U10")
+            )
             both = xr.concat([seen, unseen], "trajectory", combine_attrs="override")
             return both.assign_coords(trajectory=np.arange(both.sizes["trajectory"]))
 

@@ -35,7 +35,7 @@ def landscapes(tree: xr.DataTree) -> Figure:
     for row, case in zip(axes, TITLES, strict=True):
         here = grid.sel(case=case)
         paths = long["x"].sel(case=case)
-        paths = paths.isel(trajectory=np.flatnonzero((paths["split"] != "test").values))
+        paths = paths.isel(trajectory=np.flatnonzero((paths["split"].isel(time=0) != "test").values))
         plot.trajectories(row[0], paths, label="trajectory")
         plot.nullclines(row[0], here["gradient_true"])
         row[0].set(

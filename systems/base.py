@@ -30,12 +30,16 @@ class System(Parameters):
 
     A family (such as `PotentialSystem`) turns the author's bare mathematics into data; a system is one published
     model, in one file: declared parameters, `state_space`, and the formula. `systems.register("name")` makes it known
-    to Python, to the command line and to the contract tests.
+    to Python, to the command line and to the contract tests; until then its name is that of its class.
     """
 
     name: ClassVar[str] = ""
     reference: ClassVar[str] = ""
     state_space: ClassVar[tuple[State, ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.name = cls.__name__
 
     @property
     def states(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ that knows systems and studies.
 import functools
 import json
 import signal
+import sys
 import tempfile
 import traceback
 import warnings
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn multi-well energy landscapes from data, question them, simulate on them.",
 )
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 _options = {"debug": False}
 
@@ -169,7 +170,7 @@ def info(file: Path, as_json: Json = False) -> None:
         return
     for name, value in attrs.items():
         out.print(Text.assemble((f"{name:16}", "bold"), str(value)))
-    table = Table("group", "sizes")
+    table = Table("group", "sizes", box=None, pad_edge=False)
     for path, sizes in groups.items():
         table.add_row(path, ", ".join(f"{k} {v}" for k, v in sizes.items()))
     out.print(table)
@@ -293,10 +294,10 @@ def _numbers(tree: xr.DataTree) -> list[dict[str, Any]]:
 def _table(rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
-    table = Table("quantity", "value", "bound", "", "meaning")
+    table = Table("quantity", "value", "bound", "", "meaning", box=None, pad_edge=False)
     for row in rows:
         low, high = row["at_least"], row["at_most"]
-        bounds = [f"≥ {low:.4g}"] * (low is not None) + [f"≤ {high:.4g}"] * (high is not None)
+        bounds = [f"{sign} {limit:.4g}" for sign, limit in (("≥", low), ("≤", high)) if limit is not None]
         bound = f"= {low:.4g}" if bounds and low == high else ", ".join(bounds)
         value = "none" if row["value"] is None else f"{row['value']:.4g}"
         table.add_row(

@@ -4,8 +4,8 @@
     trajectories   x(trajectory, time, state)   velocity(trajectory, time, state)             …
 
 Beside them may stand `sigma` (standard deviation of the noise) and `weight` over the sampling dimensions, or one of
-each for one quantity (`sigma_potential`, …), and a coordinate `split` ("train", "validation", "test") along the
-first sampling dimension. Everything is an `xarray.Dataset`; units and long names are attributes of the variables.
+each for one quantity (`sigma_potential`, …), and a coordinate `split` ("train", "validation", "test") along one or
+both of the sampling dimensions. Everything is an `xarray.Dataset`; units and long names are attributes of the variables.
 """
 
 import difflib
@@ -141,13 +141,16 @@ def flat(data: xr.Dataset) -> xr.Dataset:
     return stacked.assign_coords(sample=np.arange(stacked.sizes["sample"]))
 
 
-def assign_split(data: xr.Dataset, seed: np.random.SeedSequence, held_out: float = 0.2) -> xr.Dataset:
+def assign_split(
+    data: xr.Dataset, seed: np.random.SeedSequence, held_out: float = 0.2, *, whole: bool = True
+) -> xr.Dataset:
     """Return the data with a `split` coordinate; a coordinate that is already there is checked and kept.
 
-    The share `held_out` of the samples (whole trajectories where there are several) becomes "validation", the rest
-    "train". Data marked "test" are for the user's own judgement: no fit ever sees them.
+    The share `held_out` becomes "validation", the rest "train": of the trajectories if `whole`, which is the stricter
+    judge, else of all samples along all trajectories, which leaves no start out of the training data. Data marked
+    "test" are for the user's own judgement: no fit ever sees them.
     """
-    dim = SAMPLING[kind_of(data)][0]
+    dims = SAMPLING[kind_of(data)][: 1 if whole else None]
     if "split" in data.coords:
         unknown = set(np.unique(data["split"])) - set(SPLITS)
         if unknown or "train" not in data["split"]:
@@ -155,13 +158,14 @@ def assign_split(data: xr.Dataset, seed: np.random.SeedSequence, held_out: float
         return data
     if not 0 < held_out < 1:
         raise DatasetError(f"held_out is a share between 0 and 1, got {held_out!r}")
-    size = data.sizes[dim]
+    shape = [data.sizes[dim] for dim in dims]
+    size = int(np.prod(shape))
     if size < 2:
-        raise DatasetError(f"there is {size} {dim} only: at least 2 are needed, one of them to validate the fit")
+        raise DatasetError(f"there is {size} {dims[0]} only: at least 2 are needed, one of them to validate the fit")
     count = min(max(1, round(held_out * size)), size - 1)
     labels = np.full(size, "train", dtype="<U10")
     labels[np.random.default_rng(seed).permutation(size)[:count]] = "validation"
-    return data.assign_coords(split=(dim, labels, {"long_name": "role of the sample in the fit"}))
+    return data.assign_coords(split=(dims, labels.reshape(shape), {"long_name": "role of the sample in the fit"}))
 
 
 def seed_sequence(seed: Any) -> np.random.SeedSequence:

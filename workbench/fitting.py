@@ -1,8 +1,8 @@
 """`fit()`: the only way a landscape is learned.
 
 Per member, several starts, soft and sharp in turn, are drawn and screened for a few steps; the one with the lowest
-held-out loss is carried on and the rest are dropped. Every choice (between restarts, steps and members) looks at the held-out part of the data
-only, and never at samples marked "test". All randomness descends from one `SeedSequence`.
+held-out loss is carried on and the rest are dropped. Every choice (between restarts, steps and members) looks at the
+held-out part of the data only, and never at samples marked "test". All randomness descends from one `SeedSequence`.
 
 An optimiser is a frozen value with settings (`LevenbergMarquardt`); another one is another value.
 """
@@ -159,12 +159,17 @@ def fit_member(
     if not starts:
         raise FitError(f"none of {restarts} starts could be carried on; the last: {failures[-1]}")
     chosen = min(starts, key=lambda descent: descent.records[-1]["best"])
-    while chosen.outcome is Outcome.RUNNING:
-        chosen.step()
-        report(done := done + 1, total, f"error {chosen.loss**0.5:.1e}")
-    report(total, total, f"error {chosen.records[-1]['best'] ** 0.5:.1e}")
-    chosen.problem.load(chosen.best)
     model = chosen.problem.model
+    try:
+        while chosen.outcome is Outcome.RUNNING:
+            chosen.step()
+            report(done := done + 1, total, f"error {chosen.loss**0.5:.1e}")
+    except FitError as error:
+        error.model = model
+        raise
+    finally:
+        chosen.problem.load(chosen.best)
+    report(total, total, f"error {chosen.records[-1]['best'] ** 0.5:.1e}")
     if "potential" not in match:  # slopes leave the constant free: measure from the lowest sample
         with torch.no_grad():
             model.offset -= model.value(seen.x).min()

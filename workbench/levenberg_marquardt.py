@@ -20,7 +20,9 @@ __all__ = ["Descent", "FitError", "LevenbergMarquardt", "Outcome"]
 
 
 class FitError(RuntimeError):
-    """A fit that could not go on; the message names step and term."""
+    """A fit that could not go on; the message names step and term, `model` holds the last good weights, if any."""
+
+    model: Any = None
 
 
 class Outcome(Enum):
@@ -143,7 +145,8 @@ class Descent:
         if self._bad >= self.BAD:
             raise FitError(
                 f"step {len(self.records)}: {self.BAD} steps in a row were not finite "
-                f"({_bad_term(self.problem, residuals)}); the last good weights were kept. Look for outliers in the data, or start with more damping"
+                f"({_bad_term(self.problem, residuals)}). Look for outliers in the data, or start with more damping; "
+                "the last good weights are in this error's `model`"
             )
 
     def _held_out(self) -> float:

@@ -10,7 +10,7 @@ softmax weights wᵢ ∝ ς(αᵢ) exp(−ρ fᵢ) and the weighted mean ⟨·�
 So Ψ̂ is convex where one mode dominates, and the only negative curvature is that of the passage between modes. One
 scale for Ψ and one per input, chained, keep the gradient a gradient; users see physical units throughout.
 
-The published Eq 4 moves log ς(αᵢ) inside without dividing by ρ, which raises the gates to the power ρ; Eq 3 stands here.
+The published Eq 4 moves log ς(αᵢ) inside without dividing by ρ, which raises the gates to the power ρ; Eq 3 stands.
 """
 
 from collections.abc import Callable, Sequence

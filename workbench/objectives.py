@@ -72,7 +72,7 @@ class Observations:
     def of(
         cls, samples: xr.Dataset, match: Mapping[str, float], scales: Mapping[str, np.ndarray], like: Tensor
     ) -> "Observations":
-        """Collect from flat data (see `dataset.flat`), with scales of the training data; `like` says dtype and device."""
+        """Collect from flat data (see `dataset.flat`) with the scales of the training data, in the type of `like`."""
         targets, factors, entries, end = [], [], {}, 0
         for name, weight in match.items():
             target = samples[name].values.reshape(samples.sizes["sample"], -1)
@@ -85,7 +85,8 @@ class Observations:
             factors.append(factor)
             entries[name] = slice(end, end := end + target.shape[1])
         arrays = (samples["x"].values, np.hstack(targets), np.hstack(factors))
-        return cls(*(torch.as_tensor(np.ascontiguousarray(array)).to(like) for array in arrays), entries=entries)
+        x, target, factor = (torch.as_tensor(np.ascontiguousarray(values)).to(like) for values in arrays)
+        return cls(x, target, factor, entries)
 
 
 def scales_of(samples: xr.Dataset, match: Mapping[str, float]) -> dict[str, np.ndarray]:

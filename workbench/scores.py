@@ -3,7 +3,6 @@
 from collections.abc import Hashable, Iterable
 from typing import Any, Literal
 
-import numpy as np
 import xarray as xr
 
 from workbench import dataset

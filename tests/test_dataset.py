@@ -1,0 +1,105 @@
+"""The data vocabulary: what comes in is checked, converted and named."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import workbench as wb
+from workbench.dataset import DatasetError, assign_split, check, flat, seed_sequence
+
+
+def test_points_are_labelled_float64():
+    data = wb.dataset.points(np.arange(6, dtype=np.int32).reshape(3, 2), gradient=np.ones((3, 2), dtype=">f4"))
+    assert data["x"].dims == ("sample", "state")
+    assert data["x"].dtype == data["gradient"].dtype == np.dtype("float64")
+    assert list(data["state"].values) == ["x1", "x2"]
+    assert all("long_name" in data[name].attrs and "units" in data[name].attrs for name in data.data_vars)
+    assert all(dim in data.coords for dim in data.dims)
+
+
+def test_one_dimension_needs_no_extra_axis():
+    data = wb.dataset.points(np.linspace(0, 1, 4), gradient=np.ones(4))
+    assert data["x"].shape == data["gradient"].shape == (4, 1)
+
+
+def test_dimensions_are_transposed_by_name():
+    data = wb.dataset.points(np.arange(6.0).reshape(3, 2), potential=np.arange(3.0))
+    turned = check(data.transpose("state", "sample"))
+    xr.testing.assert_identical(turned, data)
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "message"),
+    [
+        (
+            [[0.0, np.nan], [1.0, 2.0]],
+            {},
+            r"x holds 1 values that are not finite, the first at \{'sample': 0, 'state': 1\}",
+        ),
+        (np.ma.masked_greater(np.arange(4.0), 2), {}, "not finite"),
+        (np.zeros((3, 2)), {"gradient": np.zeros((2, 2))}, "do not fit together"),
+        (np.zeros((3, 2, 2)), {}, r"x has shape \(3, 2, 2\); expected 2 axes: \(sample, state\)"),
+        (np.zeros((3, 2)), {"states": ["a"]}, "2 components but 1 names"),
+        (np.zeros((0, 2)), {}, "x is empty"),
+        (np.zeros((3, 2)), {"sigma": [1.0, 0.0, 1.0]}, "sigma must be positive"),
+    ],
+)
+def test_bad_points_are_refused(x, options, message):
+    with pytest.raises(DatasetError, match=message):
+        wb.dataset.points(x, **options)
+
+
+def test_bad_datasets_are_refused():
+    data = wb.dataset.points(np.zeros((3, 2)), potential=np.zeros(3))
+    with pytest.raises(DatasetError, match=r"no 'gradient'.*They hold: potential, x"):
+        check(data, ["gradient"])
+    with pytest.raises(DatasetError, match=r"did you mean 'potential'\?"):
+        check(data, ["potentail"])
+    with pytest.raises(DatasetError, match=r"expected \(sample, state\) or \(trajectory, time, state\)"):
+        check(data.rename(sample="row"))
+    with pytest.raises(DatasetError, match=r"choose one along 'case' with data.isel\(case=0\)"):
+        check(data.expand_dims(case=2))
+    with pytest.raises(DatasetError, match="expected an xarray.Dataset, got ndarray"):
+        check(np.zeros((3, 2)))
+    with pytest.raises(DatasetError, match=r"potential has dimensions \('state',\); expected \('sample',\)"):
+        check(data.assign(potential=("state", [0.0, 1.0])))
+
+
+def test_times_increase():
+    with pytest.raises(DatasetError, match="time must increase strictly"):
+        wb.dataset.trajectories(np.zeros((2, 3, 1)), [0.0, 2.0, 1.0])
+
+
+def test_flat_keeps_values_and_split():
+    runs = wb.dataset.trajectories(np.arange(12.0).reshape(2, 3, 2), [0, 1, 2])
+    runs = runs.assign_coords(split=("trajectory", ["train", "validation"]))
+    samples = flat(runs)
+    assert samples["x"].values.tolist() == np.arange(12.0).reshape(6, 2).tolist()
+    assert samples["split"].values.tolist() == ["train"] * 3 + ["validation"] * 3
+
+
+def test_split_holds_out_whole_trajectories_and_respects_given_labels():
+    runs = wb.dataset.trajectories(np.zeros((10, 3, 1)), [0, 1, 2])
+    split = assign_split(runs, seed_sequence(0), 0.3)["split"]
+    assert split.dims == ("trajectory",)
+    assert (split == "validation").sum() == 3
+    each = assign_split(runs, seed_sequence(0), 0.3, whole=False)["split"]
+    assert each.dims == ("trajectory", "time")
+    assert (each == "validation").sum() == 9
+    given = runs.assign_coords(split=("trajectory", ["train"] * 8 + ["validation", "test"]))
+    assert assign_split(given, seed_sequence(0)) is given
+    with pytest.raises(DatasetError, match="split must hold 'train'"):
+        assign_split(runs.assign_coords(split=("trajectory", ["tran"] * 10)), seed_sequence(0))
+    with pytest.raises(DatasetError, match="1 trajectory only"):
+        assign_split(runs.isel(trajectory=[0]), seed_sequence(0))
+
+
+@pytest.mark.parametrize("seed", [-1, "7", True, 1.5])
+def test_bad_seeds_are_refused(seed):
+    with pytest.raises(ValueError, match="seed must be a whole number >= 0 or None"):
+        seed_sequence(seed)
+
+
+def test_seeds_are_kept_exactly():
+    assert seed_sequence(2**64 + 1).entropy == 2**64 + 1
+    assert seed_sequence(None).entropy != seed_sequence(None).entropy

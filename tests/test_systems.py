@@ -1,0 +1,209 @@
+"""Contracts that every registered system keeps, the registry, and the gene circuit against its published equation."""
+
+import importlib.metadata
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import systems
+import workbench as wb
+from systems.registry import Registry
+from workbench.dataset import DatasetError
+
+POTENTIALS = [n for n in systems.names() if issubclass(systems.registry[n], systems.PotentialSystem)]
+
+
+@pytest.mark.parametrize("name", systems.names())
+def test_every_system_is_declared(name):
+    system = systems.get(name)
+    assert system.name == name
+    assert system.dim == len(system.states) == len(system.box)
+    assert all(p["meaning"] for p in system.declared().values())
+    assert systems.registry[name](**system.model_dump()) == system
+
+
+@pytest.mark.parametrize("name", POTENTIALS)
+def test_every_potential_system_is_a_potential(name):
+    system = systems.get(name)
+    assert isinstance(system, wb.Potential)
+    x = torch.as_tensor(system.points(7, seed=0)["x"].values).requires_grad_()
+    value, gradient, hessian = system.value(x), system.gradient(x), system.hessian(x)
+    (slope,) = torch.autograd.grad(value.sum(), x)
+    torch.testing.assert_close(gradient, slope, rtol=1e-12, atol=1e-13)
+    bend = torch.stack(
+        [torch.autograd.grad(gradient[:, k].sum(), x, retain_graph=True)[0] for k in range(system.dim)], -2
+    )
+    torch.testing.assert_close(hessian, bend, rtol=1e-12, atol=1e-12)
+    assert system.value(np.zeros((2, 3, system.dim))).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", POTENTIALS)
+def test_every_potential_system_generates_repeatable_data(name):
+    system = systems.get(name)
+    points, again = system.points(6, seed=3), system.points(6, seed=3)
+    assert points.identical(again)
+    assert not points["x"].equals(system.points(6, seed=4)["x"])
+    low, high = np.array(system.box).T
+    assert ((points["x"].values >= low) & (points["x"].values <= high)).all()
+    runs = system.trajectories(3, time=[0.0, 0.1, 0.3], seed=3)
+    np.testing.assert_allclose(runs["x"].values[:, 0], points["x"].values[:3])
+    np.testing.assert_allclose(runs["velocity"].values, -system.gradient(runs["x"].values))
+    assert json.loads(runs.attrs["parameters_json"]) == system.model_dump()
+    level = system.value(runs["x"].values)
+    assert (np.diff(level, axis=1) <= 1e-12).all()
+
+
+@pytest.mark.parametrize("name", POTENTIALS)
+def test_bad_requests_are_refused(name):
+    system = systems.get(name)
+    with pytest.raises(DatasetError, match="count must be a whole number >= 1, got 0"):
+        system.points(0)
+    with pytest.raises(DatasetError, match="time must be finite, start at 0 or later and increase strictly"):
+        system.trajectories(2, time=[0.0, 2.0, 1.0])
+    with pytest.raises(DatasetError, match=r"expected shape \(…, "):
+        system.value(np.zeros((2, system.dim + 1)))
+    with pytest.raises(ValueError, match="seed must be a whole number"):
+        system.points(2, seed=-1)
+    with pytest.raises(DatasetError, match="spread must be 'random' or 'sobol'"):
+        system.points(2, spread="grid")
+
+
+def eq_32(x1, x2, a, b, p1, p2, S, n):
+    return np.stack(
+        [
+            a * x1 * (p1 - x1) + b / (S**n + x2**n) - b * n * x1 ** (n - 1) * x2 / (S**n + x1**n) ** 2,
+            a * x2 * (p2 - x2) + b / (S**n + x1**n) - b * n * x2 ** (n - 1) * x1 / (S**n + x2**n) ** 2,
+        ],
+        -1,
+    )
+
+
+@given(
+    x=st.tuples(st.floats(0, 3), st.floats(0, 3)),
+    a=st.floats(0.1, 3), b=st.floats(0, 3), p1=st.floats(0.2, 2), p2=st.floats(0.2, 2), S=st.floats(0.3, 2), n=st.integers(1, 6),
+)  # fmt: skip
+def test_gene_circuit_is_eq_32(x, **parameters):
+    velocity = systems.get("gene_circuit", **parameters).velocity(np.array(x))
+    expected = eq_32(*x, **parameters)
+    np.testing.assert_allclose(velocity, expected, rtol=1e-9, atol=1e-10 * (1 + np.abs(expected).max()))
+
+
+@pytest.mark.parametrize(
+    ("b", "point", "index"),
+    [
+        (0.1, (0.953487095983108, 0.953487095983108), 0),
+        (1.0, (0.405621017867140, 1.543999494460613), 0),
+        (1.0, (1.543999494460613, 0.405621017867140), 0),
+        (1.0, (0.813476835294111, 0.813476835294111), 1),
+    ],
+)
+def test_gene_circuit_rests_where_published(b, point, index):
+    system = systems.get("gene_circuit", b=b)
+    assert np.abs(system.gradient(point)).max() < 1e-14
+    assert (np.linalg.eigvalsh(system.hessian(point)) < 0).sum() == index
+
+
+def test_gene_circuit_barrier_and_pitchfork():
+    strong = systems.get("gene_circuit", b=1.0)
+    saddle, well = strong.value([[0.813476835294111] * 2, [0.405621017867140, 1.543999494460613]])
+    assert saddle - well == pytest.approx(0.154710562700, abs=1e-11)
+    critical = systems.get("gene_circuit", b=0.359530158212139)
+    points = wb.stationary_points(critical, within=[(0.5, 1.2)] * 2, tolerance=1e-7)
+    assert np.abs(points["eigenvalue"].values).min() < 1e-6
+
+
+def test_negative_starts_are_refused(circuit):
+    with pytest.raises(DatasetError, match=r"defined for 0 <= x1 <= inf; state 1 has x1 = -0.1 \(1 such states\)"):
+        circuit.trajectories(starts=[[0.1, 0.2], [-0.1, 0.2]])
+    with pytest.raises(DatasetError, match=r"expected shape \(…, 2\)"):
+        circuit.trajectories(starts=[[0.1, 0.2, 0.3]])
+
+
+def test_trajectories_do_not_depend_on_how_many(circuit):
+    few, many = (circuit.trajectories(n, time=[0.0, 1.0], seed=5)["x"].values[:4] for n in (4, 9))
+    np.testing.assert_allclose(few, many, rtol=0, atol=1e-9)
+
+
+def test_parameters_are_checked():
+    with pytest.raises(systems.ParameterError, match=r"no parameter 'bb', did you mean 'b'\?"):
+        systems.get("gene_circuit", bb=1)
+    with pytest.raises(systems.ParameterError, match="b of GeneCircuit: .* greater than or equal to 0, got -1"):
+        systems.get("gene_circuit", b=-1)
+    with pytest.raises(systems.ParameterError, match="must not be a truth value"):
+        systems.get("gene_circuit", b=True)
+    with pytest.raises(systems.ParameterError, match="finite"):
+        systems.get("gene_circuit", b=np.inf)
+    with pytest.raises(
+        KeyError, match=r"unknown system 'gene_circut', did you mean 'gene_circuit'\? Known: .*gene_circuit"
+    ):
+        systems.get("gene_circut")
+
+
+class DoubleWell(systems.PotentialSystem):
+    """A user's own system."""
+
+    state_space = (systems.State("x", "position", box=(-2, 2)),)
+    depth: float = systems.parameter(1.0, "depth of the wells", gt=0)
+
+    def potential(self, x):
+        return self.depth * ((x**2 - 1) ** 2).sum(-1)
+
+
+def test_own_system_needs_a_formula_only():
+    well = DoubleWell(depth=2.0)
+    np.testing.assert_allclose(well.gradient([[0.5]]), [[2 * 4 * 0.5 * (0.25 - 1)]])
+    assert well.trajectories(3, seed=0)["x"].shape == (3, 41, 1)
+
+
+class Runaway(systems.PotentialSystem):
+    state_space = (systems.State("x", box=(0.5, 1.0)),)
+
+    def potential(self, x):
+        return -(x**3).sum(-1) / 3
+
+
+class Stiff(systems.PotentialSystem):
+    state_space = (systems.State("x", box=(0.5, 1.0)), systems.State("y", box=(0.5, 1.0)))
+
+    def potential(self, x):
+        return 0.5 * (x[..., 0] ** 2 + 1e9 * x[..., 1] ** 2)
+
+
+class Undefined(systems.PotentialSystem):
+    state_space = (systems.State("x", box=(-1.0, -0.5)),)
+
+    def potential(self, x):
+        return x.sqrt().sum(-1)
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [
+        (Runaway(), r"Runaway blows up in trajectory \d, which starts at \[.*\], at t = 1"),
+        (Stiff(), "Stiff is too stiff for DOP853: 20000 evaluations reach t = "),
+        (Undefined(), "Undefined blows up in trajectory 0, .* at t = 0"),
+    ],
+)
+def test_flows_that_cannot_be_integrated_say_so(system, message, monkeypatch):
+    monkeypatch.setattr("systems.potential.BUDGET", 20_000)
+    with pytest.raises(DatasetError, match=message):
+        system.trajectories(2, seed=0)
+
+
+def test_registry_is_loud_about_clashes_and_survives_broken_plugins(monkeypatch):
+    registry = Registry("thing", group="nothing")
+    registry.register("a")(DoubleWell)
+    with pytest.raises(ValueError, match="two thing classes want the name 'a'"):
+        registry.register("a")(Runaway)
+    points = [
+        importlib.metadata.EntryPoint("broken", "no_such_module:Thing", "nothing"),
+        importlib.metadata.EntryPoint("fine", "tests_plugin:Fine", "nothing"),
+    ]
+    monkeypatch.setattr("systems.registry.entry_points", lambda group: points)
+    monkeypatch.setitem(__import__("sys").modules, "tests_plugin", type("M", (), {"Fine": Stiff}))
+    with pytest.warns(UserWarning, match="plug-in 'broken' .* was skipped"):
+        assert registry.names() == ["a", "fine"]
