@@ -8,9 +8,9 @@ studies.draw(path)
 from pathlib import Path
 from typing import Any
 
-from studies.base import Number, Study, numbers_dataset, register, registry
+from studies.base import STUDIES, Number, Study, numbers_dataset, register
 
-__all__ = ["Number", "Study", "draw", "get", "names", "numbers_dataset", "register", "registry"]
+__all__ = ["Number", "Study", "draw", "get", "names", "numbers_dataset", "register", "STUDIES"]
 
 
 def names() -> list[str]:
@@ -19,7 +19,7 @@ def names() -> list[str]:
     >>> "gene_circuit" in names()
     True
     """
-    return registry.names()
+    return STUDIES.names()
 
 
 def get(name: str, *, preset: str = "quick", **settings: Any) -> Study:
@@ -28,7 +28,7 @@ def get(name: str, *, preset: str = "quick", **settings: Any) -> Study:
     >>> get("gene_circuit", modes=4).model_dump()["modes"]
     4
     """
-    return registry[name].preset(preset, **settings)
+    return STUDIES[name].preset(preset, **settings)
 
 
 def draw(path: str | Path, folder: str | Path | None = None) -> list[Path]:

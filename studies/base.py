@@ -19,7 +19,7 @@ from workbench.dataset import nearest, seed_sequence
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Number", "Study", "numbers_dataset", "register", "registry"]
+__all__ = ["Number", "Study", "numbers_dataset", "STUDIES", "register"]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Study(Parameters):
         name = str(tree.attrs.get("study", ""))
         if not name:
             raise files.FileError("the file was not written by a study: it has no attribute 'study'")
-        return registry[name](**json.loads(tree.attrs["config_json"])), int(tree.attrs["seed"])
+        return STUDIES[name](**json.loads(tree.attrs["config_json"])), int(tree.attrs["seed"])
 
     @final
     @classmethod
@@ -143,5 +143,5 @@ class Study(Parameters):
         return drawn
 
 
-registry: Registry[Study] = Registry("study", group="workbench.studies", package="studies")
-register = registry.register
+STUDIES: Registry[Study] = Registry("study", group="workbench.studies", package="studies")
+register = STUDIES.register

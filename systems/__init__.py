@@ -7,11 +7,11 @@ data = circuit.trajectories(40, seed=0)
 
 from typing import Any
 
-from systems.base import State, System, register, registry
+from systems.base import SYSTEMS, State, System, register
 from systems.parameters import ParameterError, parameter
 from systems.potential import PotentialSystem
 
-__all__ = ["ParameterError", "PotentialSystem", "State", "System", "get", "names", "parameter", "register", "registry"]
+__all__ = ["ParameterError", "PotentialSystem", "State", "System", "get", "names", "parameter", "register"]
 
 
 def names() -> list[str]:
@@ -20,7 +20,7 @@ def names() -> list[str]:
     >>> "gene_circuit" in names()
     True
     """
-    return registry.names()
+    return SYSTEMS.names()
 
 
 def get(name: str, **parameters: Any) -> Any:
@@ -29,4 +29,4 @@ def get(name: str, **parameters: Any) -> Any:
     >>> get("gene_circuit", b=0.1).b
     0.1
     """
-    return registry[name](**parameters)
+    return SYSTEMS[name](**parameters)

@@ -11,7 +11,7 @@ from systems.parameters import Parameters
 from systems.registry import Registry
 from workbench.dataset import DatasetError, seed_sequence
 
-__all__ = ["State", "System", "register", "registry"]
+__all__ = ["State", "System", "SYSTEMS", "register"]
 
 
 @dataclass(frozen=True)
@@ -99,5 +99,5 @@ class System(Parameters):
         return sequence, np.random.default_rng(sequence)
 
 
-registry: Registry[System] = Registry("system", group="workbench.systems", package="systems")
-register = registry.register
+SYSTEMS: Registry[System] = Registry("system", group="workbench.systems", package="systems")
+register = SYSTEMS.register

@@ -14,7 +14,7 @@ import workbench as wb
 from systems.registry import Registry
 from workbench.dataset import DatasetError
 
-POTENTIALS = [n for n in systems.names() if issubclass(systems.registry[n], systems.PotentialSystem)]
+POTENTIALS = [n for n in systems.names() if issubclass(systems.SYSTEMS[n], systems.PotentialSystem)]
 
 
 @pytest.mark.parametrize("name", systems.names())
@@ -23,7 +23,7 @@ def test_every_system_is_declared(name):
     assert system.name == name
     assert system.dim == len(system.states) == len(system.box)
     assert all(p["meaning"] for p in system.declared().values())
-    assert systems.registry[name](**system.model_dump()) == system
+    assert systems.SYSTEMS[name](**system.model_dump()) == system
 
 
 @pytest.mark.parametrize("name", POTENTIALS)

@@ -96,7 +96,7 @@ def list_systems(as_json: Json = False) -> None:
     """List the systems and their parameters."""
     import systems
 
-    _list("system", systems.registry, as_json)
+    _list("system", systems.SYSTEMS, as_json)
 
 
 @app.command("studies")
@@ -105,7 +105,7 @@ def list_studies(as_json: Json = False) -> None:
     """List the studies and their settings."""
     import studies
 
-    _list("study", studies.registry, as_json)
+    _list("study", studies.STUDIES, as_json)
 
 
 @app.command()
