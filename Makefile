@@ -9,7 +9,7 @@ export MPLBACKEND := Agg
 .PHONY: run test slow lint bench clean
 
 run: .venv/installed
-	$(BIN)/workbench run gene_circuit --overwrite -o results/gene_circuit.nc
+	$(BIN)/workbench run gene_circuit --overwrite
 
 test: .venv/installed
 	$(BIN)/python -m pytest

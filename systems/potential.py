@@ -172,7 +172,7 @@ class PotentialSystem(System):
         import torch
 
         given = isinstance(x, torch.Tensor)
-        tensor = x if given else torch.as_tensor(np.asarray(x, dtype=np.float64))
+        tensor = x if given else torch.tensor(np.asarray(x, dtype=np.float64))
         if tensor.ndim == 0 or tensor.shape[-1] != self.dim:
             shape = tuple(tensor.shape)
             raise DatasetError(

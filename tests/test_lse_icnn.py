@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from workbench.convex import inverse_softplus, softplus
-from workbench.lse_icnn import log_gate, soft_minimum, soft_minimum_constant
+from workbench.lse_icnn import SHARED, log_gate, soft_minimum, soft_minimum_constant
 from workbench.weights import from_dataset, to_dataset
 
 SHAPES = [
@@ -169,14 +169,16 @@ def test_rho_stays_above_its_bound():
 
 def test_members_are_independent_copies():
     models = [random_model(seed, dim=2, modes=2) for seed in (1, 1, 2)]
-    models[2].load_state_dict(models[2].state_dict() | {k: getattr(models[0], k) for k in ("x_shift", "x_scale")})
+    with pytest.raises(ValueError, match="share their scaling, but x_shift differs"):
+        wb.LSEICNN.stack(models)
+    models[2].load_state_dict(models[2].state_dict() | {k: getattr(models[0], k) for k in SHARED})
     ensemble = wb.LSEICNN.stack(models)
     x = np.random.default_rng(0).uniform(-1, 3, (5, 2))
     assert ensemble.value(x).shape == (3, 5)
     assert ensemble.gradient(np.stack([x] * 3)).shape == (3, 5, 2)
-    np.testing.assert_allclose(ensemble.value(x), ensemble.value(np.stack([x] * 3)), rtol=1e-13)
+    np.testing.assert_allclose(ensemble.value(x), ensemble.value(np.stack([x] * 3)), rtol=1e-12, atol=1e-13)
     for k, model in enumerate(models):
-        np.testing.assert_allclose(ensemble.value(x)[k], model.value(x), rtol=1e-14)
+        np.testing.assert_allclose(ensemble.value(x)[k], model.value(x), rtol=1e-12, atol=1e-13)
         np.testing.assert_allclose(ensemble.member(k).hessian(x), ensemble.hessian(x)[k], rtol=1e-12, atol=1e-13)
     with pytest.raises(ValueError, match="an ensemble of 3 takes x with shape"):
         ensemble.value(np.zeros((4, 5, 2)))

@@ -84,7 +84,8 @@ def eq_32(x1, x2, a, b, p1, p2, S, n):
 
 @given(
     x=st.tuples(st.floats(0, 3), st.floats(0, 3)),
-    a=st.floats(0.1, 3), b=st.floats(0, 3), p1=st.floats(0.2, 2), p2=st.floats(0.2, 2), S=st.floats(0.3, 2), n=st.integers(1, 6),
+    a=st.floats(0.1, 3), b=st.floats(0, 3), p1=st.floats(0.2, 2), p2=st.floats(0.2, 2),
+    S=st.floats(0.3, 2), n=st.integers(1, 6),
 )  # fmt: skip
 def test_gene_circuit_is_eq_32(x, **parameters):
     velocity = systems.get("gene_circuit", **parameters).velocity(np.array(x))
@@ -184,12 +185,12 @@ class Undefined(systems.PotentialSystem):
     ("system", "message"),
     [
         (Runaway(), r"Runaway blows up in trajectory \d, which starts at \[.*\], at t = 1"),
-        (Stiff(), "Stiff is too stiff for DOP853: 20000 evaluations reach t = "),
+        (Stiff(), "Stiff is too stiff for DOP853: 6000 evaluations reach t = "),
         (Undefined(), "Undefined blows up in trajectory 0, .* at t = 0"),
     ],
 )
 def test_flows_that_cannot_be_integrated_say_so(system, message, monkeypatch):
-    monkeypatch.setattr("systems.potential.BUDGET", 20_000)
+    monkeypatch.setattr("systems.potential.BUDGET", 6000)
     with pytest.raises(DatasetError, match=message):
         system.trajectories(2, seed=0)
 

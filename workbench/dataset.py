@@ -5,7 +5,7 @@
 
 Beside them may stand `sigma` (standard deviation of the noise) and `weight` over the sampling dimensions, or one of
 each for one quantity (`sigma_potential`, …), and a coordinate `split` ("train", "validation", "test") along one or
-both of the sampling dimensions. Everything is an `xarray.Dataset`; units and long names are attributes of the variables.
+both of the sampling dimensions. Everything is an `xarray.Dataset`; variables carry units and long names.
 """
 
 import difflib
@@ -186,7 +186,11 @@ def storable(value: Any) -> str | int | float:
     """Return an attribute as netCDF can hold it: numbers and text as they are, anything else as JSON text."""
     if isinstance(value, np.generic):
         value = value.item()
-    return value if isinstance(value, str | int | float) and not isinstance(value, bool) else json.dumps(value)
+    return (
+        value
+        if isinstance(value, str | int | float) and not isinstance(value, bool)
+        else json.dumps(value, default=str)
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

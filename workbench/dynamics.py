@@ -30,8 +30,8 @@ def simulate(
     time: ArrayLike,
     *,
     method: str = "dopri5",
-    rtol: float = 1e-8,
-    atol: float = 1e-10,
+    rtol: float = 1e-7,
+    atol: float = 1e-9,
     limit: float = 1e6,
     budget: int = 100_000,
     options: dict[str, Any] | None = None,
@@ -52,7 +52,7 @@ def simulate(
     array([1.544 , 0.4056])
     """
     start, times = _start(potential, x0), _times(time)
-    rows = torch.as_tensor(start).to(
+    rows = torch.tensor(start).to(
         getattr(potential, "device", None) or "cpu", getattr(potential, "dtype", torch.float64)
     )
     if potential.members is not None:
@@ -60,7 +60,7 @@ def simulate(
     velocity = _Velocity(potential, limit, budget)
     velocity.check_start(rows, times[0])
     adaptive = {"norm": lambda y: y.abs().max(), **_jumps(potential, times)} if method == "dopri5" else {}
-    moments = torch.as_tensor(times).to(rows)
+    moments = torch.tensor(times).to(rows)
     try:
         with torch.no_grad():
             path = odeint(velocity, rows, moments, rtol=rtol, atol=atol, method=method, options=options or adaptive)

@@ -6,9 +6,9 @@
     /analysis/<name>          stationary points, splits, numbers …
     /simulation               runs on a landscape
 
-A file is written beside its target, read back and compared by a digest of its content, and only then moved into
-place; the attribute `status` says "complete" last. Readers refuse anything else, and any content that does not have
-the digest it was written with.
+A file is written beside its target, read back and compared, marked "complete", sealed, and only then moved into
+place. The seal is a last line after the HDF5 content, which HDF5 ignores: the SHA-256 of everything before it. Readers
+check it before any library sees the file (HDF5 may crash on a damaged one), and refuse what is damaged or unfinished.
 """
 
 import contextlib
@@ -20,10 +20,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import netCDF4
-import numpy as np
 import xarray as xr
 
 from workbench.dataset import storable
@@ -37,7 +36,7 @@ __all__ = ["FileError", "Result", "check_target", "load", "read", "save", "tree_
 
 SCHEMA = "workbench-result/1"
 EPOCHS = 1000
-SEALS = ("status", "digest")
+SEAL = b"\nworkbench sha256 "
 
 
 class FileError(OSError):
@@ -100,17 +99,19 @@ def tree_of(
 def check_target(path: str | Path, *, overwrite: bool = False) -> Path:
     """Return the path as absolute, or raise `FileError` if no file can be written there: call it before the work."""
     target = Path(path).expanduser().absolute()
-    if target.is_dir():
-        raise FileError(f"{target} is a directory; give the name of a file, such as {target / 'result.nc'}")
-    if target.exists() and not overwrite:
-        raise FileError(f"{target} exists; choose another name or pass overwrite=True (--overwrite)")
-    if not target.parent.is_dir():
-        raise FileError(f"the directory {target.parent} does not exist; create it first")
-    _sweep(target)
-    probe = _beside(target)
     try:
+        if target.is_dir():
+            raise FileError(f"{target} is a directory; give the name of a file, such as {target / 'result.nc'}")
+        if target.exists() and not overwrite:
+            raise FileError(f"{target} exists; choose another name or pass overwrite=True (--overwrite)")
+        if not target.parent.is_dir():
+            raise FileError(f"the directory {target.parent} does not exist; create it first")
+        _sweep(target)
+        probe = _beside(target)
         probe.touch()
         probe.unlink()
+    except FileError:
+        raise
     except OSError as error:
         raise FileError(f"cannot write in {target.parent}: {error.strerror or error}") from None
     return target
@@ -121,18 +122,16 @@ def write(tree: xr.DataTree, path: str | Path, *, overwrite: bool = False) -> Pa
     target = check_target(path, overwrite=overwrite)
     temporary = _beside(target)
     tree = tree.copy()
-    tree.attrs |= {"status": "writing"}
-    tree.attrs["digest"] = digest(tree)
+    tree.attrs["status"] = "writing"
     with _signals_deferred():
         try:
             tree.to_netcdf(temporary, engine="netcdf4", encoding=_encoding(tree), write_inherited_coords=True)
-            found = digest(_open(temporary))
-            if found != tree.attrs["digest"]:
-                raise FileError(f"{target} was not written: reading it back gave other content (digest {found})")
+            different = _difference(tree, _open(temporary))
+            if different:
+                raise FileError(f"{target} was not written: {different} came back other than it was")
             with netCDF4.Dataset(temporary, "a") as file:
                 file.setncattr("status", "complete")
-            with open(temporary, "rb") as file:
-                os.fsync(file.fileno())
+            _seal(temporary)
             os.replace(temporary, target)
         except OSError as error:
             if isinstance(error, FileError):
@@ -156,8 +155,6 @@ def read(path: str | Path) -> xr.DataTree:
         raise FileError(f"{source} has schema {schema!r}, this version reads {SCHEMA!r}")
     if tree.attrs.get("status") != "complete":
         raise FileError(f"{source} is incomplete (status {tree.attrs.get('status')!r}); its writer was interrupted")
-    if tree.attrs.get("digest") != digest(tree):
-        raise FileError(f"{source} is damaged or was edited: its content does not have the digest it was written with")
     return tree
 
 
@@ -173,29 +170,6 @@ def load(path: str | Path) -> Result:
         ensembles[name] = model
         models[name] = model if model.members is None else model.member(int(node.attrs.get("best_member", 0)))
     return Result(Path(path), tree, models, ensembles)
-
-
-def digest(tree: xr.DataTree) -> str:
-    """Return the SHA-256 of all names, dimensions, values and attributes, but for the two that seal the file."""
-    total = hashlib.sha256()
-    for node in sorted(tree.subtree, key=lambda node: node.path):
-        total.update(node.path.encode())
-        _update_attrs(total, {k: v for k, v in node.attrs.items() if node.path != "/" or k not in SEALS})
-        for name, variable in sorted(node.to_dataset().variables.items(), key=lambda item: str(item[0])):
-            total.update(f"{name}{variable.dims}{variable.shape}".encode())
-            _update_attrs(total, variable.attrs)
-            values = np.asarray(variable.values)
-            if values.dtype.kind in "OUST":
-                total.update(json.dumps(values.astype(str).ravel().tolist()).encode())
-            else:
-                values = np.where(np.isnan(values), np.nan, values) if values.dtype.kind == "f" else values
-                total.update(values.dtype.str.encode() + np.ascontiguousarray(values).tobytes())
-    return total.hexdigest()
-
-
-def _update_attrs(total: Any, attrs: Mapping[Any, Any]) -> None:
-    plain = {str(k): v.item() if isinstance(v, np.generic) else v for k, v in attrs.items()}
-    total.update(json.dumps(plain, sort_keys=True, default=str).encode())
 
 
 def _named(root: str, content: xr.Dataset | Mapping[str, xr.Dataset] | None) -> dict[str, xr.Dataset]:
@@ -251,9 +225,46 @@ def _check_source(source: Path) -> None:
         raise FileError(f"{source} is a directory, not a file")
     with open(source, "rb") as file:
         head = file.read(8)
-    if head != b"\x89HDF\r\n\x1a\n":
-        kind = "empty" if not head else "in the old netCDF-3 format" if head[:3] == b"CDF" else "no netCDF file"
-        raise FileError(f"{source} is {kind}; expected a netCDF-4 result file written by workbench")
+        if head != b"\x89HDF\r\n\x1a\n":
+            kind = "empty" if not head else "in the old netCDF-3 format" if head[:3] == b"CDF" else "no netCDF file"
+            raise FileError(f"{source} is {kind}; expected a netCDF-4 result file written by workbench")
+        _check_seal(source, file)
+
+
+def _seal(path: Path) -> None:
+    with open(path, "r+b") as file:
+        line = SEAL + hashlib.file_digest(file, "sha256").hexdigest().encode()
+        file.seek(0, os.SEEK_END)
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _check_seal(source: Path, file: BinaryIO) -> None:
+    length = len(SEAL) + 64
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - length))
+    seal = file.read()
+    if not seal.startswith(SEAL):
+        raise FileError(
+            f"{source} is damaged, was edited, or was not written by workbench: it does not end in its SHA-256. "
+            "Plain xarray may still read it"
+        )
+    file.seek(0)
+    total = hashlib.sha256()
+    for start in range(0, size - length, 2**22):
+        total.update(file.read(min(2**22, size - length - start)))
+    if seal[len(SEAL) :].decode("ascii", "replace") != total.hexdigest():
+        raise FileError(f"{source} is damaged: its content does not have the SHA-256 it was written with")
+
+
+def _difference(tree: xr.DataTree, other: xr.DataTree) -> str:
+    """Return the path of the first group that is not identical, or nothing."""
+    theirs = {node.path: node.to_dataset() for node in other.subtree}
+    for node in tree.subtree:
+        if node.path not in theirs or not node.to_dataset().identical(theirs[node.path]):
+            return node.path
+    return ""
 
 
 def _beside(target: Path) -> Path:

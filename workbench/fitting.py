@@ -33,6 +33,7 @@ class Fit:
 
     `model` is the member with the lowest held-out loss, a plain potential; `ensemble` holds all members. `history` is
     over (member, epoch), `restarts` over (member, restart); `data` are the samples as the fit saw them, with `split`.
+    The weights are frozen (`requires_grad_(True)` thaws them), so that results are plain tensors.
     """
 
     model: LSEICNN
@@ -113,8 +114,8 @@ def fit(
     history = _history(records)
     best = int(np.argmin(history["best"].min("epoch").values))
     return Fit(
-        model=models[best],
-        ensemble=LSEICNN.stack(models),
+        model=models[best].requires_grad_(False),
+        ensemble=LSEICNN.stack(models).requires_grad_(False),
         history=history,
         restarts=_restarts(screened),
         data=data,

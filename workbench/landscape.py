@@ -17,7 +17,7 @@ from workbench.potentials import Blend, Potential
 
 __all__ = ["splitting", "stationary_points"]
 
-STEPS = 100
+STEPS = 40  # far more than a search that arrives needs
 LONGEST = 0.2  # of the box, a step
 CLOSE = 1e-10  # of the box, a step of Newton's that leaves nothing to gain
 SAME = 1e-4  # of the box: closer points are one
@@ -45,8 +45,8 @@ def stationary_points(
 
     >>> import systems
     >>> found = stationary_points(systems.get("gene_circuit", b=1.0), within=[(0, 2), (0, 2)])
-    >>> list(found.kind.values), found.x.values[2].round(6)
-    (['minimum', 'minimum', 'saddle'], array([0.813477, 0.813477]))
+    >>> found.kind.values.tolist(), found.x.values[2].round(6).tolist()
+    (['minimum', 'minimum', 'saddle'], [0.813477, 0.813477])
     """
     low, high = _box(potential, within)
     if isinstance(starts, int | np.integer):
@@ -131,7 +131,7 @@ def _search(potential: Potential, x0: np.ndarray, low: np.ndarray, high: np.ndar
         "device": getattr(potential, "device", None),
     }
     width, corner = torch.as_tensor(high - low, **like), torch.as_tensor(low, **like)
-    x = torch.as_tensor(x0, **like)
+    x = torch.tensor(x0, **like)
     unit = (x - corner) / width
     scale = (potential.gradient(x) * width).norm(dim=-1).median().clamp_min(torch.finfo(x.dtype).tiny)
     y = torch.cat([unit, unit])

@@ -163,7 +163,7 @@ class LSEICNN(nn.Module):
     def inside_data(self, x: Any) -> Any:
         """Return whether x, shape (…, dim), lies in the box of the data the model was fitted to, shape (…)."""
         tensor = isinstance(x, Tensor)
-        y = x if tensor else torch.as_tensor(np.asarray(x, dtype=np.float64)).to(self.x_low)
+        y = x if tensor else torch.tensor(np.asarray(x, dtype=np.float64)).to(self.x_low)
         inside = ((y >= self.x_low) & (y <= self.x_high)).all(-1)
         return inside if tensor else inside.cpu().numpy()
 
@@ -212,7 +212,7 @@ class LSEICNN(nn.Module):
         values = {"x_shift": (low + high) / 2, "x_scale": spread, "x_low": low, "x_high": high, "offset": offset}
         values["potential_scale"] = scale if scale > 1e-12 * np.abs(offset) else 1.0
         for name, value in values.items():
-            getattr(self, name).copy_(torch.as_tensor(value).to(self.offset))
+            getattr(self, name).copy_(torch.tensor(value).to(self.offset))
 
     @torch.no_grad()
     def initialise(
@@ -245,7 +245,7 @@ class LSEICNN(nn.Module):
         for member in range(self.members or 1):
             anchors = farthest_samples(x, self.modes, rng)
             slopes = local_slopes(x, y, anchors) if gradient is None else gradient[anchors] * scale / height
-            at, slope, level = (torch.as_tensor(v).to(self.offset) for v in (x[anchors], slopes, y[anchors]))
+            at, slope, level = (torch.tensor(v).to(self.offset) for v in (x[anchors], slopes, y[anchors]))
             f, df = self.convex.gradient(at[None])
             turn = slope - df[member, own, own]
             self.convex.V[-1][member, :, 0] += turn
@@ -282,6 +282,11 @@ class LSEICNN(nn.Module):
         """Return plain potentials of one architecture and scaling as the members of one ensemble."""
         ensemble = models[0].like(members=len(models))
         states = [model.state_dict() for model in models]
+        for name in SHARED:
+            if not all(torch.equal(state[name], states[0][name]) for state in states):
+                raise ValueError(
+                    f"members of one ensemble share their scaling, but {name} differs between these models"
+                )
         joined = {k: v if k in SHARED else torch.cat([s[k] for s in states]) for k, v in states[0].items()}
         ensemble.load_state_dict(joined)
         return ensemble

@@ -85,8 +85,8 @@ class Observations:
             factors.append(factor)
             entries[name] = slice(end, end := end + target.shape[1])
         arrays = (samples["x"].values, np.hstack(targets), np.hstack(factors))
-        x, target, factor = (torch.as_tensor(np.ascontiguousarray(values)).to(like) for values in arrays)
-        return cls(x, target, factor, entries)
+        tensors = [torch.tensor(np.ascontiguousarray(values)).to(like) for values in arrays]
+        return cls(x=tensors[0], target=tensors[1], factor=tensors[2], entries=entries)
 
 
 def scales_of(samples: xr.Dataset, match: Mapping[str, float]) -> dict[str, np.ndarray]:

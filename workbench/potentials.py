@@ -51,7 +51,7 @@ def tensor_or_array(method: Callable[..., Tensor]) -> Callable[..., Any]:
         given = isinstance(x, Tensor)
         if not given:
             dtype, device = getattr(self, "dtype", torch.float64), getattr(self, "device", None)
-            x = torch.as_tensor(np.asarray(x, dtype=np.float64), dtype=dtype, device=device)
+            x = torch.tensor(np.asarray(x, dtype=np.float64), dtype=dtype, device=device)
         if x.ndim == 0 or x.shape[-1] != len(self.states):
             raise ValueError(
                 f"x has shape {tuple(x.shape)}; expected (…, {len(self.states)}) with the states {self.states}"

@@ -28,7 +28,7 @@ class Logistic:
 
     >>> schedule = Logistic(rate=0.7, start=0.01)
     >>> round(schedule(5.0), 6), round(schedule.when(schedule(5.0)), 12)
-    (0.250692, 5.0)
+    (0.250655, 5.0)
     """
 
     rate: float

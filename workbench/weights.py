@@ -73,7 +73,7 @@ def from_dataset(dataset: xr.Dataset, device: Any = None) -> LSEICNN:
             raise ValueError(f"{label} has shape {values.shape}; the configuration expects {tuple(like.shape)}")
         state[name] = torch.as_tensor(values).reshape(like.shape)
     model.load_state_dict(state)
-    return model.to(device)
+    return model.requires_grad_(False).to(device)
 
 
 def _size(model: LSEICNN, dim: str) -> int:

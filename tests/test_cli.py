@@ -1,0 +1,145 @@
+"""The command line: what it prints, what it refuses, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import systems
+from workbench import cli, files
+
+SMALL = ["starts=24", "trajectories=8", "samples=5", "steps=8", "restarts=1", "held_out=4", "grid=5", "hidden=4,4"]
+SETTINGS = [part for setting in SMALL for part in ("--set", setting)]
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli.app, [str(a) for a in arguments])
+
+
+@pytest.fixture(autouse=True)
+def plain_consoles(monkeypatch):
+    """Let the consoles write to whatever stdout and stderr are at the time."""
+    from rich.console import Console
+
+    monkeypatch.setattr(cli, "out", Console(highlight=False, soft_wrap=True, width=200))
+    monkeypatch.setattr(cli, "err", Console(stderr=True, highlight=False, soft_wrap=True, width=200))
+
+
+def test_systems_and_studies_are_listed():
+    listed = call("systems")
+    assert listed.exit_code == 0
+    assert "gene_circuit" in listed.stdout
+    assert "strength of cross-inhibition" in listed.stdout
+    parameters = json.loads(call("systems", "--json").stdout)["gene_circuit"]["parameters"]
+    assert parameters["b"] == {"default": 1.0, "symbol": "b", "unit": "1", "meaning": "strength of cross-inhibition"}
+    assert "modes" in json.loads(call("studies", "--json").stdout)["gene_circuit"]["parameters"]
+
+
+def test_generate_saves_what_python_gives(tmp_path):
+    done = call("generate", "gene_circuit", "--kind", "points", "--count", 5, "--set", "b=0.1", "--seed", 3, "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert said["sizes"] == {"sample": 5, "state": 2}
+    data = files.read(said["file"])["data"].to_dataset()
+    expected = systems.get("gene_circuit", b=0.1).points(5, seed=3)
+    assert data.equals(expected)
+    drawn = json.loads(call("generate", "gene_circuit", "--count", 2, "-o", "b.nc", "--json").stdout)["seed"]
+    assert int(drawn) > 0
+
+
+def test_run_info_plot_rerun(tmp_path):
+    done = call("run", "gene_circuit", *SETTINGS, "--seed", 2, "-o", "small.nc", "--json", "--workers", 1)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert files.read("small.nc").attrs["seed"] == "2"
+    assert json.loads(files.read("small.nc").attrs["config_json"])["hidden"] == [4, 4]
+    assert all(os.path.exists(figure) for figure in said["figures"])
+    assert {row["quantity"] for row in said["numbers"]} >= {"field_error_psi_1", "split_time_fit", "basin_share_fit"}
+    shown = call("info", "small.nc")
+    assert "field_error_psi_1" in shown.stdout
+    assert "git_commit" in shown.stdout
+    info = json.loads(call("info", "small.nc", "--json").stdout)
+    assert info["groups"]["/fits/psi_1"]["mode"] == 3
+    assert info["numbers"] == said["numbers"]
+    assert len(json.loads(call("plot", "small.nc", "-o", "figures", "--json").stdout)["figures"]) == len(
+        said["figures"]
+    )
+    again = call("rerun", "small.nc", "--json", "-o", "again.nc")
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)["verdict"] == "equal to the last bit"
+    refused = call("run", "gene_circuit", "-o", "small.nc")
+    assert refused.exit_code == 1
+    assert "small.nc exists; choose another name" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["generate", "gene_circut"], 2, "unknown system 'gene_circut', did you mean 'gene_circuit'? Known:"),
+        (["generate", "gene_circuit", "--set", "bb=1"], 2, "no parameter 'bb', did you mean 'b'?"),
+        (["generate", "gene_circuit", "--set", "b"], 2, "--set expects NAME=VALUE, got 'b'"),
+        (["generate", "gene_circuit", "--set", "b=x"], 2, "b of GeneCircuit"),
+        (["generate", "gene_circuit", "--count", "0"], 1, "count must be a whole number >= 1"),
+        (["generate", "gene_circuit", "--seed", "-1"], 2, "seed must be a whole number >= 0"),
+        (["generate", "gene_circuit", "-o", "no/such/folder.nc"], 1, "does not exist; create it first"),
+        (["run", "gene"], 2, "unknown study 'gene'"),
+        (["run", "gene_circuit", "--preset", "papr"], 2, "no preset 'papr', did you mean 'paper'?"),
+        (["run", "gene_circuit", "--set", "mods=2"], 2, "no parameter 'mods', did you mean 'modes'?"),
+        (["info", "nothing.nc"], 1, "nothing.nc does not exist"),
+        (["plot", "nothing.nc"], 1, "nothing.nc does not exist"),
+        (["rerun", "nothing.nc"], 1, "nothing.nc does not exist"),
+    ],
+)
+def test_wrong_use_is_one_message(arguments, code, message):
+    done = call(*arguments)
+    assert done.exit_code == code, done.output
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.output
+
+
+def test_unknown_commands_and_options_are_wrong_use():
+    assert call("runn").exit_code == 2
+    assert call("run", "gene_circuit", "--colour").exit_code == 2
+    assert "Usage" in call().output
+
+
+def test_debug_shows_the_traceback():
+    done = call("--debug", "info", "nothing.nc")
+    assert done.exit_code == 1
+    assert "Traceback" in done.output
+    call("systems")  # resets the option
+
+
+def living(group):
+    """Return the processes of a group that are more than zombies (where there is a /proc)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, leader = entry.read_text().rpartition(")")[2].split()[:3]
+            if int(leader) == group and state != "Z":
+                found.append(entry.parent.name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_signals_end_the_run_without_leftovers(tmp_path, number, code, word):
+    command = [sys.executable, "-m", "workbench.cli", "run", "gene_circuit", "-o", str(tmp_path / "a.nc")]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    time.sleep(8)
+    child.send_signal(number)
+    _, stderr = child.communicate(timeout=30)
+    assert child.returncode == code
+    assert word in stderr
+    assert "Traceback" not in stderr
+    assert list(tmp_path.glob("*.nc*")) == []
+    assert living(group=child.pid) == []

@@ -1,0 +1,125 @@
+"""Gradient flows against closed forms and an independent integrator; what goes wrong is named and kept apart."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import random_model
+from scipy.integrate import solve_ivp
+
+import systems
+import workbench as wb
+from workbench.dynamics import SimulationError, SimulationWarning
+
+
+class Formula:
+    """A potential given by a function of tensors."""
+
+    members = None
+
+    def __init__(self, function, dim=1):
+        self.function, self.states = function, tuple(f"x{i + 1}" for i in range(dim))
+
+    def value(self, x):
+        return (
+            self.function(torch.as_tensor(x))
+            if isinstance(x, torch.Tensor)
+            else self.function(torch.as_tensor(x)).numpy()
+        )
+
+    def gradient(self, x):
+        return torch.func.grad(lambda y: self.function(y).sum())(x)
+
+
+def test_quadratic_well_decays_exponentially():
+    well = Formula(lambda x: x**2 @ torch.tensor([0.5, 1.5], dtype=x.dtype), dim=2)
+    x0, time = np.array([[1.0, -2.0], [0.3, 0.4]]), np.linspace(0, 3, 7)
+    run = wb.simulate(well, x0, time)
+    exact = x0[:, None] * np.exp(-np.array([1.0, 3.0]) * time[:, None])
+    np.testing.assert_allclose(run["x"].values, exact, rtol=0, atol=1e-7)
+    assert run["x"].dims == ("trajectory", "time", "state")
+
+
+def test_each_trajectory_keeps_the_tolerance_in_company():
+    well = Formula(lambda x: (x**2).sum(-1) / 2)
+    crowd = np.zeros((500, 1))
+    crowd[0] = 1.0
+    run = wb.simulate(well, crowd, [0.0, 1.0], rtol=1e-6, atol=1e-9)
+    assert abs(float(run["x"][0, -1, 0]) - np.exp(-1)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "schedule", [wb.Logistic(0.7, 0.01), wb.Ramp(5.0), wb.Step(2.5), wb.Table((1.0, 2.0, 6.0), (0, 0.8, 1))]
+)
+def test_blend_follows_its_schedule(schedule):
+    weak, strong = systems.get("gene_circuit", b=0.1), systems.get("gene_circuit", b=1.0)
+    time, x0 = np.linspace(0, 8, 9), np.array([[0.3, 1.2]])
+    run = wb.simulate(wb.Blend(weak, strong, schedule), x0, time)
+
+    def rate(t, x):
+        b = schedule(t)
+        return (1 - b) * weak.velocity(x) + b * strong.velocity(x)
+
+    exact = solve_ivp(rate, (0, 8), x0[0], t_eval=time, rtol=1e-10, atol=1e-12, max_step=0.05).y.T
+    np.testing.assert_allclose(run["x"].values[0], exact, atol=2e-6)
+    np.testing.assert_allclose(run["b"].values, schedule(time))
+    expected = [wb.Blend(weak, strong, schedule).value(x, t) for x, t in zip(run["x"].values[0], time, strict=True)]
+    np.testing.assert_allclose(run["potential"].values[0], expected, rtol=1e-12)
+
+
+def test_simulation_agrees_with_the_systems_own_trajectories(circuit):
+    data = circuit.trajectories(5, time=[0.0, 1.0, 4.0], seed=0)
+    run = wb.simulate(circuit, data["x"].values[:, 0], data["time"].values)
+    np.testing.assert_allclose(run["x"].values, data["x"].values, atol=1e-7)
+
+
+def test_diagonal_starts_stay_on_the_diagonal(circuit):
+    run = wb.simulate(wb.Blend(circuit, circuit, wb.Ramp(1.0)), [[0.5, 0.5]], np.linspace(0, 15, 4))
+    assert np.abs(run["x"].diff("state")).max() < 1e-9
+
+
+def test_ensembles_run_at_once():
+    ensemble = random_model(0, members=2)
+    x0 = np.array([[0.5, 0.5], [1.0, 0.2], [0.0, 1.0]])
+    run = wb.simulate(ensemble, x0, [0.0, 0.5])
+    assert run["x"].dims == ("member", "trajectory", "time", "state")
+    one = wb.simulate(ensemble.member(1), x0, [0.0, 0.5])
+    np.testing.assert_allclose(run["x"].values[1], one["x"].values, atol=1e-6)
+
+
+def test_blow_up_is_named_and_the_others_are_kept():
+    cliff = Formula(lambda x: -(x**3).sum(-1) / 3)
+    with pytest.warns(
+        SimulationWarning, match=r"1 trajectories blew up, the first: trajectory 1 before t = 1.5 \(step 3\)"
+    ):
+        run = wb.simulate(cliff, [[-1.0], [1.0]], [0.0, 0.5, 0.9, 1.5, 2.0])
+    assert json.loads(run.attrs["blown_up_json"]) == [{"trajectory": 1, "step": 3, "time": 1.5}]
+    assert np.isnan(run["x"].values[1, 3:]).all()
+    np.testing.assert_allclose(run["x"].values[1, :3, 0], 1 / (1 - np.array([0.0, 0.5, 0.9])), rtol=1e-5)
+    np.testing.assert_allclose(run["x"].values[0, :, 0], -1 / (1 + np.array([0.0, 0.5, 0.9, 1.5, 2.0])), rtol=1e-6)
+
+
+def test_bad_requests_are_refused(circuit):
+    with pytest.raises(ValueError, match="defined for 0 <= x1"):
+        wb.simulate(circuit, [[-0.1, 1.0]], [0.0, 1.0])
+    with pytest.raises(ValueError, match="defined for 0 <= x2"):
+        wb.simulate(wb.Blend(circuit, circuit, wb.Ramp(1.0)), [[0.1, -1.0]], [0.0, 1.0])
+    with pytest.raises(ValueError, match=r"expected starts with shape \(trajectory, 2\), got \(1, 3\)"):
+        wb.simulate(circuit, [[0.1, 1.0, 2.0]], [0.0, 1.0])
+    with pytest.raises(ValueError, match="start 0 is not finite"):
+        wb.simulate(random_model(0), [[np.nan, 1.0]], [0.0, 1.0])
+    with pytest.raises(ValueError, match="strictly increasing"):
+        wb.simulate(circuit, [[0.1, 1.0]], [0.0, 1.0, 0.5])
+    with pytest.raises(ValueError, match="at least two entries"):
+        wb.simulate(circuit, [[0.1, 1.0]], [0.0])
+    with pytest.raises(SimulationError, match="not finite at the start of trajectory 0"):
+        wb.simulate(Formula(lambda x: x.sqrt().sum(-1)), [[-1.0]], [0.0, 1.0])
+
+
+def test_stiff_problems_say_so_and_have_a_way_out():
+    stiff = Formula(lambda x: 1e7 * (x**2).sum(-1))
+    with pytest.raises(SimulationError, match=r"3000 evaluations reach t = .*scipy_solver"):
+        wb.simulate(stiff, [[1.0]], [0.0, 10.0], budget=3000)
+    run = wb.simulate(stiff, [[1.0]], [0.0, 10.0], method="scipy_solver", options={"solver": "LSODA"})
+    assert abs(float(run["x"][0, -1, 0])) < 1e-6

@@ -1,0 +1,283 @@
+"""Result files: whole or not at all, equal to the last bit, and refused when damaged."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import workbench as wb
+from workbench import files
+from workbench.files import FileError
+
+
+@pytest.fixture(scope="module")
+def saved(small_fit, tmp_path_factory):
+    path = tmp_path_factory.mktemp("files") / "gene circuit, ψ.nc"
+    points = wb.stationary_points(small_fit.model, within=[(0, 2)] * 2)
+    run = wb.simulate(small_fit.model, [[0.5, 1.0]], [0.0, 1.0])
+    return wb.save(
+        path, fits={"psi": small_fit}, data=small_fit.data, analysis={"stationary_points": points}, simulation=run
+    )
+
+
+def test_models_come_back_to_the_last_bit(saved, small_fit):
+    result = wb.load(saved)
+    x = np.random.default_rng(0).uniform(0, 2, (50, 2))
+    for name in ("value", "gradient", "hessian"):
+        np.testing.assert_array_equal(getattr(result.models["psi"], name)(x), getattr(small_fit.model, name)(x))
+    np.testing.assert_array_equal(result.ensembles["psi"].value(x), small_fit.ensemble.value(x))
+    np.testing.assert_array_equal(result.models["psi"].inside_data(x), small_fit.model.inside_data(x))
+
+
+def test_datasets_come_back_equal(saved, small_fit):
+    tree = wb.load(saved).tree
+    assert tree["data"].to_dataset().equals(small_fit.data)
+    assert tree["fits/psi/history"].to_dataset()["loss"].equals(small_fit.history["loss"])
+    assert tree["data"].attrs["system"] == "gene_circuit"
+    predictions = tree["fits/psi/predictions"].to_dataset()
+    assert predictions["velocity"].dims == ("member", "trajectory", "time", "state")
+    assert predictions["velocity_r2"].sel(part="train").min() > 0.9
+
+
+def test_everything_is_named_and_described(saved):
+    tree = files.read(saved)
+    for node in tree.subtree:
+        dataset = node.to_dataset()
+        assert all(dim in dataset.coords for dim in dataset.dims), node.path
+        for name, variable in dataset.data_vars.items():
+            assert "long_name" in variable.attrs, f"{node.path}/{name}"
+            assert variable.dtype.kind in "OU" or "units" in variable.attrs, f"{node.path}/{name}"
+            assert name not in dataset.dims
+    for name in ("Conventions", "title", "source", "references", "history", "schema", "git_commit", "git_dirty",
+                 "versions_json", "platform", "device", "dtype", "created_at", "threads"):  # fmt: skip
+        assert isinstance(tree.attrs[name], str | int | float | np.generic), name
+    assert tree.attrs["schema"] == "workbench-result/1"
+    assert "torch" in json.loads(tree.attrs["versions_json"])
+
+
+def test_plain_netcdf_reads_the_weights_without_torch(saved):
+    code = f"""
+import sys, numpy as np, xarray as xr
+w = xr.open_dataset({str(saved)!r}, group="fits/psi")
+w = w.isel(member=int(w.attrs["best_member"]))
+softplus = lambda z: np.logaddexp(0, z)
+def psi(points):
+    x, f = (points - w.x_shift.values) / w.x_scale.values, []
+    for m in w.mode.values:
+        h = softplus(x @ w.V1[m].values.T + w.b1[m].values)
+        h = softplus(x @ w.V2[m].values.T + h @ softplus(w.W2[m].values).T + w.b2[m].values)
+        f.append(x @ w.V3[m].values + h @ softplus(w.W3[m].values) + w.b3[m].values)
+    gate = 1 / (1 + np.exp(-10 * (w.alpha.values / 2 - 1)))
+    rho = float(w.rho)
+    soft = -np.log((gate[:, None] * np.exp(-rho * np.array(f))).mean(0)) / rho
+    return float(w.potential_scale) * soft + float(w.offset)
+p = xr.open_dataset({str(saved)!r}, group="analysis/stationary_points")
+assert np.abs(psi(p.x.values) - p.potential.values).max() < 1e-12
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_own_data_and_attributes_of_any_kind_are_stored(tmp_path):
+    data = wb.dataset.points(np.arange(4.0), potential=np.arange(4.0))
+    odd = {
+        "none": None,
+        "flag": True,
+        "table": {"a": 1},
+        "where": Path("x"),
+        "count": np.int64(3),
+        "half": np.float32(0.5),
+    }
+    path = wb.save(tmp_path / "own.nc", data=data, attrs=odd)
+    attrs = files.read(path).attrs
+    assert (attrs["none"], attrs["flag"], attrs["table"], attrs["count"], attrs["half"]) == (
+        "null",
+        "true",
+        '{"a": 1}',
+        3,
+        0.5,
+    )
+
+
+def test_targets_are_checked_before_any_work(tmp_path, monkeypatch):
+    (tmp_path / "there.nc").write_text("precious")
+    with pytest.raises(FileError, match=r"there.nc exists; choose another name or pass overwrite=True \(--overwrite\)"):
+        wb.save(tmp_path / "there.nc")
+    assert (tmp_path / "there.nc").read_text() == "precious"
+    with pytest.raises(FileError, match="is a directory"):
+        files.check_target(tmp_path)
+    with pytest.raises(FileError, match="no_such does not exist; create it first"):
+        files.check_target(tmp_path / "no_such" / "a.nc")
+    with pytest.raises(FileError, match="cannot write in"):
+        files.check_target(tmp_path / ("n" * 300 + ".nc"))
+
+    def refuse(self, *args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(FileError, match="cannot write in .*: Permission denied"):
+        files.check_target(tmp_path / "a.nc")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"some text", "is no netCDF file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "is no netCDF file"),
+        (b"PK\x03\x04" + bytes(100), "is no netCDF file"),
+        (b"CDF\x01" + bytes(100), "old netCDF-3 format"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "is damaged"),
+        (b"\x89HDF", "is no netCDF file"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, content, message):
+    path = tmp_path / "other.nc"
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=message):
+        wb.load(path)
+
+
+def test_missing_and_truncated_files_are_refused(saved, tmp_path):
+    with pytest.raises(FileError, match="does not exist"):
+        wb.load(tmp_path / "nothing.nc")
+    with pytest.raises(FileError, match="is a directory"):
+        wb.load(tmp_path)
+    content = saved.read_bytes()
+    (tmp_path / "short.nc").write_bytes(content[: len(content) // 2])
+    with pytest.raises(FileError, match="is damaged"):
+        wb.load(tmp_path / "short.nc")
+
+
+def edited(saved, tmp_path, *, sealed=True, **attrs):
+    path = tmp_path / "edited.nc"
+    path.write_bytes(saved.read_bytes())
+    with netCDF4.Dataset(path, "a") as file:
+        file.setncatts(attrs)
+    if sealed:
+        files._seal(path)
+    return path
+
+
+def test_incomplete_foreign_and_edited_files_are_refused(saved, tmp_path):
+    with pytest.raises(FileError, match=r"incomplete \(status 'writing'\)"):
+        wb.load(edited(saved, tmp_path, status="writing"))
+    with pytest.raises(FileError, match="has schema 'workbench-result/9', this version reads 'workbench-result/1'"):
+        wb.load(edited(saved, tmp_path, schema="workbench-result/9"))
+    with pytest.raises(FileError, match="damaged"):
+        wb.load(edited(saved, tmp_path, sealed=False, seed="8", long="x" * 5000))
+    wb.dataset.points([1.0, 2.0]).to_netcdf(tmp_path / "plain.nc")
+    with pytest.raises(FileError, match="was not written by workbench"):
+        wb.load(tmp_path / "plain.nc")
+
+
+def test_a_flipped_bit_is_never_silent(saved, tmp_path):
+    content, rng, path = saved.read_bytes(), np.random.default_rng(0), tmp_path / "flipped.nc"
+    for position in [*rng.integers(0, len(content), 1000), *range(len(content) - 100, len(content))]:
+        spoiled = bytearray(content)
+        spoiled[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(spoiled)
+        with pytest.raises(FileError):
+            files.read(path)
+
+
+def test_a_killed_writer_leaves_the_old_file(saved, tmp_path):
+    target = tmp_path / "result.nc"
+    target.write_bytes(saved.read_bytes())
+    code = f"""
+import os, signal, netCDF4, workbench as wb, numpy as np
+from workbench import files
+files._open = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+wb.save({str(target)!r}, data=wb.dataset.points([1.0, 2.0]), overwrite=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert target.read_bytes() == saved.read_bytes()
+    assert len(list(tmp_path.glob(".result.nc.tmp-*"))) == 1
+    files.check_target(target, overwrite=True)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_signals_wait_for_the_file(tmp_path, monkeypatch):
+    opened = files._open
+
+    def interrupted(path):
+        os.kill(os.getpid(), signal.SIGINT)
+        return opened(path)
+
+    monkeypatch.setattr(files, "_open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        wb.save(tmp_path / "a.nc", data=wb.dataset.points([1.0, 2.0]))
+    monkeypatch.undo()
+    assert wb.load(tmp_path / "a.nc")["data"].sizes["sample"] == 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_full_disk_leaves_nothing_behind(saved, tmp_path, monkeypatch):
+    target = tmp_path / "a.nc"
+    target.write_bytes(saved.read_bytes())
+
+    def full(self, *args, **options):
+        Path(args[0]).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(xr.DataTree, "to_netcdf", full)
+    with pytest.raises(FileError, match="cannot write .*a.nc: No space left on device"):
+        wb.save(target, data=wb.dataset.points([1.0, 2.0]), overwrite=True)
+    assert target.read_bytes() == saved.read_bytes()
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_content_that_does_not_come_back_is_refused(tmp_path, monkeypatch):
+    opened = files._open
+    monkeypatch.setattr(files, "_open", lambda path: opened(path).map_over_datasets(lambda ds: ds * 1.0000001))
+    with pytest.raises(FileError, match="/data came back other than it was"):
+        wb.save(tmp_path / "a.nc", data=wb.dataset.points([1.0, 2.0]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_writers_never_mix(tmp_path):
+    target, trees = tmp_path / "a.nc", [files.tree_of(data=wb.dataset.points(np.full(1000, k))) for k in (1.0, 2.0)]
+    with netCDF4.Dataset(files.write(trees[0], target)):
+        files.write(trees[1], target, overwrite=True)  # someone has it open
+    assert set(np.unique(files.read(target)["data/x"])) == {2.0}
+
+
+def test_saving_works_off_the_main_thread(tmp_path):
+    thread = threading.Thread(target=wb.save, args=(tmp_path / "a.nc",), kwargs={"data": wb.dataset.points([1.0, 2.0])})
+    thread.start()
+    thread.join()
+    assert wb.load(tmp_path / "a.nc")["data"].sizes["sample"] == 2
+
+
+def test_models_that_do_not_fit_are_named(saved, tmp_path):
+    tree = files.read(saved)
+    broken = tree["fits/psi"].to_dataset(inherit=False).drop_vars("V2")
+    groups = {n.path: n.to_dataset(inherit=False) for n in tree.subtree if not n.path.startswith("/fits/psi")}
+    path = files.write(xr.DataTree.from_dict(groups | {"/fits/psi": broken}), tmp_path / "broken.nc")
+    with pytest.raises(FileError, match=re.escape("cannot rebuild the model of /fits/psi: expected the weight V2")):
+        wb.load(path)
+
+
+def test_reading_is_quick_to_refuse(tmp_path):
+    (tmp_path / "big.nc").write_bytes(bytes(50_000_000))
+    began = time.perf_counter()
+    with pytest.raises(FileError):
+        wb.load(tmp_path / "big.nc")
+    assert time.perf_counter() - began < 1.0
+
+
+def test_device_is_chosen_on_loading(saved):
+    assert wb.load(saved).models["psi"].device == torch.device("cpu")

@@ -1,0 +1,84 @@
+"""One contract for every potential: learned, exact, summed, symmetrised, blended."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import random_model
+
+import systems
+import workbench as wb
+
+WEAK, STRONG = systems.get("gene_circuit", b=0.1), systems.get("gene_circuit", b=1.0)
+BLEND = wb.Blend(WEAK, STRONG, wb.Logistic(rate=0.7, start=0.01))
+POTENTIALS = {
+    "exact": STRONG,
+    "learned": random_model(0),
+    "sum": wb.WeightedSum([random_model(0), STRONG], [0.3, 0.7]),
+    "symmetrised": wb.Symmetrised(random_model(0), [(1, 0)]),
+    "symmetrised in 3-D": wb.Symmetrised(random_model(1, dim=3), [(1, 2, 0)]),
+    "at b": BLEND.at(b=0.4),
+    "at t": wb.Blend(random_model(0), random_model(1), wb.Ramp(10.0)).at(t=3.0),
+}
+
+
+@pytest.mark.parametrize("potential", POTENTIALS.values(), ids=POTENTIALS)
+def test_contract(potential):
+    assert isinstance(potential, wb.Potential)
+    dim = len(potential.states)
+    array = np.random.default_rng(0).uniform(0.1, 2, (4, 3, dim))
+    x = torch.as_tensor(array).requires_grad_()
+    value, gradient, hessian = potential.value(x), potential.gradient(x), potential.hessian(x)
+    assert value.shape == (4, 3)
+    (slope,) = torch.autograd.grad(value.sum(), x, retain_graph=True)
+    torch.testing.assert_close(gradient, slope, rtol=1e-10, atol=1e-11)
+    bend = [torch.autograd.grad(gradient[..., k].sum(), x, retain_graph=True)[0] for k in range(dim)]
+    torch.testing.assert_close(hessian, torch.stack(bend, -2), rtol=1e-10, atol=1e-10)
+    for name in ("value", "gradient", "hessian"):
+        result = getattr(potential, name)(array)
+        assert isinstance(result, np.ndarray)
+        np.testing.assert_array_equal(result, getattr(potential, name)(x.detach()).detach())
+    with pytest.raises(ValueError, match="expected"):
+        potential.value(np.zeros((2, dim + 1)))
+
+
+def test_blend_is_the_circuit_in_between():
+    x = np.random.default_rng(0).uniform(0, 2, (50, 2))
+    for t in (0.0, 5.0, 15.0):
+        b = 1 / (1 + 99 * np.exp(-0.7 * t))
+        between = systems.get("gene_circuit", b=0.1 + 0.9 * b)
+        np.testing.assert_allclose(BLEND.value(x, t), between.value(x), rtol=1e-13)
+        np.testing.assert_allclose(BLEND.gradient(x, t), between.gradient(x), rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(BLEND.hessian(x, t), BLEND.at(b=b).hessian(x), rtol=1e-13)
+
+
+def test_symmetrised_is_invariant_and_leaves_the_symmetric_alone():
+    x = np.random.default_rng(0).uniform(-1, 3, (20, 3))
+    fair = wb.Symmetrised(random_model(1, dim=3), [(1, 2, 0)])
+    assert len(fair.group) == 3
+    np.testing.assert_allclose(fair.value(x), fair.value(x[:, [1, 2, 0]]), rtol=1e-13)
+    np.testing.assert_allclose(fair.gradient(x)[:, [1, 2, 0]], fair.gradient(x[:, [1, 2, 0]]), rtol=1e-12, atol=1e-13)
+    assert len(wb.Symmetrised(random_model(1, dim=3), [(1, 2, 0), (1, 0, 2)]).group) == 6
+    y = x[:, :2]
+    np.testing.assert_allclose(wb.Symmetrised(STRONG, [(1, 0)]).hessian(y), STRONG.hessian(y), rtol=1e-12)
+
+
+def test_ensembles_compose():
+    ensemble = random_model(0, members=3)
+    x = np.random.default_rng(0).uniform(0, 2, (5, 2))
+    both = wb.WeightedSum([ensemble, STRONG], [1.0, 1.0])
+    assert both.members == 3
+    np.testing.assert_allclose(both.gradient(x), ensemble.gradient(x) + STRONG.gradient(x), rtol=1e-12)
+    assert wb.Symmetrised(ensemble, [(1, 0)]).hessian(x).shape == (3, 5, 2, 2)
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="different states"):
+        wb.Blend(STRONG, random_model(0, dim=3), wb.Ramp(1.0))
+    with pytest.raises(ValueError, match="one weight per potential"):
+        wb.WeightedSum([STRONG], [1.0, 2.0])
+    with pytest.raises(ValueError, match=r"say either b=… or t=…"):
+        BLEND.at()
+    with pytest.raises(ValueError, match="no permutation"):
+        wb.Symmetrised(STRONG, [(1, 1)])
+    with pytest.raises(ValueError, match=r"different numbers of members: \[2, 3\]"):
+        _ = wb.WeightedSum([random_model(0, members=2), random_model(0, members=3)], [1, 1]).members

@@ -1,0 +1,156 @@
+"""Contracts of every registered study at small size, and the gene-circuit study held to its bounds."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import studies
+from studies import numbers_dataset
+from studies.base import Number, Study
+from systems import ParameterError
+from workbench import cli, files
+from workbench.files import FileError
+
+SMALL = {
+    "gene_circuit": {
+        "starts": 24,
+        "trajectories": 8,
+        "samples": 5,
+        "steps": 12,
+        "restarts": 1,
+        "held_out": 6,
+        "grid": 9,
+    },
+}
+
+
+@pytest.fixture(scope="module", params=studies.names())
+def run(request, tmp_path_factory):
+    name = request.param
+    path = tmp_path_factory.mktemp(name) / "small.nc"
+    study = studies.get(name, **SMALL[name])
+    return study, study.run(path, seed=7, workers=2)
+
+
+def test_every_study_has_presets_that_are_valid():
+    for name in studies.names():
+        for preset in studies.STUDIES[name].presets:
+            assert studies.get(name, preset=preset).name == name
+        assert all(entry["meaning"] for entry in studies.STUDIES[name].declared().values())
+
+
+def test_file_rebuilds_its_study(run):
+    study, path = run
+    tree = files.read(path)
+    again, seed = Study.from_tree(tree)
+    assert (again, seed) == (study, 7)
+    assert tree.attrs["study"] == study.name
+    assert tree.attrs["title"] == study.title
+    assert tree.attrs["elapsed_seconds"] > 0
+    assert {"data", "fits", "analysis"} <= set(tree.children)
+    numbers = tree["analysis/numbers"].to_dataset()
+    assert {"value", "at_most", "at_least", "meaning"} <= set(numbers.data_vars)
+
+
+def test_figures_are_drawn_from_the_file_alone(run, tmp_path):
+    study, path = run
+    drawn = studies.draw(path, tmp_path / "figures")
+    assert len(drawn) >= 4
+    assert {p.suffix for p in drawn} == {".png", ".pdf"}
+    assert all(p.stat().st_size > 5000 for p in drawn)
+
+
+def test_rerun_gives_the_same_bits(run, tmp_path):
+    study, path = run
+    again = study.run(tmp_path / "again.nc", seed=7, workers=1)
+    compared, different = cli._differences(files.read(path), files.read(again))
+    assert different == {}
+    assert compared > 50
+    spoiled = files.read(path)
+    spoiled["landscape/potential"][0, 0, 0] += 1e-15
+    assert list(cli._differences(files.read(path), spoiled)[1]) == ["/landscape/potential"]
+
+
+def test_plain_xarray_without_torch_finds_everything(run):
+    _, path = run
+    code = f"""
+import sys, xarray as xr
+tree = xr.open_datatree({str(path)!r}).load()
+assert tree.attrs["status"] == "complete" and tree.attrs["git_commit"] and tree.attrs["versions_json"]
+assert set(tree.children) >= {{"data", "fits", "landscape", "analysis", "simulation"}}
+assert "potential_true" in tree["landscape"] and "V1" in tree["fits/psi_1"] and "split" in tree["data/long"].coords
+assert "minimum" in tree["analysis/stationary_points"].kind.values
+assert not {{"torch", "workbench", "systems", "studies"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_landscape_in_the_file_is_that_of_the_model(run):
+    _, path = run
+    from workbench import load
+
+    result = load(path)
+    grid = result["landscape"].to_dataset()
+    for case in ("psi_1", "psi_2"):
+        here = grid.sel(case=case)
+        x = here["x"].values
+        np.testing.assert_allclose(here["potential"].values, result.models[case].value(x), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(here["gradient"].values, result.models[case].gradient(x), rtol=1e-12, atol=1e-12)
+
+
+def test_truth_in_the_file_is_exact(run):
+    _, path = run
+    tree = files.read(path)
+    points = tree["analysis/stationary_points"].to_dataset()
+    true = points.isel(point=((points["source"] == "truth") & (points["case"] == "psi_2")).values)
+    np.testing.assert_allclose(true["x"].values[0], (0.405621017867140, 1.543999494460613), atol=1e-9)
+    split = tree["analysis/split"].to_dataset().sel(source="truth")
+    assert float(split["time"]) == pytest.approx(5.2740, abs=1e-3)
+    run = tree["simulation"].to_dataset()
+    t = run["time"].values
+    np.testing.assert_allclose(run["b"].values, 1 / (1 + 99 * np.exp(-0.7 * t)), rtol=1e-12)
+    assert not np.isin(tree["data/long"]["split"].values[8:], ["train", "validation"]).any()
+
+
+def test_bad_requests_are_refused(tmp_path):
+    with pytest.raises(KeyError, match=r"unknown study 'gene_cirquit', did you mean 'gene_circuit'\?"):
+        studies.get("gene_cirquit")
+    with pytest.raises(ParameterError, match=r"no preset 'quik', did you mean 'quick'\? Known: quick, paper"):
+        studies.get("gene_circuit", preset="quik")
+    with pytest.raises(ParameterError, match=r"no parameter 'mode', did you mean 'modes'\?"):
+        studies.get("gene_circuit", mode=3)
+    with pytest.raises(ParameterError, match="modes of GeneCircuitStudy: .*, got 0"):
+        studies.get("gene_circuit", modes=0)
+    (tmp_path / "there.nc").touch()
+    with pytest.raises(FileError, match="exists"):
+        studies.get("gene_circuit").run(tmp_path / "there.nc")
+    with pytest.raises(ValueError, match="seed must be a whole number"):
+        studies.get("gene_circuit").run(tmp_path / "new.nc", seed=-1)
+    path = files.write(files.tree_of(), tmp_path / "bare.nc")
+    with pytest.raises(FileError, match="was not written by a study"):
+        studies.draw(path)
+
+
+def test_numbers_know_whether_they_meet_their_bounds():
+    numbers = [
+        Number("good", 1.0, "", at_most=2.0),
+        Number("high", 3.0, "", at_most=2.0),
+        Number("low", 0.0, "", at_least=1.0),
+        Number("absent", float("nan"), "", at_most=2.0),
+        Number("free", 5.0, ""),
+    ]
+    rows = cli._numbers(files.tree_of(analysis={"numbers": numbers_dataset(numbers)}))
+    assert [row["met"] for row in rows] == [True, False, False, False, True]
+    assert json.dumps(rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [101, 102, 103])
+def test_quick_preset_meets_every_bound(seed, tmp_path):
+    path = studies.get("gene_circuit").run(tmp_path / "quick.nc", seed=seed)
+    missed = [row for row in cli._numbers(files.read(path)) if not row["met"]]
+    assert missed == []
