@@ -62,19 +62,21 @@ def landscapes(tree: xr.DataTree) -> Figure:
 def time_varying(tree: xr.DataTree) -> Figure:
     """Return Fig 13: snapshots of Ψ_b with held-out starts riding on it, over their paths on learned and true Ψ_b."""
     run, grid = tree["simulation"].to_dataset(), tree["landscape"].to_dataset()
-    page, flat = plot.figure(2, len(SNAPSHOTS), size=(7.2, 4.6))
+    page, flat = plot.figure(2, len(SNAPSHOTS), size=(7.2, 4.3))
     chosen = run.isel(trajectory=slice(0, 24))
     for k, snapshot in enumerate(SNAPSHOTS):
         now = float(run["time"].sel(time=snapshot, method="nearest"))
-        surface = _blended(grid, float(run["b"].sel(time=now)))
+        surface, true = (
+            _blended(grid[name], float(run["b"].sel(time=now))) for name in ("potential", "potential_true")
+        )
         _surface(
             page, flat[0, k], surface, chosen.sel(time=now), f"t = {now:g}, b = {float(run['b'].sel(time=now)):.2f}"
         )
-        _plane(flat[1, k], surface, chosen, now)
+        _plane(flat[1, k], surface, true, chosen, now)
         if k:
             flat[1, k].set_ylabel("")
     handles, names = flat[1, 0].get_legend_handles_labels()
-    page.legend(handles, names, loc="outside lower center", ncols=3, facecolor="0.8", edgecolor="none")
+    page.legend(handles, names, loc="outside lower center", ncols=4, facecolor="0.8", edgecolor="none")
     return page
 
 
@@ -135,8 +137,8 @@ def _points(points: xr.Dataset, source: str, case: str) -> xr.Dataset:
     return points.isel(point=((points["source"] == source) & (points["case"] == case)).values)
 
 
-def _blended(grid: xr.Dataset, b: float) -> xr.DataArray:
-    psi = (1 - b) * grid["potential"].sel(case="psi_1", drop=True) + b * grid["potential"].sel(case="psi_2", drop=True)
+def _blended(potential: xr.DataArray, b: float) -> xr.DataArray:
+    psi = (1 - b) * potential.sel(case="psi_1", drop=True) + b * potential.sel(case="psi_2", drop=True)
     return psi - psi.min()
 
 
@@ -182,9 +184,13 @@ def _surface(page: Figure, below: Any, psi: xr.DataArray, now: xr.Dataset, title
     axes.view_init(elev=38, azim=-128)
 
 
-def _plane(axes: Any, psi: xr.DataArray, run: xr.Dataset, now: float) -> None:
-    """Draw Ψ_b from above, with learned and true paths up to this moment."""
-    plot.landscape(axes, psi, levels=np.linspace(0, 1.2, 19))
+def _plane(axes: Any, psi: xr.DataArray, true: xr.DataArray, run: xr.Dataset, now: float) -> None:
+    """Draw Ψ_b from above, with contours of the true one, and learned and true paths up to this moment."""
+    levels = np.linspace(0, 1.2, 19)
+    plot.landscape(axes, psi, levels=levels)
+    options = {"levels": levels[2::4], "colors": "black", "linestyles": "dotted", "linewidths": 0.9}
+    axes.contour(true["x1"], true["x2"], true.values.T, **options)
+    axes.plot([], [], color="black", linestyle="dotted", label=f"level of the true {PSI}")
     so_far = run.sel(time=slice(0, now))
     plot.trajectories(axes, so_far["x"], color="white", linewidth=0.9, label=f"path on the learned {PSI}")
     plot.trajectories(

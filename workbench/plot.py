@@ -74,7 +74,7 @@ def landscape(axes: Axes, potential: xr.DataArray, *, levels: Any = 24) -> Any:
     first, second = (potential[str(dim)] for dim in potential.dims)
     values = potential.values.T
     filled = axes.contourf(first, second, values, levels=levels, cmap="viridis", extend="max")
-    axes.contour(first, second, values, levels=np.asarray(filled.levels)[::2], colors="white", linewidths=0.3)
+    axes.contour(first, second, values, levels=np.asarray(filled.levels)[::2], colors="white", linewidths=0.4)
     axes.set(xlabel=label(first), ylabel=label(second), aspect="equal")
     return filled
 
