@@ -7,6 +7,8 @@ held-out part of the data only, and never at samples marked "test". All randomne
 An optimiser is a frozen value with settings (`LevenbergMarquardt`); another one is another value.
 """
 
+import itertools
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -141,41 +143,48 @@ def fit_member(
     scales = scales_of(train, match)
     seen, kept = (Observations.of(parts[name], match, scales, template.u) for name in ("train", "validation"))
     total = optimiser.screening * restarts + max(0, optimiser.steps - optimiser.screening)
-    done = 0
-    starts: list[Descent] = []
-    failures: list[str] = []
-    for child in seed.spawn(restarts):
+    done = itertools.count(1)
+
+    def advance(descent: Descent, until: float, text: str) -> Descent:
+        while descent.outcome is Outcome.RUNNING and len(descent.records) <= until:
+            descent.step()
+            report(next(done), total, f"{text}error {descent.loss**0.5:.1e}")
+        return descent
+
+    starts: list[Descent | FitError] = []
+    for k, child in enumerate(seed.spawn(restarts)):
         model = template.like(members=None)
         model.load_state_dict(template.state_dict())
-        rng, rho = np.random.default_rng(child), STARTS[len(starts + failures) % len(STARTS)]
-        model.initialise(rng, train["x"].values, rho=rho, **_targets(train, match))
+        x, rng = train["x"].values, np.random.default_rng(child)
+        model.initialise(rng, x, rho=STARTS[k % len(STARTS)], **_targets(train, match))
         try:
             descent = Descent(LeastSquares(model, seen, match), kept, optimiser)
-            while descent.outcome is Outcome.RUNNING and len(descent.records) <= optimiser.screening:
-                descent.step()
-                report(done := done + 1, total, f"screening, error {descent.loss**0.5:.1e}")
-            starts.append(descent)
+            starts.append(advance(descent, optimiser.screening, "screening, "))
         except FitError as error:
-            failures.append(str(error))
-    if not starts:
-        raise FitError(f"none of {restarts} starts could be carried on; the last: {failures[-1]}")
-    chosen = min(starts, key=lambda descent: descent.records[-1]["best"])
+            starts.append(error)
+    chosen = _lowest(starts)
+    screened = [float("nan") if isinstance(start, FitError) else start.lowest for start in starts]
     model = chosen.problem.model
     try:
-        while chosen.outcome is Outcome.RUNNING:
-            chosen.step()
-            report(done := done + 1, total, f"error {chosen.loss**0.5:.1e}")
+        advance(chosen, math.inf, "")
     except FitError as error:
         error.model = model
         raise
     finally:
         chosen.problem.load(chosen.best)
-    report(total, total, f"error {chosen.records[-1]['best'] ** 0.5:.1e}")
+    report(total, total, f"error {chosen.lowest**0.5:.1e}")
     if "potential" not in match:  # slopes leave the constant free: measure from the lowest sample
         with torch.no_grad():
             model.offset -= model.value(seen.x).min()
-    screened = [descent.records[min(optimiser.screening, len(descent.records) - 1)]["best"] for descent in starts]
-    return model, chosen.records, screened + [np.nan] * len(failures), chosen.outcome
+    return model, chosen.records, screened, chosen.outcome
+
+
+def _lowest(starts: Sequence[Descent | FitError]) -> Descent:
+    """Return the start with the lowest held-out loss, or raise the last failure if all failed."""
+    running = [start for start in starts if isinstance(start, Descent)]
+    if not running:
+        raise FitError(f"none of {len(starts)} starts could be carried on; the last: {starts[-1]}")
+    return min(running, key=lambda start: start.lowest)
 
 
 def _template(model: LSEICNN, data: xr.Dataset, match: Mapping[str, float]) -> LSEICNN:

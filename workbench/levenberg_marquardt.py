@@ -93,6 +93,11 @@ class Descent:
         self.best, self._reference = self.theta, self.held_out
         self._record()
 
+    @property
+    def lowest(self) -> float:
+        """Lowest held-out loss so far, that of `best`."""
+        return self.records[-1]["best"]
+
     def step(self) -> None:
         """Try one damped step; keep it if it lowers the loss."""
         accepted = self._try()
@@ -134,7 +139,7 @@ class Descent:
 
     def _select(self) -> None:
         self.held_out = self._held_out()
-        if self.held_out < float(self.records[-1]["best"]):
+        if self.held_out < self.lowest:
             self.best = self.theta
         improved = self.held_out < 0.999 * self._reference
         self._reference = self.held_out if improved else self._reference
@@ -153,7 +158,7 @@ class Descent:
         return float(self.problem.residuals(self.theta, self.validation).square().sum())
 
     def _record(self) -> None:
-        best = min(self.held_out, self.records[-1]["best"]) if self.records else self.held_out
+        best = min(self.held_out, self.lowest) if self.records else self.held_out
         terms = self.problem.terms(self._residuals, self.problem.observations)
         self.problem.load(self.theta)
         model = self.problem.model
