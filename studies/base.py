@@ -133,7 +133,10 @@ class Study(Parameters):
         tree = files.read(source)
         study, _ = cls.from_tree(tree)
         where = Path(folder) if folder is not None else source.parent
-        where.mkdir(parents=True, exist_ok=True)
+        try:
+            where.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise files.FileError(f"cannot make the folder {where}: {error.strerror or error}") from None
         drawn = []
         with plot.style():
             for name, figure in study.figures(tree).items():

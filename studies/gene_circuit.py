@@ -6,7 +6,9 @@ so the true Ψ_b is the circuit itself at inhibition 0.1 + 0.9 b: every number h
 
 The data come in two designs. `cover`: many short trajectories whose starts cover the box, with a few early samples
 each; the landscape is learned on the whole box. `long`: forty long trajectories, which soon sit at the attractors and
-leave the corners empty; along other trajectories that is enough, on the box it is not, and both errors are reported.
+leave the corners empty; along other trajectories ("test") that is enough, on the box it is not, and both errors are
+reported. Validation samples of the long design are drawn along all trajectories, so that every start is learned from;
+those that fall on a start in a corner make its validation error larger than the error along test trajectories.
 """
 
 from collections.abc import Callable, Mapping

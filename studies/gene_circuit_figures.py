@@ -48,14 +48,28 @@ def landscapes(tree: xr.DataTree) -> Figure:
         for panel, values, name in ((row[1], learned, "learned"), (row[2], truth, "true")):
             filled = plot.landscape(panel, values, levels=levels)
             panel.set_title(f"{name} landscape, {TITLES[case]}")
-        page.colorbar(filled, ax=row[2], label=r"$\Psi - \min\,\Psi$", shrink=0.9, ticks=levels[::5], format="%.2f")
+        page.colorbar(
+            filled,
+            ax=row[2],
+            label=r"$\Psi - \min\,\Psi$",
+            shrink=0.9,
+            ticks=np.arange(0, levels[-1], 0.25),
+            format="%.2f",
+        )
         for source, hollow, panels in (("fit", False, row[1:2]), ("truth", True, row)):
             for panel in panels:
                 plot.stationary_points(panel, _points(points, source, case), hollow=hollow)
     plot.letters(axes)
     entries = [panel.get_legend_handles_labels() for panel in axes[1, :2]]
     named = {name: handle for handles, names in entries for handle, name in zip(handles, names, strict=True)}
-    page.legend(list(named.values()), list(named), loc="outside lower center", ncols=4, frameon=False)
+    order = ["trajectory", "minimum, fit", "dx1/dt = 0", "saddle, fit", "dx2/dt = 0", "minimum, truth", "saddle, truth"]
+    page.legend(
+        [named[k] for k in order if k in named],
+        [k for k in order if k in named],
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+    )
     return page
 
 
@@ -85,11 +99,13 @@ def fates(tree: xr.DataTree) -> Figure:
     run, split = tree["simulation"].to_dataset(), tree["analysis/split"].to_dataset()
     page, axes = plot.figure(1, 3, size=(7.2, 2.5), width_ratios=(1.3, 1, 1))
     left, middle, right = axes[0]
-    for name, color, style in (("x", "0.35", "solid"), ("x_true", "tab:orange", "dashed")):
+    for name, text, style in (
+        ("x_true", "truth", {"color": "tab:orange", "linewidth": 2.2, "alpha": 0.6}),
+        ("x", "learned", {"color": "black", "linewidth": 0.6}),
+    ):
         gap = -run[name].isel(trajectory=slice(0, 24)).diff("state").squeeze("state")
-        text = "truth" if name == "x_true" else "learned"
-        left.plot(run["time"], gap.transpose("time", "trajectory"), color=color, linestyle=style, linewidth=0.8)
-        left.plot([], [], color=color, linestyle=style, label=text)
+        left.plot(run["time"], gap.transpose("time", "trajectory"), **style)
+        left.plot([], [], label=text, **style)
     left.axvline(
         float(split["time"].sel(source="truth")), color="black", linewidth=0.8, linestyle="dotted", label="true split"
     )
@@ -121,14 +137,14 @@ def fates(tree: xr.DataTree) -> Figure:
 
 
 def fits(tree: xr.DataTree) -> Figure:
-    """Return the error of every fit over its steps, training and held-out."""
+    """Return the error of every fit over its steps, training and validation."""
     names = list(tree["fits"].children)
     page, axes = plot.figure(1, len(names), size=(7.2, 2.2), sharey=True)
     for panel, name in zip(axes[0], names, strict=True):
-        plot.history(panel, tree[f"fits/{name}/history"].to_dataset(), name="error")
+        plot.history(panel, tree[f"fits/{name}/history"].to_dataset())
         panel.set_title(rf"$\Psi_{name[4]}$" + (", long trajectories" if name.endswith("_long") else ", covered box"))
         panel.set_ylabel("relative error" if panel is axes[0, 0] else "")
-    axes[0, 0].legend(["training", "held-out"])
+    axes[0, 0].legend()
     plot.letters(axes)
     return page
 

@@ -16,7 +16,7 @@ CLEAR = 0.03  # |x1 − x2| of the true path when the landscape splits, above wh
 def of_fields(
     truth: Mapping[str, Any], fits: Mapping[str, Any], fair: Mapping[str, Any], grid: np.ndarray
 ) -> Iterator[Number]:
-    """Yield relative L2 errors of the velocity field, on the grid (shape (…, 2)) and along held-out trajectories."""
+    """Yield relative L2 errors of the velocity field, on the grid (shape (…, 2)) and along test trajectories."""
     box = "velocity field on the box, RMSE over RMS"
     for case, circuit in truth.items():
         field = circuit.gradient(grid)

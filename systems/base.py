@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
-from systems.parameters import Parameters
+from systems.parameters import ParameterError, Parameters
 from systems.registry import Registry
 from workbench.dataset import DatasetError, seed_sequence
 
@@ -76,7 +76,7 @@ class System(Parameters):
 
     def _count(self, count: Any) -> int:
         if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
-            raise DatasetError(f"count must be a whole number >= 1, got {count!r}")
+            raise ParameterError(f"count must be a whole number >= 1, got {count!r}")
         return int(count)
 
     def _describe(self, data: xr.Dataset, seed: np.random.SeedSequence, method: str) -> xr.Dataset:

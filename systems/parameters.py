@@ -38,21 +38,22 @@ class Parameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
-        known = list(type(self).model_fields)
+        cls, known = type(self), list(type(self).model_fields)
+        whose = getattr(cls, "name", "") or cls.__name__
         for name, value in values.items():
             if name not in known:
                 raise ParameterError(
-                    f"{type(self).__name__} has no parameter {name!r}{nearest(name, known) or ';'} "
+                    f"{whose} has no parameter {name!r}{nearest(name, known) or '.'} "
                     f"It has: {', '.join(known) or 'none'}"
                 )
-            if isinstance(value, bool) and type(self).model_fields[name].annotation is not bool:
-                raise ParameterError(f"{name} of {type(self).__name__} must not be a truth value, got {value!r}")
+            if isinstance(value, bool) and cls.model_fields[name].annotation is not bool:
+                raise ParameterError(f"{name} of {whose} must not be a truth value, got {value!r}")
         try:
             super().__init__(**values)
         except ValidationError as error:
             problem = error.errors()[0]
             name = ".".join(map(str, problem["loc"]))
-            message = f"{name} of {type(self).__name__}: {problem['msg']}, got {problem['input']!r}"
+            message = f"{name} of {whose}: {problem['msg']}, got {problem['input']!r}"
             raise ParameterError(message) from None
 
     @classmethod

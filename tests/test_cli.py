@@ -85,8 +85,8 @@ def test_run_info_plot_rerun(tmp_path):
         (["generate", "gene_circut"], 2, "unknown system 'gene_circut', did you mean 'gene_circuit'? Known:"),
         (["generate", "gene_circuit", "--set", "bb=1"], 2, "no parameter 'bb', did you mean 'b'?"),
         (["generate", "gene_circuit", "--set", "b"], 2, "--set expects NAME=VALUE, got 'b'"),
-        (["generate", "gene_circuit", "--set", "b=x"], 2, "b of GeneCircuit"),
-        (["generate", "gene_circuit", "--count", "0"], 1, "count must be a whole number >= 1"),
+        (["generate", "gene_circuit", "--set", "b=x"], 2, "b of gene_circuit"),
+        (["generate", "gene_circuit", "--count", "0"], 2, "count must be a whole number >= 1"),
         (["generate", "gene_circuit", "--seed", "-1"], 2, "seed must be a whole number >= 0"),
         (["generate", "gene_circuit", "-o", "no/such/folder.nc"], 1, "does not exist; create it first"),
         (["run", "gene"], 2, "unknown study 'gene'"),
@@ -109,6 +109,26 @@ def test_unknown_commands_and_options_are_wrong_use():
     assert call("runn").exit_code == 2
     assert call("run", "gene_circuit", "--colour").exit_code == 2
     assert "Usage" in call().output
+
+
+def test_plugins_are_found(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import systems\n"
+        "@systems.register('well_of_mine')\n"
+        "class Well(systems.PotentialSystem):\n"
+        "    state_space = (systems.State('x', 'position', box=(-1, 1)),)\n"
+        "    def potential(self, x):\n"
+        "        return (x**2).sum(-1)\n"
+    )
+    done = call("--plugin", "mine.py", "generate", "well_of_mine", "--count", 3, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["sizes"]["trajectory"] == 3
+    assert call("--plugin", "other.py", "systems").exit_code == 2
+    systems.SYSTEMS._classes.pop("well_of_mine")
+
+
+def test_version_is_printed():
+    assert call("--version").stdout.strip()[0].isdigit()
 
 
 def test_debug_shows_the_traceback():

@@ -50,7 +50,7 @@ def test_each_trajectory_keeps_the_tolerance_in_company():
 
 
 @pytest.mark.parametrize(
-    "schedule", [wb.Logistic(0.7, 0.01), wb.Ramp(5.0), wb.Step(2.5), wb.Table((1.0, 2.0, 6.0), (0, 0.8, 1))]
+    "schedule", [wb.Logistic(0.7, 0.01), wb.Ramp(0.0, 5.0), wb.Step(2.5), wb.Table((1.0, 2.0, 6.0), (0, 0.8, 1))]
 )
 def test_blend_follows_its_schedule(schedule):
     weak, strong = systems.get("gene_circuit", b=0.1), systems.get("gene_circuit", b=1.0)
@@ -75,7 +75,7 @@ def test_simulation_agrees_with_the_systems_own_trajectories(circuit):
 
 
 def test_diagonal_starts_stay_on_the_diagonal(circuit):
-    run = wb.simulate(wb.Blend(circuit, circuit, wb.Ramp(1.0)), [[0.5, 0.5]], np.linspace(0, 15, 4))
+    run = wb.simulate(wb.Blend(circuit, circuit, wb.Ramp(0.0, 1.0)), [[0.5, 0.5]], np.linspace(0, 15, 4))
     assert np.abs(run["x"].diff("state")).max() < 1e-9
 
 
@@ -104,7 +104,7 @@ def test_bad_requests_are_refused(circuit):
     with pytest.raises(ValueError, match="defined for 0 <= x1"):
         wb.simulate(circuit, [[-0.1, 1.0]], [0.0, 1.0])
     with pytest.raises(ValueError, match="defined for 0 <= x2"):
-        wb.simulate(wb.Blend(circuit, circuit, wb.Ramp(1.0)), [[0.1, -1.0]], [0.0, 1.0])
+        wb.simulate(wb.Blend(circuit, circuit, wb.Ramp(0.0, 1.0)), [[0.1, -1.0]], [0.0, 1.0])
     with pytest.raises(ValueError, match=r"expected starts with shape \(trajectory, 2\), got \(1, 3\)"):
         wb.simulate(circuit, [[0.1, 1.0, 2.0]], [0.0, 1.0])
     with pytest.raises(ValueError, match="start 0 is not finite"):

@@ -114,7 +114,7 @@ def test_own_data_and_attributes_of_any_kind_are_stored(tmp_path):
 def test_targets_are_checked_before_any_work(tmp_path, monkeypatch):
     (tmp_path / "there.nc").write_text("precious")
     with pytest.raises(FileError, match=r"there.nc exists; choose another name or pass overwrite=True \(--overwrite\)"):
-        wb.save(tmp_path / "there.nc")
+        wb.save(tmp_path / "there.nc", data=wb.dataset.points([1.0, 2.0]))
     assert (tmp_path / "there.nc").read_text() == "precious"
     with pytest.raises(FileError, match="is a directory"):
         files.check_target(tmp_path)
@@ -129,6 +129,15 @@ def test_targets_are_checked_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "touch", refuse)
     with pytest.raises(FileError, match="cannot write in .*: Permission denied"):
         files.check_target(tmp_path / "a.nc")
+
+
+def test_contents_are_checked(tmp_path, saved):
+    with pytest.raises(ValueError, match="nothing to save; give some of data, fits"):
+        wb.save(tmp_path / "a.nc")
+    with pytest.raises(TypeError, match="/fits/fit is to be a Fit or an LSEICNN, got int"):
+        wb.save(tmp_path / "a.nc", fits=3)
+    with pytest.raises(KeyError, match="no model 'ps' in the file, did you mean 'psi'. It holds: psi"):
+        wb.load(saved).models["ps"]
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ def test_best_member_has_the_lowest_held_out_loss(small_fit):
     x = np.ones((3, 2))
     np.testing.assert_allclose(small_fit.ensemble.value(x)[small_fit.best], small_fit.model.value(x), rtol=1e-12)
     assert small_fit.restarts.sizes == {"member": 2, "restart": 2}
-    assert "held-out error" in repr(small_fit)
+    assert "validation error" in repr(small_fit)
+    assert small_fit.training_error < small_fit.error
 
 
 def test_held_out_loss_is_that_of_the_returned_model(small_fit):

@@ -104,10 +104,10 @@ def test_split_of_the_exact_blend():
     assert float(split["time"]) == pytest.approx(5.2740, abs=1e-3)
     assert split["minima"].values[0] == 1
     assert split["minima"].values[-1] == 2
-    never = wb.splitting(wb.Blend(weak, weak, wb.Ramp(1.0)), within=BOX, scan=3)
+    never = wb.splitting(wb.Blend(weak, weak, wb.Ramp(0.0, 1.0)), within=BOX, scan=3)
     assert np.isnan(never["b"])
     assert np.isnan(never["time"])
-    at_once = wb.splitting(wb.Blend(strong, strong, wb.Ramp(1.0)), within=BOX, scan=3)
+    at_once = wb.splitting(wb.Blend(strong, strong, wb.Ramp(0.0, 1.0)), within=BOX, scan=3)
     assert float(at_once["b"]) == 0
 
 

@@ -17,7 +17,7 @@ POTENTIALS = {
     "symmetrised": wb.Symmetrised(random_model(0), [(1, 0)]),
     "symmetrised in 3-D": wb.Symmetrised(random_model(1, dim=3), [(1, 2, 0)]),
     "at b": BLEND.at(b=0.4),
-    "at t": wb.Blend(random_model(0), random_model(1), wb.Ramp(10.0)).at(t=3.0),
+    "at t": wb.Blend(random_model(0), random_model(1), wb.Ramp(0.0, 10.0)).at(t=3.0),
 }
 
 
@@ -73,7 +73,7 @@ def test_ensembles_compose():
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="different states"):
-        wb.Blend(STRONG, random_model(0, dim=3), wb.Ramp(1.0))
+        wb.Blend(STRONG, random_model(0, dim=3), wb.Ramp(0.0, 1.0))
     with pytest.raises(ValueError, match="one weight per potential"):
         wb.WeightedSum([STRONG], [1.0, 2.0])
     with pytest.raises(ValueError, match=r"say either b=… or t=…"):

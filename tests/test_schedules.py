@@ -19,7 +19,7 @@ def test_logistic_is_the_closed_form_and_solves_its_equation():
     "schedule",
     [
         wb.Logistic(rate=0.7, start=0.01),
-        wb.Ramp(4.0, start=1.0),
+        wb.Ramp(1.0, 4.0),
         wb.Step(2.0),
         wb.Table((0.0, 1.0, 3.0), (0.0, 0.8, 1.0)),
     ],
@@ -33,7 +33,7 @@ def test_numbers_arrays_and_tensors_agree(schedule):
 
 
 @pytest.mark.parametrize(
-    "schedule", [wb.Logistic(rate=0.7, start=0.01), wb.Ramp(4.0), wb.Table((0.0, 1.0, 3.0), (0.0, 0.8, 1.0))]
+    "schedule", [wb.Logistic(rate=0.7, start=0.01), wb.Ramp(0.0, 4.0), wb.Table((0.0, 1.0, 3.0), (0.0, 0.8, 1.0))]
 )
 def test_when_inverts(schedule):
     for b in (0.05, 0.288367, 0.9):
@@ -47,7 +47,7 @@ def test_the_true_split_of_the_gene_circuit():
 
 def test_never_is_nan():
     assert np.isnan(wb.Logistic(0.7, 0.01).when(1.0))
-    assert np.isnan(wb.Ramp(1.0).when(2.0))
+    assert np.isnan(wb.Ramp(0.0, 1.0).when(2.0))
     assert np.isnan(wb.Step(1.0).when(2.0))
 
 

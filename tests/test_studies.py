@@ -123,7 +123,7 @@ def test_bad_requests_are_refused(tmp_path):
         studies.get("gene_circuit", preset="quik")
     with pytest.raises(ParameterError, match=r"no parameter 'mode', did you mean 'modes'\?"):
         studies.get("gene_circuit", mode=3)
-    with pytest.raises(ParameterError, match="modes of GeneCircuitStudy: .*, got 0"):
+    with pytest.raises(ParameterError, match="modes of gene_circuit: .*, got 0"):
         studies.get("gene_circuit", modes=0)
     (tmp_path / "there.nc").touch()
     with pytest.raises(FileError, match="exists"):

@@ -60,7 +60,7 @@ def test_every_potential_system_generates_repeatable_data(name):
 @pytest.mark.parametrize("name", POTENTIALS)
 def test_bad_requests_are_refused(name):
     system = systems.get(name)
-    with pytest.raises(DatasetError, match="count must be a whole number >= 1, got 0"):
+    with pytest.raises(systems.ParameterError, match="count must be a whole number >= 1, got 0"):
         system.points(0)
     with pytest.raises(DatasetError, match="time must be finite, start at 0 or later and increase strictly"):
         system.trajectories(2, time=[0.0, 2.0, 1.0])
@@ -132,7 +132,7 @@ def test_trajectories_do_not_depend_on_how_many(circuit):
 def test_parameters_are_checked():
     with pytest.raises(systems.ParameterError, match=r"no parameter 'bb', did you mean 'b'\?"):
         systems.get("gene_circuit", bb=1)
-    with pytest.raises(systems.ParameterError, match="b of GeneCircuit: .* greater than or equal to 0, got -1"):
+    with pytest.raises(systems.ParameterError, match="b of gene_circuit: .* greater than or equal to 0, got -1"):
         systems.get("gene_circuit", b=-1)
     with pytest.raises(systems.ParameterError, match="must not be a truth value"):
         systems.get("gene_circuit", b=True)

@@ -6,6 +6,7 @@ that knows systems and studies.
 
 import functools
 import json
+import runpy
 import signal
 import sys
 import tempfile
@@ -73,6 +74,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             interrupted = isinstance(stop, KeyboardInterrupt)
             err.print("interrupted" if interrupted else "terminated", style="bold red")
             raise typer.Exit(130 if interrupted else 143) from None
+        except typer.Exit:
+            raise
         except Exception as error:
             if _options["debug"]:
                 traceback.print_exc()
@@ -85,9 +88,25 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @app.callback()
-def common(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+@guarded
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    plugin: Annotated[
+        list[Path] | None, typer.Option(help="A file of yours that registers systems or studies.")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
     """Learn multi-well energy landscapes from data, question them, simulate on them."""
     _options["debug"] = debug
+    if version:
+        from importlib.metadata import version as installed
+
+        out.print(installed("multiwell-workbench"))
+        raise typer.Exit
+    for file in plugin or ():
+        if not file.is_file():
+            raise ValueError(f"there is no plug-in file {file}")
+        runpy.run_path(str(file), run_name=file.stem)
 
 
 @app.command("systems")
@@ -164,12 +183,15 @@ def info(file: Path, as_json: Json = False) -> None:
 
     tree = files.read(file)
     groups = {node.path: {str(k): v for k, v in node.to_dataset(inherit=False).sizes.items()} for node in tree.subtree}
-    attrs = {str(k): v.item() if isinstance(v, np.generic) else v for k, v in tree.attrs.items()}
+    attrs = _plain(tree.attrs)
+    origin = {node.path: _plain(node.attrs) for node in tree.subtree if "system" in node.attrs}
     if as_json:
-        out.print_json(json.dumps({"attributes": attrs, "groups": groups, "numbers": _numbers(tree)}))
+        out.print_json(json.dumps({"attributes": attrs, "data": origin, "groups": groups, "numbers": _numbers(tree)}))
         return
     for name, value in attrs.items():
         out.print(Text.assemble((f"{name:16}", "bold"), str(value)))
+    for path, entry in origin.items():
+        out.print(Text.assemble((f"{path:16}", "bold"), f"{entry['system']} {entry.get('parameters', '')}"))
     table = Table("group", "sizes", box=None, pad_edge=False)
     for path, sizes in groups.items():
         table.add_row(path, ", ".join(f"{k} {v}" for k, v in sizes.items()))
@@ -236,6 +258,12 @@ def _differences(before: xr.DataTree, after: xr.DataTree) -> tuple[int, dict[str
     return compared, different
 
 
+def _plain(attrs: Any) -> dict[str, Any]:
+    """Return attributes as plain values, those named ..._json decoded and without that ending."""
+    plain = {str(k): v.item() if isinstance(v, np.generic) else v for k, v in attrs.items()}
+    return {k.removesuffix("_json"): json.loads(v) if k.endswith("_json") else v for k, v in plain.items()}
+
+
 def _target(output: Path | None, study: str) -> Path:
     if output is None:
         Path("results").mkdir(exist_ok=True)
@@ -262,6 +290,8 @@ def _list(kind: str, registry: Any, as_json: bool) -> None:
     for name in registry.names():
         cls = registry[name]
         entries[name] = {"summary": (cls.__doc__ or "").partition("\n")[0], "parameters": cls.declared()}
+        if hasattr(cls, "presets"):
+            entries[name]["presets"] = {preset: dict(changes) for preset, changes in cls.presets.items()}
     if as_json:
         out.print_json(json.dumps(entries))
         return
@@ -273,6 +303,9 @@ def _list(kind: str, registry: Any, as_json: bool) -> None:
         for label, p in entry["parameters"].items():
             table.add_row("", label, str(p["default"]), p.get("unit", "1"), p["meaning"])
         out.print(table)
+        for preset, changes in entry.get("presets", {}).items():
+            text = ", ".join(f"{k}={v}" for k, v in changes.items()) or "the defaults"
+            out.print(Text.assemble("  preset ", (preset, "bold"), f": {text}"))
     if not entries:
         out.print(f"no {kind} is known")
 

@@ -41,12 +41,15 @@ def points(
     velocity: ArrayLike | None = None,
     sigma: ArrayLike | Mapping[str, ArrayLike] | None = None,
     weight: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    split: Sequence[str] | None = None,
     states: Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Return scattered samples of a landscape as a checked dataset.
 
     `x` has shape (sample, dim), or (sample,) in one dimension; `potential` (sample,); `gradient` and `velocity` the
-    shape of `x`; `sigma` and `weight` (sample,), or a mapping from the name of a quantity to such an array.
+    shape of `x`. `sigma` and `weight` are numbers or have shape (sample,) or, for each component, (sample, dim); they
+    may be mappings from the name of a quantity to such values. `split` marks each sample "train", "validation" or
+    "test".
 
     >>> import workbench as wb
     >>> data = wb.dataset.points([[0.0, 0.0], [1.0, 2.0], [0.5, 1.0]], potential=[0.0, 5.0, 1.25])
@@ -55,7 +58,7 @@ def points(
     """
     x = _column(x)
     given = {"potential": potential, "gradient": _column(gradient), "velocity": _column(velocity)}
-    return _build("points", x, given, {"sigma": sigma, "weight": weight}, states, {})
+    return _build("points", x, given, {"sigma": sigma, "weight": weight}, states, split, {})
 
 
 def trajectories(
@@ -66,12 +69,13 @@ def trajectories(
     potential: ArrayLike | None = None,
     sigma: ArrayLike | Mapping[str, ArrayLike] | None = None,
     weight: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    split: Sequence[str] | None = None,
     states: Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Return trajectories on one time grid as a checked dataset.
 
-    `x` and `velocity` have shape (trajectory, time, dim), `time` (time,), increasing; `potential`, `sigma` and
-    `weight` (trajectory, time), the last two also as a mapping from the name of a quantity.
+    `x` and `velocity` have shape (trajectory, time, dim), `time` (time,), increasing; `potential` (trajectory, time).
+    `sigma` and `weight` are as for `points`, over (trajectory, time); `split` marks each trajectory.
 
     >>> import numpy as np, workbench as wb
     >>> time = np.linspace(0, 1, 5)
@@ -80,7 +84,8 @@ def trajectories(
     {'trajectory': 2, 'time': 5, 'state': 1}
     """
     given = {"velocity": velocity, "potential": potential}
-    return _build("trajectories", x, given, {"sigma": sigma, "weight": weight}, states, {"time": np.asarray(time)})
+    noise = {"sigma": sigma, "weight": weight}
+    return _build("trajectories", x, given, noise, states, split, {"time": np.asarray(time)})
 
 
 def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
@@ -103,7 +108,8 @@ def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
         if name in QUANTITIES:
             data[name] = _canonical(data, str(name), (*SAMPLING[kind], *QUANTITIES[str(name)][0]))
         elif str(name).startswith(("sigma", "weight")) and (quantity in QUANTITIES or quantity in ("sigma", "weight")):
-            data[name] = _canonical(data, str(name), SAMPLING[kind])
+            each = ("state",) if "state" in data[name].dims else ()
+            data[name] = _canonical(data, str(name), (*SAMPLING[kind], *each))
             if not (data[name] > 0).all():
                 raise DatasetError(f"{name} must be positive, its smallest value is {float(data[name].min()):g}")
     if min(data.sizes[dim] for dim in data["x"].dims) == 0:
@@ -154,7 +160,8 @@ def assign_split(
     if "split" in data.coords:
         unknown = set(np.unique(data["split"])) - set(SPLITS)
         if unknown or "train" not in data["split"]:
-            raise DatasetError(f"split must hold 'train' and may hold 'validation' and 'test', got {sorted(unknown)}")
+            found = ", ".join(map(repr, map(str, np.unique(data["split"]))))
+            raise DatasetError(f"split must hold 'train' and may hold 'validation' and 'test', got {found}")
         return data
     if not 0 < held_out < 1:
         raise DatasetError(f"held_out is a share between 0 and 1, got {held_out!r}")
@@ -215,6 +222,7 @@ def _build(
     given: Mapping[str, Any],
     noise: Mapping[str, Any],
     states: Sequence[str] | None,
+    split: Sequence[str] | None,
     coords: dict,
 ) -> xr.Dataset:
     sampling = SAMPLING[kind]
@@ -224,11 +232,14 @@ def _build(
             arrays |= {f"{name}_{quantity}": value for quantity, value in values.items()}
         elif values is not None:
             arrays[name] = values
-    variables = {}
+    variables: dict[str, xr.Variable] = {}
     for name, values in arrays.items():
         extra, long_name = QUANTITIES.get(name, ((), name.replace("_", " of the ")))
         dims = (*sampling, *extra)
         values = _filled(values)
+        if name not in QUANTITIES:  # noise and weights: one number, one per sample, or one per component
+            values = np.full(variables["x"].shape[:-1], values) if values.ndim == 0 else values
+            dims = (*sampling, "state") if values.ndim > len(sampling) else dims
         if values.ndim != len(dims):
             raise DatasetError(f"{name} has shape {values.shape}; expected {len(dims)} axes: ({', '.join(dims)})")
         variables[name] = xr.Variable(dims, values, {"long_name": long_name, "units": "1"})
@@ -239,6 +250,7 @@ def _build(
     try:
         data = xr.Dataset(variables, coords={**coords, "state": labels})
         data = data.assign_coords({sampling[0]: np.arange(data.sizes[sampling[0]])})
+        data = data if split is None else data.assign_coords(split=(sampling[0], np.asarray(split, dtype=str)))
     except ValueError as error:
         raise DatasetError(f"the arrays do not fit together: {error}") from None
     if "time" in data.coords:
@@ -255,9 +267,8 @@ def _require(data: xr.Dataset, needs: Iterable[str]) -> None:
     for name in needs:
         if name not in data.data_vars:
             known = sorted(map(str, data.data_vars))
-            raise DatasetError(
-                f"the data hold no {name!r}{nearest(name, known)} They hold: {', '.join(known) or 'nothing'}"
-            )
+            hint = nearest(name, known) or "."
+            raise DatasetError(f"the data hold no {name!r}{hint} They hold: {', '.join(known) or 'nothing'}")
 
 
 def _canonical(data: xr.Dataset, name: str, dims: tuple[str, ...]) -> xr.DataArray:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torchdiffeq import odeint
 
-from workbench.potentials import Blend, Potential, check_domain
+from workbench.potentials import Blend, Potential, check_domain, require_potential
 
 __all__ = ["SimulationError", "SimulationWarning", "simulate"]
 
@@ -40,7 +40,8 @@ def simulate(
 
     x0 is the state at `time[0]`. All trajectories are integrated at once by a method of torchdiffeq, each held to the
     tolerances on its own. The result has x(trajectory, time, state), the potential along the way, b(time) where the
-    landscape is a `Blend`, and a leading `member` axis for an ensemble.
+    landscape is a `Blend`, inside_data where the potential knows the box of its data, and a leading `member` axis for
+    an ensemble.
 
     A trajectory that leaves |x| ≤ `limit` has blown up: it is NaN from there on, named in a `SimulationWarning` and in
     the attribute `blown_up_json`, and the others are kept. Starts of another shape, not finite, or outside a system's
@@ -51,6 +52,8 @@ def simulate(
     >>> run.x.isel(trajectory=0, time=-1).values.round(4)
     array([1.544 , 0.4056])
     """
+    if not isinstance(potential, Blend):
+        require_potential(potential)
     start, times = _start(potential, x0), _times(time)
     rows = torch.tensor(start).to(
         getattr(potential, "device", None) or "cpu", getattr(potential, "dtype", torch.float64)
@@ -151,6 +154,10 @@ def _dataset(potential: Potential | Blend, x: np.ndarray, times: np.ndarray, lim
     if isinstance(potential, Blend):
         b = np.array([float(potential.schedule(t)) for t in times])
         variables["b"] = ("time", b, {"long_name": "parameter of the blend", "units": "1"})
+    inside = getattr(potential, "inside_data", None)
+    if inside is not None:
+        flags = np.asarray(inside(x)).astype(np.int8)
+        variables["inside_data"] = (dims, flags, {"long_name": "inside the box of the data", "units": "1"})
     data = xr.Dataset(variables, coords=coords, attrs={"blown_up_json": json.dumps(_blown_up(gone, times))})
     data["time"].attrs = {"long_name": "time", "units": "1"}
     return data

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import netCDF4
 import xarray as xr
 
-from workbench.dataset import storable
+from workbench.dataset import nearest, storable
 from workbench.fitting import Fit
 from workbench.lse_icnn import LSEICNN
 from workbench.provenance import provenance
@@ -41,6 +41,13 @@ SEAL = b"\nworkbench sha256 "
 
 class FileError(OSError):
     """A file that cannot be written or read; the message names it and says what to do."""
+
+
+class _Models(dict[str, LSEICNN]):
+    def __missing__(self, name: str) -> LSEICNN:
+        raise KeyError(
+            f"no model {name!r} in the file{nearest(name, self) or '.'} It holds: {', '.join(self) or 'none'}"
+        )
 
 
 @dataclass(frozen=True)
@@ -60,8 +67,21 @@ class Result:
         return self.tree[path]
 
 
-def save(path: str | Path, *, overwrite: bool = False, attrs: Mapping[str, Any] | None = None, **contents: Any) -> Path:
-    """Save data, fits and analyses to one file, and return its path; see `tree_of` for the contents.
+def save(
+    path: str | Path,
+    *,
+    data: xr.Dataset | Mapping[str, xr.Dataset] | None = None,
+    fits: Fit | LSEICNN | Mapping[str, Fit | LSEICNN] | None = None,
+    landscape: xr.Dataset | None = None,
+    analysis: Mapping[str, xr.Dataset] | None = None,
+    simulation: xr.Dataset | None = None,
+    attrs: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Save data, fits and analyses to one file, and return its path.
+
+    A single fit is named "fit" and brings its data; several are a mapping from names. `data` and `analysis` may be
+    mappings from names to datasets. `attrs` are attributes of the file beside its provenance.
 
     >>> import tempfile, numpy as np, workbench as wb
     >>> data = wb.dataset.points(np.linspace(-1, 1, 9), potential=np.linspace(-1, 1, 9) ** 2)
@@ -70,8 +90,11 @@ def save(path: str | Path, *, overwrite: bool = False, attrs: Mapping[str, Any] 
     ...     wb.load(path)["data"].sizes["sample"]
     9
     """
+    contents = {"data": data, "fits": fits, "landscape": landscape, "analysis": analysis, "simulation": simulation}
+    if not any(content is not None for content in contents.values()):
+        raise ValueError(f"nothing to save; give some of {', '.join(contents)}")
     target = check_target(path, overwrite=overwrite)
-    return write(tree_of(attrs=attrs, **contents), target, overwrite=overwrite)
+    return write(tree_of(attrs=attrs, **contents), target, overwrite=overwrite)  # type: ignore[arg-type]
 
 
 def tree_of(
@@ -83,12 +106,12 @@ def tree_of(
     simulation: xr.Dataset | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.DataTree:
-    """Return the tree of a result file. A single fit is named "fit" and brings its data; groups left out are absent."""
+    """Return the tree of a result file, of what `save` takes; groups left out are absent."""
     if isinstance(fits, Fit) and data is None:
         data = fits.data
     groups: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=provenance(**(attrs or {})))}
     groups |= _named("/data", data)
-    named = {"fit": fits} if isinstance(fits, Fit | LSEICNN) else dict(fits or {})
+    named = dict(fits or {}) if isinstance(fits, Mapping | None) else {"fit": fits}
     for name, fit in named.items():
         groups |= _fit_groups(f"/fits/{name}", fit)
     groups |= _named("/landscape", landscape) | _named("/analysis", analysis) | _named("/simulation", simulation)
@@ -161,7 +184,7 @@ def read(path: str | Path) -> xr.DataTree:
 def load(path: str | Path) -> Result:
     """Return a result file with its models rebuilt, equal to the last bit to those that were saved."""
     tree = read(path)
-    models, ensembles = {}, {}
+    models, ensembles = _Models(), _Models()
     for name, node in tree["fits"].children.items() if "fits" in tree.children else ():
         try:
             model = from_dataset(node.to_dataset(inherit=False))
@@ -183,6 +206,8 @@ def _named(root: str, content: xr.Dataset | Mapping[str, xr.Dataset] | None) -> 
 def _fit_groups(root: str, fit: Fit | LSEICNN) -> dict[str, xr.Dataset]:
     if isinstance(fit, LSEICNN):
         return {root: to_dataset(fit)}
+    if not isinstance(fit, Fit):
+        raise TypeError(f"{root} is to be a Fit or an LSEICNN, got {type(fit).__name__}")
     attrs = {
         "match": json.dumps(fit.match),
         "seed": fit.seed,

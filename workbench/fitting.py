@@ -61,12 +61,20 @@ class Fit:
 
     @property
     def error(self) -> float:
-        """Held-out error of the best member, relative to the spread of the data (the root of its loss)."""
+        """Validation error of the best member: the root of its loss, in units of the noise or of the data's spread."""
         return float(np.sqrt(self.history["best"].min()))
 
+    @property
+    def training_error(self) -> float:
+        """Training error of the best member at the same step."""
+        record = self.history.isel(member=self.best)
+        return float(np.sqrt(record["loss"].values[np.nanargmin(record["validation_loss"].values)]))
+
     def __repr__(self) -> str:
-        what = " + ".join(self.match)
-        return f"<Fit of {what}: held-out error {self.error:.2e} in {self.elapsed:.1f} s; {self.outcome}>"
+        noisy = any(str(name).startswith("sigma") for name in self.data.data_vars)
+        unit = "sigma" if noisy else "of the data's spread"
+        errors = f"validation error {self.error:.2e}, training {self.training_error:.2e} ({unit})"
+        return f"<Fit of {' + '.join(self.match)}: {errors}, {self.elapsed:.1f} s; {self.outcome}>"
 
 
 def fit(

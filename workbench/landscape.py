@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import qmc
 from torch import Tensor
 
-from workbench.potentials import Blend, Potential
+from workbench.potentials import Blend, Potential, require_potential
 
 __all__ = ["splitting", "stationary_points"]
 
@@ -41,13 +41,15 @@ def stationary_points(
 
     The dataset is over `point`, sorted by index and potential: x(point, state), potential, gradient residual,
     eigenvalue(point, rank), index (number of negative eigenvalues), kind ("minimum", "saddle", "maximum",
-    "degenerate"), and inside_data where the potential knows the box of its data. Ensembles gain the coordinate member.
+    "degenerate"), and inside_data where the potential knows the box of its data: points outside are extrapolation, and
+    so are those of an exact system outside its domain. Ensembles gain the coordinate member.
 
     >>> import systems
     >>> found = stationary_points(systems.get("gene_circuit", b=1.0), within=[(0, 2), (0, 2)])
     >>> found.kind.values.tolist(), found.x.values[2].round(6).tolist()
     (['minimum', 'minimum', 'saddle'], [0.813477, 0.813477])
     """
+    require_potential(potential)
     low, high = _box(potential, within)
     if isinstance(starts, int | np.integer):
         if starts < 1:
@@ -133,7 +135,10 @@ def _search(potential: Potential, x0: np.ndarray, low: np.ndarray, high: np.ndar
     width, corner = torch.as_tensor(high - low, **like), torch.as_tensor(low, **like)
     x = torch.tensor(x0, **like)
     unit = (x - corner) / width
-    scale = (potential.gradient(x) * width).norm(dim=-1).median().clamp_min(torch.finfo(x.dtype).tiny)
+    slopes = (potential.gradient(x) * width).norm(dim=-1)
+    if not slopes.max() > 0:
+        raise ValueError("the potential is flat over the box; a new model is, until it is fitted")
+    scale = slopes.median().clamp_min(torch.finfo(x.dtype).tiny)
     y = torch.cat([unit, unit])
     falling = torch.arange(len(y), device=y.device) < len(unit)
     active = torch.arange(len(y), device=y.device)

@@ -90,6 +90,8 @@ class LSEICNN(nn.Module):
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
+        if isinstance(hidden, int | str):
+            raise ValueError(f"hidden names the width of every hidden layer, such as (10, 10), got {hidden!r}")
         hidden = tuple(hidden)
         _check_sizes(dim=dim, modes=modes, members=1 if members is None else members, hidden=hidden)
         if not (np.isfinite(rho_lo) and rho_lo >= 0):
@@ -166,6 +168,10 @@ class LSEICNN(nn.Module):
         y = x if tensor else torch.tensor(np.asarray(x, dtype=np.float64)).to(self.x_low)
         inside = ((y >= self.x_low) & (y <= self.x_high)).all(-1)
         return inside if tensor else inside.cpu().numpy()
+
+    def __repr__(self) -> str:
+        of = f"{self.members} × " if self.members else ""
+        return f"<LSEICNN of {', '.join(self.states)}: {of}{self.modes} modes of {'-'.join(map(str, self.hidden))}>"
 
     def forward(self, x: Tensor, quantity: str = "value") -> Tensor:
         """Return `value`, `gradient` or `hessian`: the one entry that `torch.func.functional_call` needs."""

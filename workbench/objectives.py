@@ -78,9 +78,9 @@ class Observations:
             target = samples[name].values.reshape(samples.sizes["sample"], -1)
             factor = np.sqrt(weight / target.size) * np.ones_like(target)
             sigma, given = (_noise(samples, kind, name) for kind in ("sigma", "weight"))
-            factor /= scales[name] if sigma is None else sigma[:, None]
+            factor /= scales[name] if sigma is None else sigma
             if given is not None:
-                factor *= np.sqrt(given / given.mean())[:, None]
+                factor *= np.sqrt(given / given.mean())
             targets.append(target)
             factors.append(factor)
             entries[name] = slice(end, end := end + target.shape[1])
@@ -163,9 +163,13 @@ class LeastSquares:
 
 
 def _noise(samples: xr.Dataset, kind: str, name: str) -> np.ndarray | None:
+    """Return noise levels or weights of a quantity, shape (sample, 1) or (sample, component), if there are any."""
     for label in (f"{kind}_{name}", kind):
         if label in samples:
-            return samples[label].values
+            values = samples[label].values.reshape(samples.sizes["sample"], -1)
+            if values.shape[1] > 1 and samples[name].ndim == 1:
+                raise DatasetError(f"{label} is given per component, but {name} has only one")
+            return values
     return None
 
 
@@ -177,3 +181,5 @@ def check_matched(samples: xr.Dataset, match: Mapping[str, float], dim: int) -> 
         twin = {"velocity": "gradient", "gradient": "velocity"}.get(name)
         if name not in samples and twin in samples:
             raise DatasetError(f"the data hold no {name!r} but {twin!r}: use match={twin!r} (velocity = −gradient)")
+        if name == "velocity" and name not in samples:
+            raise DatasetError("the data hold no 'velocity': differentiate the trajectories, and give it beside x")

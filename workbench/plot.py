@@ -110,11 +110,14 @@ def stationary_points(axes: Axes, points: xr.Dataset, *, hollow: bool = False, s
             )
 
 
-def history(axes: Axes, record: xr.Dataset, *, color: str = "black", name: str = "") -> None:
-    """Draw the relative error (root of the loss) of a fit over its steps: training solid, held-out dashed."""
-    for variable, style in {"loss": "solid", "validation_loss": "dashed"}.items():
-        for member in range(record.sizes["member"]):
-            error = np.sqrt(record[variable].isel(member=member))
-            text = f"{name}, {'training' if variable == 'loss' else 'held-out'}" if member == 0 else None
-            axes.semilogy(record["epoch"], error, color=color, linestyle=style, label=text)
+def history(axes: Axes, record: xr.Dataset, *, color: str = "black") -> None:
+    """Draw the error (root of the loss) of a fit over its steps: training, validation, and the step that was kept."""
+    for member in range(record.sizes["member"]):
+        mine = np.sqrt(record[["loss", "validation_loss"]].isel(member=member).dropna("epoch"))
+        kept = int(mine["validation_loss"].argmin("epoch"))
+        lines = (("training", mine["loss"], "solid"), ("validation", mine["validation_loss"], "dashed"))
+        for name, error, style in lines:
+            axes.semilogy(mine["epoch"], error, color=color, linestyle=style, label=name if member == 0 else None)
+        at = (mine["epoch"][kept], mine["validation_loss"][kept])
+        axes.plot(*at, "o", color=color, markersize=4, label="kept" if member == 0 else None)
     axes.set(xlabel="step", ylabel="relative error")

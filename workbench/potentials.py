@@ -13,7 +13,7 @@ from torch import Tensor
 
 from workbench.schedules import Schedule
 
-__all__ = ["Blend", "Potential", "Symmetrised", "WeightedSum", "tensor_or_array"]
+__all__ = ["Blend", "Potential", "Symmetrised", "WeightedSum", "require_potential", "tensor_or_array"]
 
 
 @runtime_checkable
@@ -41,6 +41,15 @@ class Potential(Protocol):
 
     def hessian(self, x: Any) -> Any:
         """Return ∇²Ψ(x)."""
+
+
+def require_potential(candidate: Any) -> None:
+    """Raise `TypeError` for what is no potential."""
+    if not isinstance(candidate, Potential):
+        raise TypeError(
+            f"expected a potential (an LSEICNN, a PotentialSystem, blend.at(b=…), …), got {type(candidate).__name__}; "
+            "to use a formula, subclass systems.PotentialSystem"
+        )
 
 
 def tensor_or_array(method: Callable[..., Tensor]) -> Callable[..., Any]:
@@ -72,6 +81,8 @@ class WeightedSum:
     """
 
     def __init__(self, potentials: Sequence[Potential], weights: Sequence[float]) -> None:
+        for potential in potentials:
+            require_potential(potential)
         if len(potentials) != len(weights) or not potentials:
             raise ValueError(
                 f"expected one weight per potential, got {len(potentials)} potentials, {len(weights)} weights"
@@ -124,6 +135,7 @@ class Symmetrised:
     """
 
     def __init__(self, potential: Potential, permutations: Sequence[Sequence[int]]) -> None:
+        require_potential(potential)
         self.potential, self.group = potential, _closure(len(potential.states), permutations)
 
     states = property(lambda self: self.potential.states, doc="Names of the components of x.")
@@ -171,6 +183,9 @@ class Blend:
     def __init__(self, first: Potential, second: Potential, schedule: Schedule) -> None:
         self.first, self.second, self.schedule = first, second, schedule
         self.at(b=0.0)  # refuses parts that do not fit together
+
+    def __repr__(self) -> str:
+        return f"Blend({self.first!r}, {self.second!r}, {self.schedule!r})"
 
     states = property(lambda self: self.first.states, doc="Names of the components of x.")
     members = property(lambda self: _members((self.first, self.second)), doc="Members of the parts, None if none.")

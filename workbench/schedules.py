@@ -94,10 +94,10 @@ class Table:
         return float("nan")
 
 
-def Ramp(end: float, *, start: float = 0.0, low: float = 0.0, high: float = 1.0) -> Table:  # noqa: N802
+def Ramp(start: float, end: float, *, low: float = 0.0, high: float = 1.0) -> Table:  # noqa: N802
     """Return b rising from `low` at time `start` to `high` at time `end`, linearly, and constant outside.
 
-    >>> Ramp(end=10.0)(2.5)
+    >>> Ramp(0.0, 10.0)(2.5)
     0.25
     """
     return Table(times=(start, end), values=(low, high))
