@@ -1,6 +1,7 @@
 """What a study is: a question with declared settings, answered into one file, its figures drawn from that file."""
 
 import json
+import os
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -97,6 +98,8 @@ class Study(Parameters):
         progress: bool | None = None,
     ) -> Path:
         """Answer the question, save the file and return its path; where it cannot be written is found out first."""
+        if isinstance(seed, np.random.SeedSequence):
+            raise ValueError("a study takes a whole number as seed, so that its file can repeat it")
         target = files.check_target(output, overwrite=overwrite)
         sequence = seed_sequence(seed)
         began = time.perf_counter()
@@ -110,6 +113,8 @@ class Study(Parameters):
                 "elapsed_seconds": round(time.perf_counter() - began, 3),
             }
             tree = files.tree_of(attrs=attrs, **contents)
+        if target.exists() and not overwrite:  # it appeared meanwhile: lose neither
+            target = target.with_stem(f"{target.stem}-{os.getpid()}")
         return files.write(tree, target, overwrite=overwrite)
 
     @final

@@ -154,10 +154,13 @@ class GeneCircuitStudy(Study):
         return grid
 
     def _stationary_points(self, sources: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
-        found = []
+        """Return the stationary points of truth, fit and symmetrised fit, with the box of the fit's data."""
+        learned, found = sources["fit"], []
         for source, potentials in sources.items():
             for case, potential in potentials.items():
-                points = wb.stationary_points(potential, within=BOX).drop_vars("inside_data", errors="ignore")
+                points = wb.stationary_points(potential, within=BOX)
+                inside = learned[case].inside_data(points["x"].values).astype(np.int8)
+                points["inside_data"] = ("point", inside, {"long_name": "inside the box of the data", "units": "1"})
                 labels = {
                     "source": ("point", [source] * points.sizes["point"]),
                     "case": ("point", [case] * points.sizes["point"]),

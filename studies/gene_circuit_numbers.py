@@ -30,9 +30,7 @@ def of_fields(
         fit = fits[f"{case}_long"]
         x = fit.data["x"].values[fit.data["split"].values == "test"]
         along = _relative(fit.model.gradient(x), circuit.gradient(x))
-        yield Number(
-            f"path_error_{case}_long", along, "velocity along held-out trajectories, from long ones alone", 0.005
-        )
+        yield Number(f"path_error_{case}_long", along, "velocity along test trajectories, from long ones alone", 0.005)
         error = _relative(fit.model.gradient(grid), circuit.gradient(grid))
         yield Number(f"field_error_{case}_long", error, f"{box}, long data: their empty corners are extrapolated")
 
@@ -76,12 +74,15 @@ def of_basins(simulation: xr.Dataset) -> Iterator[Number]:
     for source, name in {"fit": "x", "symmetrised": "x_symmetrised"}.items():
         x = simulation[name]
         same = np.sign(x.diff("state").squeeze("state").isel(time=-1)) == np.sign(gap.isel(time=-1))
-        distance = np.sqrt(((x - true).isel(time=-1) ** 2).sum("state"))
+        distance = (((x - true).isel(time=-1) ** 2).sum("state", skipna=False) ** 0.5).fillna(np.inf)
         yield Number(
             f"basin_share_{source}", float(same[clear].mean()), "clear starts that end in the true basin", at_least=1
         )
         yield Number(
-            f"end_error_{source}", float(distance[clear].max()), "largest distance of a clear end to the true one", 0.02
+            f"end_error_{source}",
+            float(distance[clear].max()) if clear.any() else np.nan,
+            "largest distance of a clear end to the true one",
+            0.02,
         )
         unclear = float(same[~clear].mean()) if (~clear).any() else np.nan
         yield Number(f"basin_share_{source}_unclear", unclear, "the other starts that end in the true basin")
@@ -110,4 +111,5 @@ def _barrier(points: xr.Dataset, source: str) -> float:
     found = _select(points, source, "psi_2")
     level = found["potential"]
     lowest = {kind: level.values[(found["kind"] == kind).values] for kind in ("saddle", "minimum")}
-    return float(lowest["saddle"].min() - lowest["minimum"].min()) if len(lowest["saddle"]) else float("nan")
+    both = len(lowest["saddle"]) and len(lowest["minimum"])
+    return float(lowest["saddle"].min() - lowest["minimum"].min()) if both else float("nan")

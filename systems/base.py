@@ -9,7 +9,7 @@ import xarray as xr
 
 from systems.parameters import ParameterError, Parameters
 from systems.registry import Registry
-from workbench.dataset import DatasetError, seed_sequence
+from workbench.dataset import DatasetError, seed_sequence, seed_text
 
 __all__ = ["State", "System", "SYSTEMS", "register"]
 
@@ -77,6 +77,11 @@ class System(Parameters):
     def _count(self, count: Any) -> int:
         if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
             raise ParameterError(f"count must be a whole number >= 1, got {count!r}")
+        if count * self.dim > 2**31:
+            size = count * self.dim * 8 / 2**30
+            raise ParameterError(
+                f"{count} samples of {self.dim} states need {size:.0f} GiB or more; ask for fewer at a time"
+            )
         return int(count)
 
     def _describe(self, data: xr.Dataset, seed: np.random.SeedSequence, method: str) -> xr.Dataset:
@@ -90,7 +95,7 @@ class System(Parameters):
             system=self.name,
             parameters_json=json.dumps(self.model_dump()),
             reference=self.reference,
-            seed=str(seed.entropy),
+            seed=seed_text(seed),
             method=method,
         )
 

@@ -137,7 +137,7 @@ class PotentialSystem(System):
 
     def _times(self, time: ArrayLike) -> np.ndarray:
         times = np.atleast_1d(np.asarray(time, dtype=np.float64))
-        if not (np.isfinite(times).all() and times[0] >= 0 and (np.diff(times) > 0).all()):
+        if times.size == 0 or not (np.isfinite(times).all() and times[0] >= 0 and (np.diff(times) > 0).all()):
             raise DatasetError("time must be finite, start at 0 or later and increase strictly")
         return times
 

@@ -155,7 +155,8 @@ def living(group):
 def test_signals_end_the_run_without_leftovers(tmp_path, number, code, word):
     command = [sys.executable, "-m", "workbench.cli", "run", "gene_circuit", "-o", str(tmp_path / "a.nc")]
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    time.sleep(8)
+    while len(living(group=child.pid)) < 3 and child.poll() is None:  # itself, the resource tracker, a worker
+        time.sleep(0.1)
     child.send_signal(number)
     _, stderr = child.communicate(timeout=30)
     assert child.returncode == code

@@ -49,6 +49,14 @@ def test_bad_points_are_refused(x, options, message):
         wb.dataset.points(x, **options)
 
 
+def test_noise_is_a_number_or_per_sample_or_per_component():
+    x = np.ones((3, 2))
+    for sigma in (0.1, np.full(3, 0.1), np.full((3, 2), 0.1)):
+        data = wb.dataset.points(x, gradient=x, sigma=sigma, weight={"gradient": 2.0})
+        assert (data["sigma"] == 0.1).all()
+        assert (data["weight_gradient"] == 2).all()
+
+
 def test_bad_datasets_are_refused():
     data = wb.dataset.points(np.zeros((3, 2)), potential=np.zeros(3))
     with pytest.raises(DatasetError, match=r"no 'gradient'.*They hold: potential, x"):

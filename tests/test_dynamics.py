@@ -31,6 +31,9 @@ class Formula:
     def gradient(self, x):
         return torch.func.grad(lambda y: self.function(y).sum())(x)
 
+    def hessian(self, x):
+        raise NotImplementedError
+
 
 def test_quadratic_well_decays_exponentially():
     well = Formula(lambda x: x**2 @ torch.tensor([0.5, 1.5], dtype=x.dtype), dim=2)
@@ -100,7 +103,44 @@ def test_blow_up_is_named_and_the_others_are_kept():
     np.testing.assert_allclose(run["x"].values[0, :, 0], -1 / (1 + np.array([0.0, 0.5, 0.9, 1.5, 2.0])), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "formula",
+    [lambda x: -(x**5).sum(-1), lambda x: -torch.exp(x**2).sum(-1), lambda x: (1.5 - x).sqrt().sum(-1)],
+    ids=["-x^5", "-exp(x^2)", "undefined beyond 1.5"],
+)
+def test_violent_blow_ups_keep_the_others_too(formula):
+    still = Formula(lambda x: (x**2).sum(-1))
+    both = Formula(lambda x: torch.where(x[..., 0] > 0, formula(x), (x**2).sum(-1)))
+    with pytest.warns(SimulationWarning, match="1 trajectories blew up, the first: trajectory 1"):
+        run = wb.simulate(both, [[-1.0], [1.0], [-2.0]], [0.0, 0.001, 5.0])
+    alone = wb.simulate(still, [[-1.0], [-2.0]], [0.0, 0.001, 5.0])
+    np.testing.assert_allclose(run["x"].values[[0, 2]], alone["x"].values, atol=1e-7)
+    assert np.isfinite(run["x"].values[1, 0]).all()
+    assert np.isnan(run["x"].values[1, -1]).all()
+
+
+@pytest.mark.parametrize("method", ["dopri5", "dopri8", "bosh3", "adaptive_heun"])
+def test_adaptive_methods_keep_the_tolerance_in_company(method):
+    crowd, well = np.zeros((2000, 1)), Formula(lambda x: (x**2).sum(-1) / 2)
+    crowd[0] = 1.0
+    run, alone = (wb.simulate(well, x0, [0.0, 1.0], method=method, rtol=1e-6, options={}) for x0 in (crowd, crowd[:1]))
+    assert float(run["x"][0, -1, 0]) == pytest.approx(float(alone["x"][0, -1, 0]), abs=1e-12)
+    assert abs(float(alone["x"][0, -1, 0]) - np.exp(-1)) < 1e-4
+
+
+def test_methods_that_step_over_kinks_are_refused(circuit):
+    with pytest.raises(ValueError, match=r"rk4 may step over the kinks of Step\(at=0.5.*; use one of dopri5"):
+        wb.simulate(wb.Blend(circuit, circuit, wb.Step(0.5)), [[1.0, 1.0]], [0.0, 1.0], method="rk4")
+
+
+def test_a_run_says_where_it_left_the_data(small_fit):
+    run = wb.simulate(small_fit.model, [[1.0, 1.0], [2.5, 1.0]], [0.0, 0.01])
+    assert run["inside_data"].values.tolist() == [[1, 1], [0, 0]]
+
+
 def test_bad_requests_are_refused(circuit):
+    with pytest.raises(TypeError, match="expected a potential .*, got function; to use a formula, subclass"):
+        wb.simulate(lambda x: x, [[1.0]], [0.0, 1.0])
     with pytest.raises(ValueError, match="defined for 0 <= x1"):
         wb.simulate(circuit, [[-0.1, 1.0]], [0.0, 1.0])
     with pytest.raises(ValueError, match="defined for 0 <= x2"):

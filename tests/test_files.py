@@ -55,10 +55,12 @@ def test_everything_is_named_and_described(saved):
     for node in tree.subtree:
         dataset = node.to_dataset()
         assert all(dim in dataset.coords for dim in dataset.dims), node.path
-        for name, variable in dataset.data_vars.items():
+        for name, variable in dataset.variables.items():
             assert "long_name" in variable.attrs, f"{node.path}/{name}"
             assert variable.dtype.kind in "OU" or "units" in variable.attrs, f"{node.path}/{name}"
-            assert name not in dataset.dims
+        assert not set(dataset.data_vars) & set(dataset.dims)
+    assert tree["analysis/stationary_points/index"].dtype == np.uint8
+    assert (tree.attrs["dtype"], tree.attrs["device"], tree.attrs["seed"]) == ("float64", "cpu", "0")
     for name in ("Conventions", "title", "source", "references", "history", "schema", "git_commit", "git_dirty",
                  "versions_json", "platform", "device", "dtype", "created_at", "threads"):  # fmt: skip
         assert isinstance(tree.attrs[name], str | int | float | np.generic), name

@@ -111,6 +111,58 @@ def test_slopes_alone_are_measured_from_the_lowest_sample(small_fit):
     assert small_fit.model.value(train["x"].values).min() == pytest.approx(0, abs=1e-12)
 
 
+def test_sharpness_keeps_its_bound_and_members_their_number():
+    model = wb.LSEICNN(dim=1, modes=2, rho_lo=1.0, members=2)
+    fit = wb.fit(model, double_well(), match="potential", seed=0, restarts=1, optimiser=QUICK)
+    assert fit.ensemble.members == 2
+    assert (fit.ensemble.rho >= 1.0).all()
+    assert fit.model.rho_lo == 1.0
+    assert (fit.history["rho"] >= 1.0).all()
+
+
+def test_states_are_matched_by_name():
+    x = np.random.default_rng(0).uniform(-1, 1, (60, 2))
+    data = wb.dataset.points(x, gradient=x * [1.0, 5.0], states=["a", "b"])
+    fit = wb.fit(
+        wb.LSEICNN(dim=2, modes=1, states=["b", "a"]), data, match="gradient", seed=0, restarts=1, optimiser=QUICK
+    )
+    assert fit.model.states == ("b", "a")
+    assert float(wb.score(fit.model, data).gradient_relative_l2) < 0.05
+    assert float(wb.score(fit.model, data.sel(state=["b", "a"])).gradient_relative_l2) < 0.05
+    with pytest.raises(DatasetError, match=r"the data have the states \['a', 'b'\], the model \['c', 'd'\]"):
+        wb.fit(wb.LSEICNN(dim=2, modes=1, states=["c", "d"]), data, match="gradient")
+
+
+def test_weights_are_relative_and_errors_do_not_depend_on_their_scale():
+    one, two = (
+        wb.fit(wb.LSEICNN(dim=1, modes=2), double_well(), match={"potential": w, "gradient": 10 * w}, seed=0, restarts=1,
+               optimiser=QUICK)
+        for w in (1, 100)
+    )  # fmt: skip
+    assert two.error == pytest.approx(one.error, rel=1e-6)
+
+
+def test_a_split_may_be_a_variable_or_a_keyword():
+    labels = np.where(np.arange(80) < 60, "train", np.where(np.arange(80) < 70, "validation", "test"))
+    data = double_well()
+    variable = data.assign(split=("sample", labels))
+    fit = wb.fit(wb.LSEICNN(dim=1, modes=1), variable, match="potential", seed=0, restarts=1, optimiser=QUICK)
+    assert fit.data["split"].values.tolist() == labels.tolist()
+    keyword = wb.dataset.points(data["x"].values, potential=data["potential"].values, split=labels)
+    assert keyword["split"].values.tolist() == labels.tolist()
+
+
+def test_a_fit_is_repeated_from_the_seed_of_its_branch():
+    branch = np.random.SeedSequence(4).spawn(3)[2]
+    model = wb.LSEICNN(dim=1, modes=1)
+    fit = wb.fit(model, double_well(), match="potential", seed=branch, restarts=1, optimiser=QUICK)
+    assert fit.seed == "4/2"
+    entropy, *key = map(int, fit.seed.split("/"))
+    again = wb.fit(model, double_well(), match="potential", seed=np.random.SeedSequence(entropy, spawn_key=key),
+                   restarts=1, optimiser=QUICK)  # fmt: skip
+    assert again.error == fit.error
+
+
 def test_noise_levels_decide_whom_to_believe():
     data = double_well(200)
     wrong = np.arange(200) % 2 == 0
@@ -164,6 +216,16 @@ def test_bad_requests_are_refused():
         wb.fit(model, data, match="velocity")
     with pytest.raises(DatasetError, match="the data have 1 states, the model dim = 2"):
         wb.fit(wb.LSEICNN(dim=2, modes=2), data, match="potential")
+    with pytest.raises(DatasetError, match="a joint match takes noise levels by name, for every quantity"):
+        wb.fit(model, data.assign(sigma=("sample", np.ones(80))), match={"potential": 1, "gradient": 1})
+    with pytest.raises(DatasetError, match="a joint match takes noise levels by name"):
+        wb.fit(model, data.assign(sigma_gradient=("sample", np.ones(80))), match={"potential": 1, "gradient": 1})
+    with pytest.raises(
+        DatasetError, match="sigma_potental is the noise or weight of nothing, did you mean 'potential'"
+    ):
+        wb.dataset.points([1.0, 2.0], potential=[1.0, 2.0], sigma={"potental": 1.0})
+    with pytest.raises(DatasetError, match="hold no 'velocity': differentiate the trajectories"):
+        wb.fit(model, wb.dataset.points([1.0, 2.0]), match="velocity")
     with pytest.raises(ValueError, match="weight of 'gradient' must be positive"):
         wb.fit(model, data, match={"gradient": -1})
     with pytest.raises(ValueError, match="match names nothing"):

@@ -95,6 +95,7 @@ def test_loss_is_the_stated_mean_square(circuit):
     psi, force = data["potential"].values, data["gradient"].values
     expected = 2 * np.mean(((value - psi) / psi.std()) ** 2)
     expected += 5 * np.mean(((slope - force) / np.sqrt((force**2).mean(0))) ** 2)
+    expected /= 7
     problem = problem_of(model, data, match)
     residuals = problem.residuals(problem.vector())
     assert float(residuals.square().sum()) == pytest.approx(expected, rel=1e-12)
@@ -140,9 +141,12 @@ def test_what_is_not_finite_ends_in_an_error_that_keeps_the_last_good_state(circ
     problem = Poisoned(clean.model, clean.observations, clean.match)
     descent = Descent(problem, problem.observations, LevenbergMarquardt())
     start = descent.theta.clone()
-    for _ in range(Descent.BAD - 1):
+    while len(descent.records) < Descent.BAD:
         descent.step()
-    with pytest.raises(FitError, match="steps in a row were not finite .the gradient predicted is not finite"):
+        assert descent.outcome is Outcome.RUNNING
+    with pytest.raises(
+        FitError, match="step 6: 6 steps in a row were not finite .the gradient predicted is not finite"
+    ):
         descent.step()
     assert torch.equal(descent.theta, start)
     with torch.no_grad():

@@ -69,6 +69,11 @@ def test_ensembles_compose():
     assert both.members == 3
     np.testing.assert_allclose(both.gradient(x), ensemble.gradient(x) + STRONG.gradient(x), rtol=1e-12)
     assert wb.Symmetrised(ensemble, [(1, 0)]).hessian(x).shape == (3, 5, 2, 2)
+    for whole in (both, wb.Symmetrised(ensemble, [(1, 0)])):
+        np.testing.assert_allclose(whole.member(1).value(x), whole.value(x)[1], rtol=1e-12)
+        assert set(wb.stationary_points(whole, within=[(-1, 3)] * 2, starts=16)["member"].values) <= {0, 1, 2}
+    with pytest.raises(ValueError, match="split at different times"):
+        wb.splitting(wb.Blend(ensemble, STRONG, wb.Ramp(0.0, 1.0)), within=[(0, 2)] * 2)
 
 
 def test_what_does_not_fit_is_refused():
@@ -78,6 +83,12 @@ def test_what_does_not_fit_is_refused():
         wb.WeightedSum([STRONG], [1.0, 2.0])
     with pytest.raises(ValueError, match=r"say either b=… or t=…"):
         BLEND.at()
+    with pytest.raises(ValueError, match="at one b or one time at once, got several"):
+        BLEND.gradient(np.ones((2, 2)), np.array([1.0, 2.0]))
+    with pytest.raises(TypeError, match="expected a potential .*, got function"):
+        wb.Blend(STRONG, lambda x: x, wb.Ramp(0.0, 1.0))
+    with pytest.raises(TypeError, match=r"take blend.at\(b=…\)"):
+        wb.stationary_points(BLEND, within=[(0, 2)] * 2)
     with pytest.raises(ValueError, match="no permutation"):
         wb.Symmetrised(STRONG, [(1, 1)])
     with pytest.raises(ValueError, match=r"different numbers of members: \[2, 3\]"):

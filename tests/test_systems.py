@@ -64,6 +64,10 @@ def test_bad_requests_are_refused(name):
         system.points(0)
     with pytest.raises(DatasetError, match="time must be finite, start at 0 or later and increase strictly"):
         system.trajectories(2, time=[0.0, 2.0, 1.0])
+    with pytest.raises(DatasetError, match="time must be finite"):
+        system.trajectories(2, time=[])
+    with pytest.raises(systems.ParameterError, match="GiB or more; ask for fewer at a time"):
+        system.points(10**12)
     with pytest.raises(DatasetError, match=r"expected shape \(…, "):
         system.value(np.zeros((2, system.dim + 1)))
     with pytest.raises(ValueError, match="seed must be a whole number"):

@@ -34,8 +34,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn multi-well energy landscapes from data, question them, simulate on them.",
 )
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 _options = {"debug": False}
 
 
@@ -244,18 +244,26 @@ def rerun(
 def _differences(before: xr.DataTree, after: xr.DataTree) -> tuple[int, dict[str, float]]:
     """Return the number of variables and, for each that is not equal to the last bit, its largest difference."""
     compared, different = 0, {}
-    theirs = {node.path: node.to_dataset() for node in after.subtree}
-    for node in before.subtree:
-        other = theirs.get(node.path, xr.Dataset())
-        for name, variable in node.to_dataset().variables.items():
-            compared += 1
-            if name in other.variables and variable.equals(other.variables[name]):
-                continue
-            gap = np.inf
-            if name in other.variables and variable.shape == other.variables[name].shape and variable.dtype.kind == "f":
-                gap = float(np.nanmax(np.abs(variable.values - other.variables[name].values), initial=0))
-            different[f"{node.path}/{name}".replace("//", "/")] = gap
+    mine, theirs = (_variables(tree) for tree in (before, after))
+    for path in sorted(mine.keys() | theirs.keys()):
+        compared += 1
+        one, other = mine.get(path), theirs.get(path)
+        if one is not None and other is not None and one.equals(other):
+            continue
+        different[path] = np.inf
+        if one is not None and other is not None and one.shape == other.shape and one.dtype.kind == "f":
+            gap = np.abs(one.values - other.values)
+            same = (one.values == other.values) | (np.isnan(one.values) & np.isnan(other.values))
+            different[path] = float(np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap)).max())
     return compared, different
+
+
+def _variables(tree: xr.DataTree) -> dict[str, xr.Variable]:
+    return {
+        f"{node.path}/{name}".replace("//", "/"): variable
+        for node in tree.subtree
+        for name, variable in node.to_dataset().variables.items()
+    }
 
 
 def _plain(attrs: Any) -> dict[str, Any]:

@@ -17,7 +17,17 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-__all__ = ["DatasetError", "assign_split", "check", "flat", "points", "seed_sequence", "trajectories"]
+__all__ = [
+    "DatasetError",
+    "assign_split",
+    "check",
+    "flat",
+    "points",
+    "seed_sequence",
+    "seed_text",
+    "trajectories",
+    "with_states",
+]
 
 SAMPLING = {"points": ("sample",), "trajectories": ("trajectory", "time")}
 QUANTITIES = {  # name: (dimensions beside the sampling ones, long name)
@@ -103,11 +113,15 @@ def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
     _require(data, ["x", *needs])
     kind = kind_of(data)
     data = data.copy()
+    if "split" in data.data_vars:
+        data = data.set_coords("split")
     for name in data.data_vars:
         quantity = str(name).removeprefix("sigma_").removeprefix("weight_")
+        if quantity != name and quantity not in QUANTITIES:
+            raise DatasetError(f"{name} is the noise or weight of nothing{nearest(quantity, QUANTITIES) or '.'}")
         if name in QUANTITIES:
             data[name] = _canonical(data, str(name), (*SAMPLING[kind], *QUANTITIES[str(name)][0]))
-        elif str(name).startswith(("sigma", "weight")) and (quantity in QUANTITIES or quantity in ("sigma", "weight")):
+        elif quantity != name or name in ("sigma", "weight"):
             each = ("state",) if "state" in data[name].dims else ()
             data[name] = _canonical(data, str(name), (*SAMPLING[kind], *each))
             if not (data[name] > 0).all():
@@ -187,6 +201,24 @@ def seed_sequence(seed: Any) -> np.random.SeedSequence:
     if seed is not None and not (whole and seed >= 0):
         raise ValueError(f"seed must be a whole number >= 0 or None, got {seed!r}")
     return np.random.SeedSequence(seed if seed is None else int(seed))
+
+
+def seed_text(sequence: np.random.SeedSequence) -> str:
+    """Return the number of a seed sequence, and the keys of its branch if it is one: "7" or "7/0/2".
+
+    >>> seed_text(np.random.SeedSequence(7).spawn(3)[2])
+    '7/2'
+    """
+    return "/".join(map(str, (sequence.entropy, *sequence.spawn_key)))
+
+
+def with_states(data: xr.Dataset, states: Sequence[str]) -> xr.Dataset:
+    """Return the data with their states in the order given, matched by name; other names are an error."""
+    if "state" not in data.coords or list(data["state"].values) == list(states):
+        return data
+    if set(map(str, data["state"].values)) != set(states):
+        raise DatasetError(f"the data have the states {list(map(str, data['state'].values))}, the model {list(states)}")
+    return data.sel(state=list(states))
 
 
 def storable(value: Any) -> str | int | float:

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,14 +39,15 @@ def simulate(
 ) -> xr.Dataset:
     """Return gradient-flow trajectories from x0, shape (trajectory, dim), at the given times, shape (time,).
 
-    x0 is the state at `time[0]`. All trajectories are integrated at once by a method of torchdiffeq, each held to the
-    tolerances on its own. The result has x(trajectory, time, state), the potential along the way, b(time) where the
-    landscape is a `Blend`, inside_data where the potential knows the box of its data, and a leading `member` axis for
-    an ensemble.
+    x0 is the state at `time[0]`. All trajectories are integrated at once by a method of torchdiffeq; its adaptive
+    Runge–Kutta methods hold each to the tolerances on its own. The result has x(trajectory, time, state), the potential
+    along the way, b(time) where the landscape is a `Blend`, inside_data where the potential knows the box of its data,
+    and a leading `member` axis for an ensemble.
 
-    A trajectory that leaves |x| ≤ `limit` has blown up: it is NaN from there on, named in a `SimulationWarning` and in
-    the attribute `blown_up_json`, and the others are kept. Starts of another shape, not finite, or outside a system's
-    domain raise `ValueError`; a velocity that is not finite, and more than `budget` evaluations, `SimulationError`.
+    A trajectory that leaves |x| ≤ `limit`, or that cannot be integrated further, has blown up: it is NaN from there on,
+    named in a `SimulationWarning` and in the attribute `blown_up_json`, and the others are kept. Starts of another
+    shape, not finite, or outside a system's domain raise `ValueError`; a velocity that is not finite at the start, and
+    more than `budget` evaluations, `SimulationError`.
 
     >>> import systems, workbench as wb
     >>> run = wb.simulate(systems.get("gene_circuit", b=1.0), [[0.2, 0.1]], [0.0, 20.0])
@@ -62,17 +64,14 @@ def simulate(
         rows = rows.expand(potential.members, *rows.shape).clone()
     velocity = _Velocity(potential, limit, budget)
     velocity.check_start(rows, times[0])
-    adaptive = {"norm": lambda y: y.abs().max(), **_jumps(potential, times)} if method == "dopri5" else {}
-    moments = torch.tensor(times).to(rows)
-    try:
-        with torch.no_grad():
-            path = odeint(velocity, rows, moments, rtol=rtol, atol=atol, method=method, options=options or adaptive)
-    except AssertionError as error:
-        raise SimulationError(f"{method} gave up: {error}. {_STIFF}") from None
-    if len(times) == 1:
-        path = path[:1]
-    x = torch.movedim(path, 0, -2)
-    return _dataset(potential, x.cpu().numpy(), times, limit)
+    given = {**_method_options(potential, times, method), **(options or {})}
+
+    def integrate(y: Tensor, moments: Tensor) -> Tensor:
+        return odeint(velocity, y, moments, rtol=rtol, atol=atol, method=method, options=given)
+
+    with torch.no_grad():
+        path = _integrate(integrate, rows, torch.tensor(times).to(rows))
+    return _dataset(potential, torch.movedim(path, 0, -2).cpu().numpy(), times, limit)
 
 
 _STIFF = "For a stiff landscape try method='scipy_solver', options={'solver': 'LSODA'}"
@@ -108,6 +107,29 @@ class _Velocity:
         return self.potential.gradient(x)
 
 
+def _integrate(integrate: Callable[[Tensor, Tensor], Tensor], x: Tensor, moments: Tensor) -> Tensor:
+    """Return the path with shape (time, …, trajectory, dim); where a step size vanishes, the guilty trajectories alone.
+
+    Trajectories that stop the integrator are found by halving, and taken as far as they go: NaN from there on.
+    """
+    try:
+        return integrate(x, moments)
+    except AssertionError:
+        half = x.shape[-2] // 2
+        if half:
+            return torch.cat(
+                [_integrate(integrate, part, moments) for part in x.split([half, x.shape[-2] - half], -2)], -2
+            )
+    path = torch.full((len(moments), *x.shape), torch.nan, dtype=x.dtype, device=x.device)
+    path[0] = x
+    for k in range(1, len(moments)):
+        try:
+            path[k] = integrate(path[k - 1], moments[k - 1 : k + 1])[-1]
+        except AssertionError:
+            break
+    return path
+
+
 def _start(potential: Potential | Blend, x0: ArrayLike) -> np.ndarray:
     start = np.atleast_2d(np.asarray(x0, dtype=np.float64))
     if start.ndim != 2 or start.shape[1] != len(potential.states):
@@ -128,12 +150,19 @@ def _times(time: ArrayLike) -> np.ndarray:
     return times
 
 
-def _jumps(potential: Potential | Blend, times: np.ndarray) -> dict[str, Any]:
-    """Return where the schedule has jumps or kinks, so that no step of the integrator straddles one."""
-    if not isinstance(potential, Blend):
+ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
+
+
+def _method_options(potential: Potential | Blend, times: np.ndarray, method: str) -> dict[str, Any]:
+    """Return options by which every trajectory keeps the tolerances and no step straddles a kink of the schedule."""
+    schedule = getattr(potential, "schedule", None)
+    inside = [t for t in getattr(schedule, "kinks", ()) if times[0] < t < times[-1]]
+    if method not in ADAPTIVE:
+        if inside:
+            raise ValueError(f"{method} may step over the kinks of {schedule!r}; use one of {', '.join(ADAPTIVE)}")
         return {}
-    inside = [t for t in getattr(potential.schedule, "kinks", ()) if times[0] < t < times[-1]]
-    return {"jump_t": torch.tensor(inside, dtype=torch.float64)} if inside else {}
+    jumps = {"jump_t": torch.tensor(inside, dtype=torch.float64)} if inside else {}
+    return {"norm": lambda y: y.abs().max(), **jumps}
 
 
 def _dataset(potential: Potential | Blend, x: np.ndarray, times: np.ndarray, limit: float) -> xr.Dataset:
@@ -168,7 +197,8 @@ def _blown_up(gone: np.ndarray, times: np.ndarray) -> list[dict[str, Any]]:
     found = []
     for index in np.argwhere(gone[..., -1]):
         step = int(np.argmax(gone[tuple(index)]))
-        found.append({"trajectory": int(index[-1]), "step": step, "time": float(times[step])})
+        member = {"member": int(index[0])} if len(index) > 1 else {}
+        found.append({**member, "trajectory": int(index[-1]), "step": step, "time": float(times[step])})
     if found:
         first = found[0]
         warnings.warn(

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import netCDF4
+import numpy as np
 import xarray as xr
 
 from workbench.dataset import nearest, storable
@@ -36,6 +37,18 @@ __all__ = ["FileError", "Result", "check_target", "load", "read", "save", "tree_
 
 SCHEMA = "workbench-result/1"
 EPOCHS = 1000
+COORDINATES = {
+    "b_scanned": "parameter of the blend",
+    "case": "landscape",
+    "epoch": "step of the optimiser",
+    "member": "independent fit",
+    "mode": "convex mode",
+    "part": "role of the samples in the fit",
+    "quantity": "number reported",
+    "source": "landscape that was asked",
+    "split": "role of the sample in the fit",
+    "state": "component of the state",
+}
 SEAL = b"\nworkbench sha256 "
 
 
@@ -109,14 +122,14 @@ def tree_of(
     """Return the tree of a result file, of what `save` takes; groups left out are absent."""
     if isinstance(fits, Fit) and data is None:
         data = fits.data
-    groups: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=provenance(**(attrs or {})))}
-    groups |= _named("/data", data)
     named = dict(fits or {}) if isinstance(fits, Mapping | None) else {"fit": fits}
+    origin = {k: v for fit in named.values() for k, v in _origin(fit).items()} | dict(attrs or {})
+    groups: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=provenance(**origin))}
+    groups |= _named("/data", data)
     for name, fit in named.items():
         groups |= _fit_groups(f"/fits/{name}", fit)
     groups |= _named("/landscape", landscape) | _named("/analysis", analysis) | _named("/simulation", simulation)
-    clean = {path: ds.assign_attrs({k: storable(v) for k, v in ds.attrs.items()}) for path, ds in groups.items()}
-    return xr.DataTree.from_dict(clean)
+    return xr.DataTree.from_dict({path: _clean(group) for path, group in groups.items()})
 
 
 def check_target(path: str | Path, *, overwrite: bool = False) -> Path:
@@ -216,14 +229,41 @@ def _fit_groups(root: str, fit: Fit | LSEICNN) -> dict[str, xr.Dataset]:
         "settings_json": json.dumps(fit.settings),
         "elapsed_seconds": fit.elapsed,
     }
-    stride = -(-fit.history.sizes["epoch"] // EPOCHS)
+    length, last = fit.history.sizes["epoch"], {fit.history.sizes["epoch"] - 1}
+    best = {int(np.nanargmin(row)) for row in fit.history["validation_loss"].values}
+    kept = sorted(set(range(0, length, -(-length // (EPOCHS - 1 - len(best))))) | best | last)
     predictions = xr.merge([predict(fit.ensemble, fit.data), score(fit.ensemble, fit.data)], compat="no_conflicts")
     return {
         root: to_dataset(fit.ensemble).assign_attrs(attrs),
-        f"{root}/history": fit.history.isel(epoch=slice(None, None, stride)),
+        f"{root}/history": fit.history.isel(epoch=kept),
         f"{root}/restarts": fit.restarts,
         f"{root}/predictions": predictions,
     }
+
+
+def _origin(fit: Any) -> dict[str, Any]:
+    """Return seed, time, device and type of a fit, for the root of its file."""
+    model = getattr(fit, "model", fit)
+    where = {
+        "device": str(getattr(model, "device", "cpu")),
+        "dtype": str(getattr(model, "dtype", "")).removeprefix("torch."),
+    }
+    return where | ({"seed": fit.seed, "elapsed_seconds": fit.elapsed} if isinstance(fit, Fit) else {})
+
+
+def _clean(group: xr.Dataset) -> xr.Dataset:
+    """Return the group with storable attributes, named coordinates, and counts as the smallest type that holds them."""
+    group = group.assign_attrs({k: storable(v) for k, v in group.attrs.items()})
+    for name, variable in group.data_vars.items():
+        if variable.dtype.kind in "iu" and variable.size:
+            smallest = np.promote_types(
+                np.min_scalar_type(variable.values.min()), np.min_scalar_type(variable.values.max())
+            )
+            group[name] = variable.astype(smallest, keep_attrs=True)
+    for name, coordinate in group.coords.items():
+        coordinate.attrs.setdefault("long_name", COORDINATES.get(str(name), str(name).replace("_", " ")))
+        coordinate.attrs.setdefault("units", "1")
+    return group
 
 
 def _open(path: Path) -> xr.DataTree:

@@ -10,7 +10,7 @@ An optimiser is a frozen value with settings (`LevenbergMarquardt`); another one
 import itertools
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +83,7 @@ def fit(
     *,
     match: str | Mapping[str, float],
     seed: Any = None,
-    members: int = 1,
+    members: int | None = None,
     restarts: int = 4,
     held_out: float = 0.2,
     optimiser: LevenbergMarquardt | None = None,
@@ -94,8 +94,9 @@ def fit(
 
     `match` is "potential", "gradient" or "velocity", or several with weights, {"potential": 1, "gradient": 10} (see
     `objectives`). `data` are points or trajectories (`workbench.dataset`); where they have no `split`, the share
-    `held_out` validates. `members` independent fits are kept, each the best of `restarts` starts. `workers` processes
-    share the members. `seed` is a whole number, or None for a fresh one, which the result records.
+    `held_out` validates. `members` independent fits (default: as many as the model has, or 1) are kept, each the best
+    of `restarts` starts. `workers` processes share the members. `seed` is a whole number, or None for a fresh one,
+    which the result records.
 
     Raises `DatasetError` for data that do not fit, `ValueError` for wrong settings, `FitError` if no start is finite.
 
@@ -110,11 +111,14 @@ def fit(
     began = time.perf_counter()
     optimiser = optimiser or LevenbergMarquardt()
     weights = parse_match(match)
+    members = (model.members or 1) if members is None else members
     _check_counts(members=members, restarts=restarts)
     sequence = dataset.seed_sequence(seed)
     shuffle, *seeds = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key).spawn(1 + members)
     data = dataset.check(data)
     check_matched(data, weights, model.dim)
+    if model.states != tuple(f"x{i + 1}" for i in range(model.dim)):
+        data = dataset.with_states(data, model.states)
     data = dataset.assign_split(dataset.check(data, weights), shuffle, held_out)
     template = _template(model, data, weights)
     jobs = [(template, _parts(data), weights, child, restarts, optimiser) for child in seeds]
@@ -131,7 +135,7 @@ def fit(
         data=data,
         match=weights,
         outcomes=outcomes,
-        seed=str(sequence.entropy),
+        seed=dataset.seed_text(sequence),
         elapsed=time.perf_counter() - began,
         settings={"members": members, "restarts": restarts, "held_out": held_out, "optimiser": repr(optimiser)},
     )
@@ -170,16 +174,9 @@ def fit_member(
             starts.append(advance(descent, optimiser.screening, "screening, "))
         except FitError as error:
             starts.append(error)
-    chosen = _lowest(starts)
     screened = [float("nan") if isinstance(start, FitError) else start.lowest for start in starts]
+    chosen = _carry_on(starts, lambda start: advance(start, math.inf, ""))
     model = chosen.problem.model
-    try:
-        advance(chosen, math.inf, "")
-    except FitError as error:
-        error.model = model
-        raise
-    finally:
-        chosen.problem.load(chosen.best)
     report(total, total, f"error {chosen.lowest**0.5:.1e}")
     if "potential" not in match:  # slopes leave the constant free: measure from the lowest sample
         with torch.no_grad():
@@ -187,12 +184,22 @@ def fit_member(
     return model, chosen.records, screened, chosen.outcome
 
 
-def _lowest(starts: Sequence[Descent | FitError]) -> Descent:
-    """Return the start with the lowest held-out loss, or raise the last failure if all failed."""
-    running = [start for start in starts if isinstance(start, Descent)]
-    if not running:
-        raise FitError(f"none of {len(starts)} starts could be carried on; the last: {starts[-1]}")
-    return min(running, key=lambda start: start.lowest)
+def _carry_on(starts: Sequence[Descent | FitError], advance: Callable[[Descent], Descent]) -> Descent:
+    """Return the start with the lowest held-out loss at its end, with its best weights; the next one where it fails."""
+    failure = next((start for start in starts if isinstance(start, FitError)), None)
+    model = None
+    for start in sorted((s for s in starts if isinstance(s, Descent)), key=lambda start: start.lowest):
+        try:
+            advance(start)
+        except FitError as error:
+            failure, model = error, start.problem.model
+        finally:
+            start.problem.load(start.best)
+        if start.outcome is not Outcome.RUNNING:
+            return start
+    stopped = FitError(f"none of {len(starts)} starts could be carried on; the last: {failure}")
+    stopped.model = model
+    raise stopped
 
 
 def _template(model: LSEICNN, data: xr.Dataset, match: Mapping[str, float]) -> LSEICNN:
@@ -258,4 +265,5 @@ _MEANING = {
     "damping": "damping of Levenberg–Marquardt",
     "rho": "sharpness of the soft minimum, scaled units",
     "gate": "gate of the mode",
+    "active": "number of gates above 1e-6",
 }

@@ -40,9 +40,9 @@ def stationary_points(
     `tolerance` times its median over the starts; points closer than 1e-4 of the box are one.
 
     The dataset is over `point`, sorted by index and potential: x(point, state), potential, gradient residual,
-    eigenvalue(point, rank), index (number of negative eigenvalues), kind ("minimum", "saddle", "maximum",
-    "degenerate"), and inside_data where the potential knows the box of its data: points outside are extrapolation, and
-    so are those of an exact system outside its domain. Ensembles gain the coordinate member.
+    eigenvalue(point, state) in ascending order, index (number of negative eigenvalues), kind ("minimum", "saddle",
+    "maximum", "degenerate"), and inside_data where the potential knows the box of its data: points outside are
+    extrapolation, and so are those of an exact system outside its domain. Ensembles gain the coordinate member.
 
     >>> import systems
     >>> found = stationary_points(systems.get("gene_circuit", b=1.0), within=[(0, 2), (0, 2)])
@@ -80,9 +80,13 @@ def splitting(
 ) -> xr.Dataset:
     """Return the smallest b in [0, 1] at which Ψ_b has (at least) that many minima in the box, and when that is.
 
-    The number of minima is counted at `scan` values of b, then bisected to `tolerance` in b. The result holds `b` and
-    `time` (NaN if it never happens) and the counts, minima(b_scanned).
+    The number of minima is counted at `scan` values of b, then bisected to `tolerance` in b. The result holds `b` (NaN
+    if it never happens), `time` (NaN if the schedule never takes that b) and the counts, minima(b_scanned).
     """
+    if blend.members is not None:
+        raise ValueError(
+            "the members of an ensemble split at different times; ask each, such as fit.ensemble.member(0)"
+        )
     grid = np.linspace(0, 1, scan)
 
     def count(b: float) -> int:
@@ -188,7 +192,7 @@ def _points(potential: Potential, x: Tensor) -> xr.Dataset:
     arrays = {"x": x, "potential": value, "eigenvalue": eigenvalue, "index": index, "residual": gradient.norm(dim=-1)}
     numbers = {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
     order = np.lexsort((*numbers["x"].T[::-1], numbers["potential"].round(9), numbers["index"]))
-    dims = {"x": ("point", "state"), "eigenvalue": ("point", "rank")}
+    dims = {"x": ("point", "state"), "eigenvalue": ("point", "state")}
     variables: dict[str, Any] = {
         name: (dims.get(name, ("point",)), values[order], {"long_name": _MEANING[name], "units": "1"})
         for name, values in numbers.items()
@@ -198,14 +202,14 @@ def _points(potential: Potential, x: Tensor) -> xr.Dataset:
     if inside is not None:
         flags = inside(x).cpu().numpy()[order].astype(np.int8)
         variables["inside_data"] = ("point", flags, {"long_name": "inside the box of the data", "units": "1"})
-    coords = {"point": np.arange(len(order)), "state": list(potential.states), "rank": np.arange(x.shape[1])}
+    coords = {"point": np.arange(len(order)), "state": list(potential.states)}
     return xr.Dataset(variables, coords=coords)
 
 
 _MEANING = {
     "x": "stationary point",
     "potential": "potential",
-    "eigenvalue": "eigenvalue of the Hessian, ascending",
+    "eigenvalue": "eigenvalue of the Hessian, in ascending order along state",
     "index": "number of negative eigenvalues",
     "residual": "norm of the gradient",
 }

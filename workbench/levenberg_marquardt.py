@@ -19,6 +19,9 @@ from workbench.objectives import LeastSquares, Observations
 __all__ = ["Descent", "FitError", "LevenbergMarquardt", "Outcome"]
 
 
+ACTIVE = 1e-6  # a gate above this counts as active, as published
+
+
 class FitError(RuntimeError):
     """A fit that could not go on; the message names step and term, `model` holds the last good weights, if any."""
 
@@ -75,7 +78,7 @@ class Descent:
     """
 
     STALLED = 1e12  # damping at which steps are too small to matter
-    BAD = 12  # steps in a row that were not finite
+    BAD = 6  # steps in a row that were not finite; by then the step is a millionth of what it was
 
     def __init__(self, problem: LeastSquares, validation: Observations, settings: LevenbergMarquardt) -> None:
         self.problem, self.validation, self.settings = problem, validation, settings
@@ -150,8 +153,7 @@ class Descent:
         if self._bad >= self.BAD:
             raise FitError(
                 f"step {len(self.records)}: {self.BAD} steps in a row were not finite "
-                f"({_bad_term(self.problem, residuals)}). Look for outliers in the data, or start with more damping; "
-                "the last good weights are in this error's `model`"
+                f"({_bad_term(self.problem, residuals)}). Look for outliers in the data, or start with more damping"
             )
 
     def _held_out(self) -> float:
@@ -162,10 +164,11 @@ class Descent:
         terms = self.problem.terms(self._residuals, self.problem.observations)
         self.problem.load(self.theta)
         model = self.problem.model
+        gate = model.gate[0].detach().cpu().numpy()
         self.records.append(
             {"loss": self.loss, "validation_loss": self.held_out, "best": best, "damping": self._damping}
             | {f"loss_{name}": value for name, value in terms.items()}
-            | {"rho": float(model.rho.detach()[0]), "gate": model.gate[0].detach().cpu().numpy()}
+            | {"rho": float(model.rho.detach()[0]), "gate": gate, "active": int((gate > ACTIVE).sum())}
         )
 
 

@@ -2,11 +2,12 @@ r"""What to match: the observations of a fit, its residuals and their Jacobian.
 
 A match names one or more quantities q of the data with weights w_q, and the loss is
 
-    L(θ) = Σ_q w_q · mean over samples and components of ((prediction − observation) / scale)²,
+    L(θ) = Σ_q w_q · mean over samples and components of ((prediction − observation) / scale)²  /  Σ_q w_q,
 
 with scale the noise level `sigma` where the data give one, else the spread of that component over the training data
 (standard deviation of a potential, root mean square of a gradient or velocity, each component on its own). A `weight`
-multiplies the squares of its sample, relative to the mean weight.
+multiplies the squares of its sample, relative to the mean weight. Noise levels of several quantities are given by name
+(`sigma={"potential": …, "gradient": …}`), for all of them or for none: they have different units.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,9 @@ OBJECTIVES = {
     "gradient": Objective("gradient", 1.0),
     "velocity": Objective("gradient", -1.0),
 }
+
+
+TWINS = {"velocity": "gradient", "gradient": "velocity"}  # one is minus the other
 
 
 def parse_match(match: str | Mapping[str, float]) -> dict[str, float]:
@@ -76,7 +80,7 @@ class Observations:
         targets, factors, entries, end = [], [], {}, 0
         for name, weight in match.items():
             target = samples[name].values.reshape(samples.sizes["sample"], -1)
-            factor = np.sqrt(weight / target.size) * np.ones_like(target)
+            factor = np.sqrt(weight / sum(match.values()) / target.size) * np.ones_like(target)
             sigma, given = (_noise(samples, kind, name) for kind in ("sigma", "weight"))
             factor /= scales[name] if sigma is None else sigma
             if given is not None:
@@ -164,10 +168,10 @@ class LeastSquares:
 
 def _noise(samples: xr.Dataset, kind: str, name: str) -> np.ndarray | None:
     """Return noise levels or weights of a quantity, shape (sample, 1) or (sample, component), if there are any."""
-    for label in (f"{kind}_{name}", kind):
+    for label in (f"{kind}_{name}", f"{kind}_{TWINS.get(name)}", kind):
         if label in samples:
             values = samples[label].values.reshape(samples.sizes["sample"], -1)
-            if values.shape[1] > 1 and samples[name].ndim == 1:
+            if values.shape[1] > 1 and "state" not in samples[name].dims:
                 raise DatasetError(f"{label} is given per component, but {name} has only one")
             return values
     return None
@@ -178,8 +182,11 @@ def check_matched(samples: xr.Dataset, match: Mapping[str, float], dim: int) -> 
     if samples.sizes["state"] != dim:
         raise DatasetError(f"the data have {samples.sizes['state']} states, the model dim = {dim}")
     for name in match:
-        twin = {"velocity": "gradient", "gradient": "velocity"}.get(name)
+        twin = TWINS.get(name)
         if name not in samples and twin in samples:
             raise DatasetError(f"the data hold no {name!r} but {twin!r}: use match={twin!r} (velocity = −gradient)")
         if name == "velocity" and name not in samples:
             raise DatasetError("the data hold no 'velocity': differentiate the trajectories, and give it beside x")
+    noisy = [name for name in match if name in samples and _noise(samples, "sigma", name) is not None]
+    if len(match) > 1 and ("sigma" in samples or 0 < len(noisy) < len(match)):
+        raise DatasetError("a joint match takes noise levels by name, for every quantity: sigma={'potential': …, …}")

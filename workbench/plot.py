@@ -114,7 +114,7 @@ def history(axes: Axes, record: xr.Dataset, *, color: str = "black") -> None:
     """Draw the error (root of the loss) of a fit over its steps: training, validation, and the step that was kept."""
     for member in range(record.sizes["member"]):
         mine = np.sqrt(record[["loss", "validation_loss"]].isel(member=member).dropna("epoch"))
-        kept = int(mine["validation_loss"].argmin("epoch"))
+        kept = int(np.argmin(np.asarray(mine["validation_loss"])))
         lines = (("training", mine["loss"], "solid"), ("validation", mine["validation_loss"], "dashed"))
         for name, error, style in lines:
             axes.semilogy(mine["epoch"], error, color=color, linestyle=style, label=name if member == 0 else None)

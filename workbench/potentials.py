@@ -45,6 +45,8 @@ class Potential(Protocol):
 
 def require_potential(candidate: Any) -> None:
     """Raise `TypeError` for what is no potential."""
+    if isinstance(candidate, Blend):
+        raise TypeError("a Blend is a potential at one moment only: take blend.at(b=…) or blend.at(t=…)")
     if not isinstance(candidate, Potential):
         raise TypeError(
             f"expected a potential (an LSEICNN, a PotentialSystem, blend.at(b=…), …), got {type(candidate).__name__}; "
@@ -100,6 +102,10 @@ class WeightedSum:
         """Raise where one of the parts refuses the states x."""
         check_domain(self.potentials, x)
 
+    def member(self, index: int) -> "WeightedSum":
+        """Return the sum of one member of every part; parts without members stay as they are."""
+        return WeightedSum([_member(p, index) for p in self.potentials], self.weights)
+
     @tensor_or_array
     def value(self, x: Tensor) -> Tensor:
         """Return Σ wᵢ Ψᵢ(x), shape (…)."""
@@ -148,6 +154,10 @@ class Symmetrised:
         for g in self.group:
             check_domain([self.potential], np.asarray(x)[..., list(g)])
 
+    def member(self, index: int) -> "Symmetrised":
+        """Return one member, symmetrised."""
+        return Symmetrised(_member(self.potential, index), self.group)
+
     @tensor_or_array
     def value(self, x: Tensor) -> Tensor:
         """Return the mean of Ψ(g x), shape (…)."""
@@ -194,6 +204,8 @@ class Blend:
         """Return the plain potential at parameter b, or at time t."""
         if (b is None) == (t is None):
             raise ValueError("say either b=… or t=…")
+        if np.ndim(t if b is None else b) != 0:
+            raise ValueError("a blend is taken at one b or one time at once, got several; loop over them")
         share = self.schedule(t) if b is None else b
         return WeightedSum((self.first, self.second), (1 - share, share))
 
@@ -220,6 +232,10 @@ def check_domain(potentials: Sequence[Any], x: Any) -> None:
         refuse = getattr(potential, "check_domain", None)
         if refuse is not None:
             refuse(x)
+
+
+def _member(potential: Any, index: int) -> Any:
+    return potential if potential.members is None else potential.member(index)
 
 
 def _members(potentials: Sequence[Potential]) -> int | None:

@@ -17,7 +17,7 @@ def predict(model: Potential, data: xr.Dataset) -> xr.Dataset:
 
     Coordinates are those of the data; an ensemble adds a leading `member` axis. A residual is prediction − observation.
     """
-    data = dataset.check(data)
+    data = dataset.with_states(dataset.check(data), model.states)
     x = data["x"].values
     lead = () if model.members is None else ("member",)
     variables: dict[str, Any] = {}
@@ -54,7 +54,7 @@ def score(model: Potential, data: xr.Dataset, *, offset: Literal["keep", "remove
     """
     if offset not in ("keep", "remove"):
         raise ValueError(f"offset is 'keep' or 'remove', got {offset!r}")
-    data = dataset.flat(dataset.check(data))
+    data = dataset.with_states(dataset.flat(dataset.check(data)), model.states)
     residuals = predict(model, data)
     if "split" not in data.coords:
         return _scores(residuals, data, offset)

@@ -60,8 +60,11 @@ def from_dataset(dataset: xr.Dataset, device: Any = None) -> LSEICNN:
     """
     if dataset.attrs.get("kind") != "LSEICNN":
         raise ValueError(f"expected the weights of an LSEICNN, got kind = {dataset.attrs.get('kind')!r}")
-    config = json.loads(dataset.attrs["config_json"])
-    model = LSEICNN(**{**config, "dtype": getattr(torch, config["dtype"])})
+    try:
+        config = json.loads(dataset.attrs["config_json"])
+        model = LSEICNN(**{**config, "dtype": getattr(torch, config["dtype"])})
+    except (TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"the configuration describes no LSEICNN of this version: {error}") from None
     state = {}
     for name, like in model.state_dict().items():
         label, dims, _ = _layout(name, len(model.hidden))
