@@ -89,6 +89,7 @@ def time_varying(tree: xr.DataTree) -> Figure:
         _plane(flat[1, k], surface, true, chosen, now)
         if k:
             flat[1, k].set_ylabel("")
+    plot.letters(np.array([*page.axes[len(SNAPSHOTS) :], *flat[1]]))
     handles, names = flat[1, 0].get_legend_handles_labels()
     page.legend(handles, names, loc="outside lower center", ncols=4, facecolor="0.8", edgecolor="none")
     return page

@@ -135,10 +135,9 @@ def test_states_are_matched_by_name():
 
 def test_weights_are_relative_and_errors_do_not_depend_on_their_scale():
     one, two = (
-        wb.fit(wb.LSEICNN(dim=1, modes=2), double_well(), match={"potential": w, "gradient": 10 * w}, seed=0, restarts=1,
-               optimiser=QUICK)
-        for w in (1, 100)
-    )  # fmt: skip
+        wb.fit(wb.LSEICNN(dim=1, modes=2), double_well(), match=match, seed=0, restarts=1, optimiser=QUICK)
+        for match in ({"potential": 1, "gradient": 10}, {"potential": 100, "gradient": 1000})
+    )
     assert two.error == pytest.approx(one.error, rel=1e-6)
 
 

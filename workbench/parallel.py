@@ -47,8 +47,8 @@ def run(
     """Return `[function(*job, report) for job in jobs]`, computed by `workers` processes.
 
     `function` is importable by name and calls `report(done, total, text)` now and then. Progress goes to stderr;
-    None shows it where that is a terminal, and a `Report` takes it instead. With one worker or one job, or a `Report`,
-    everything happens in this process.
+    None shows bars where that is a terminal and a line per finished job elsewhere, and a `Report` takes it instead.
+    With one worker or one job, or a `Report`, everything happens in this process.
     """
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise ValueError(f"workers must be a whole number >= 1, got {workers!r}")
@@ -56,7 +56,8 @@ def run(
         with one_thread():
             return [function(*job, progress) for job in jobs]
     shown = sys.stderr.isatty() if progress is None else progress
-    with _bars(labels, shown) as update:
+    told = progress is None and not shown and len(jobs) > 1
+    with _lines(labels) if told else _bars(labels, shown) as update:
         if workers == 1 or len(jobs) == 1:
             with one_thread():
                 return [function(*job, _reporter(update, index)) for index, job in enumerate(jobs)]
@@ -112,6 +113,19 @@ def _listen(news: Any, update: Callable) -> None:
         if item is None:
             return
         update(*item)
+
+
+@contextmanager
+def _lines(labels: Sequence[str]) -> Iterator[Callable[[int, int, int, str], None]]:
+    """Say on stderr when each of several jobs is done: for logs, where bars cannot move."""
+    console, ended = Console(stderr=True, highlight=False, markup=False), set()
+
+    def update(index: int, done: int, total: int, text: str) -> None:
+        if done == total and index not in ended:
+            ended.add(index)
+            console.print(f"{labels[index]} done ({len(ended)} of {len(labels)}): {text}")
+
+    yield update
 
 
 @contextmanager
