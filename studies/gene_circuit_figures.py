@@ -167,7 +167,7 @@ def _surface(page: Figure, below: Any, psi: xr.DataArray, now: xr.Dataset, title
     top = 1.2
     coarse = psi.isel(x1=slice(None, None, 2), x2=slice(None, None, 2))
     first, second = np.meshgrid(coarse["x1"], coarse["x2"], indexing="ij")
-    height = np.where(coarse.values > top, np.nan, coarse.values)
+    height = np.minimum(coarse.values, top)
     axes.plot_surface(
         first,
         second,

@@ -14,6 +14,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -87,6 +88,12 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(version("multiwell-workbench"))
+        raise typer.Exit
+
+
 @app.callback()
 @guarded
 def common(
@@ -94,15 +101,12 @@ def common(
     plugin: Annotated[
         list[Path] | None, typer.Option(help="A file of yours that registers systems or studies.")
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     """Learn multi-well energy landscapes from data, question them, simulate on them."""
     _options["debug"] = debug
-    if version:
-        from importlib.metadata import version as installed
-
-        out.print(installed("multiwell-workbench"))
-        raise typer.Exit
     for file in plugin or ():
         if not file.is_file():
             raise ValueError(f"there is no plug-in file {file}")
