@@ -96,8 +96,8 @@ class ConvexNetworks(nn.Module):
         """Draw the start: W many small and a few large, V and b uniform on ±1.5, the output layer flat.
 
         The effective W is max(u², 1e-3), with u uniform on (−0.1, 0.9) between hidden layers and on (0.2, 1.2) before
-        the output. This scale decides how well a fit ends: the usual ±1/√width inside softplus makes all W alike, the
-        layers nearly collinear, and fields of a few parts in 10⁴ become fields of a few parts in 10².
+        the output. This scale decides how well a fit ends: the usual ±1/√width inside softplus makes all W alike and
+        the layers nearly collinear, and ends twenty times worse on the gene circuit (`benchmarks/starts.py`).
         """
 
         def uniform(like: Tensor, low: float, high: float) -> Tensor:

@@ -160,7 +160,7 @@ def fit_member(
     def advance(descent: Descent, until: float, text: str) -> Descent:
         while descent.outcome is Outcome.RUNNING and len(descent.records) <= until:
             descent.step()
-            report(next(done), total, f"{text}error {descent.loss**0.5:.1e}")
+            report(min(next(done), total - 1), total, f"{text}error {descent.loss**0.5:.1e}")
         return descent
 
     starts: list[Descent | FitError] = []
@@ -177,7 +177,7 @@ def fit_member(
     screened = [float("nan") if isinstance(start, FitError) else start.lowest for start in starts]
     chosen = _carry_on(starts, lambda start: advance(start, math.inf, ""))
     model = chosen.problem.model
-    report(total, total, f"error {chosen.lowest**0.5:.1e}")
+    report(total, total, f"validation error {chosen.lowest**0.5:.1e}")
     if "potential" not in match:  # slopes leave the constant free: measure from the lowest sample
         with torch.no_grad():
             model.offset -= model.value(seen.x).min()
