@@ -36,7 +36,7 @@ def landscapes(tree: xr.DataTree) -> Figure:
         here = grid.sel(case=case)
         paths = long["x"].sel(case=case)
         paths = paths.isel(trajectory=np.flatnonzero((paths["split"].isel(time=0) != "test").values))
-        plot.trajectories(row[0], paths, label="trajectory")
+        plot.trajectories(row[0], paths, label="trajectory", marker=".", markersize=2)
         plot.nullclines(row[0], here["gradient_true"])
         row[0].set(
             xlabel=plot.label(here["x1"]), ylabel=plot.label(here["x2"]), aspect="equal", xlim=(0, 2), ylim=(0, 2)
