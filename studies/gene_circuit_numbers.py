@@ -10,6 +10,7 @@ from studies.base import Number
 
 __all__ = ["of_basins", "of_fields", "of_points", "of_split"]
 
+LEARNED = {"fit": "as learned", "symmetrised": "as learned, symmetrised,", "long": "learned from long trajectories"}
 CLEAR = 0.03  # |x1 − x2| of the true path when the landscape splits, above which its side is decided
 
 
@@ -62,7 +63,8 @@ def of_split(split: xr.Dataset) -> Iterator[Number]:
     yield Number("split_time_truth", true, "time at which the true Ψ_b gets its second minimum")
     for source, bound in {"fit": 0.2, "symmetrised": 0.05, "long": np.nan}.items():
         time = float(split["time"].sel(source=source))
-        yield Number(f"split_time_{source}", time, "time at which the learned Ψ_b does", true + bound, true - bound)
+        text = f"time at which Ψ_b {LEARNED[source]} does"
+        yield Number(f"split_time_{source}", time, text, true + bound, true - bound)
 
 
 def of_basins(simulation: xr.Dataset) -> Iterator[Number]:
