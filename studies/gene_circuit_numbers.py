@@ -33,7 +33,7 @@ def of_fields(
         along = _relative(fit.model.gradient(x), circuit.gradient(x))
         yield Number(f"path_error_{case}_long", along, "velocity along test trajectories, from long ones alone", 0.005)
         error = _relative(fit.model.gradient(grid), circuit.gradient(grid))
-        yield Number(f"field_error_{case}_long", error, f"{box}, long data: their empty corners are extrapolated")
+        yield Number(f"field_error_{case}_long", error, f"{box}, long data, extrapolated at the edges")
 
 
 def of_points(points: xr.Dataset) -> Iterator[Number]:

@@ -72,7 +72,7 @@ def test_bad_requests_are_refused(name):
         system.value(np.zeros((2, system.dim + 1)))
     with pytest.raises(ValueError, match="seed must be a whole number"):
         system.points(2, seed=-1)
-    with pytest.raises(DatasetError, match="spread must be 'random' or 'sobol'"):
+    with pytest.raises(DatasetError, match="spread must be 'random', 'sobol' or 'edges'"):
         system.points(2, spread="grid")
 
 
@@ -146,6 +146,14 @@ def test_parameters_are_checked():
         KeyError, match=r"unknown system 'gene_circut', did you mean 'gene_circuit'\? Known: .*gene_circuit"
     ):
         systems.get("gene_circut")
+
+
+def test_edges_follow_the_arcsine_law(circuit):
+    x = circuit.points(4096, seed=0, spread="edges")["x"].values / 2
+    share = np.linspace(0, 1, 9)
+    np.testing.assert_allclose(
+        np.quantile(x, share, axis=0), np.tile((1 - np.cos(np.pi * share)) / 2, (2, 1)).T, atol=2e-3
+    )
 
 
 class DoubleWell(systems.PotentialSystem):
