@@ -7,8 +7,8 @@ so the true Ψ_b is the circuit itself at inhibition 0.1 + 0.9 b: every number h
 The data come in two designs. `cover`: many short trajectories, with a few early samples each. `long`: forty long ones,
 which soon sit at the attractors, so that only their first samples see the edges of the box; learned from these alone,
 the field is judged along other, uniformly started trajectories ("test") and, with extrapolation at the edges, on the
-whole box. Starts of both are denser towards the edges (arcsine law), because the flow leaves the edges at once: uniform
-starts cost a factor of five in accuracy. Validation samples of the long design are drawn along all trajectories, so
+whole box. Starts of both are denser towards the edges (arcsine law), because the flow leaves the edges at once and a
+fit is least sure there. Validation samples of the long design are drawn along all trajectories, so
 that every start is learned from.
 """
 
