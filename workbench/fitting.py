@@ -52,7 +52,7 @@ class Fit:
     @property
     def best(self) -> int:
         """Index of the member with the lowest held-out loss."""
-        return int(np.argmin(self.history["best"].min("epoch").values))
+        return _best(self.history)
 
     @property
     def outcome(self) -> Outcome:
@@ -126,9 +126,8 @@ def fit(
     results = parallel.run(fit_member, jobs, labels=labels, workers=workers, progress=progress)
     models, records, screened, outcomes = zip(*results, strict=True)
     history = _history(records)
-    best = int(np.argmin(history["best"].min("epoch").values))
     return Fit(
-        model=models[best].requires_grad_(False),
+        model=models[_best(history)].requires_grad_(False),
         ensemble=LSEICNN.stack(models).requires_grad_(False),
         history=history,
         restarts=_restarts(screened),
@@ -243,6 +242,11 @@ def _history(records: Sequence[list[dict[str, Any]]]) -> xr.Dataset:
         "mode": np.arange(len(records[0][0]["gate"])),
     }
     return xr.Dataset(variables, coords=coords)
+
+
+def _best(history: xr.Dataset) -> int:
+    """Return the member with the lowest held-out loss."""
+    return int(np.argmin(history["best"].min("epoch").values))
 
 
 def _restarts(screened: Sequence[list[float]]) -> xr.Dataset:

@@ -103,12 +103,12 @@ class Descent:
 
     def step(self) -> None:
         """Try one damped step; keep it if it lowers the loss."""
-        accepted = self._try()
-        self._growth, self._damping = (
-            (2.0, self._damping) if accepted else (2 * self._growth, self._damping * self._growth)
-        )
-        if accepted:
+        if self._try():
+            self._growth = 2.0
             self._select()
+        else:
+            self._damping *= self._growth
+            self._growth *= 2
         self._record()
         if self.loss <= self.settings.tolerance**2:
             self.outcome = Outcome.TOLERANCE

@@ -28,7 +28,7 @@ from workbench.start import farthest_samples, local_slopes
 __all__ = ["LSEICNN", "log_gate", "soft_minimum", "soft_minimum_constant"]
 
 START_ALPHA = 2.919023970  # the gate is 0.99 there
-SHARPEST = 14.0
+SHARPEST = 14.0  # of |u|: ρ between 1e-6 and 1e6, where everything stays finite
 START_RHO = 0.15  # above its lower bound, in scaled units
 SHARED = {"x_shift": 0.0, "x_scale": 1.0, "x_low": -np.inf, "x_high": np.inf, "potential_scale": 1.0}  # by all members
 
