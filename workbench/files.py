@@ -123,8 +123,10 @@ def tree_of(
     if isinstance(fits, Fit) and data is None:
         data = fits.data
     named = dict(fits or {}) if isinstance(fits, Mapping | None) else {"fit": fits}
-    origin = {k: v for fit in named.values() for k, v in _origin(fit).items()} | dict(attrs or {})
-    groups: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=provenance(**origin))}
+    origin = _origin(next(iter(named.values()))) if named else {}
+    if len(named) > 1:  # each has its own, in its group
+        origin = {name: origin[name] for name in ("device", "dtype")}
+    groups: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=provenance(**(origin | dict(attrs or {}))))}
     groups |= _named("/data", data)
     for name, fit in named.items():
         groups |= _fit_groups(f"/fits/{name}", fit)
