@@ -17,7 +17,7 @@ import torch
 import xarray as xr
 
 import workbench as wb
-from workbench import files
+from workbench import atomic, files
 from workbench.files import FileError
 
 
@@ -178,7 +178,7 @@ def edited(saved, tmp_path, *, sealed=True, **attrs):
     with netCDF4.Dataset(path, "a") as file:
         file.setncatts(attrs)
     if sealed:
-        files._seal(path)
+        atomic.seal(path)
     return path
 
 

@@ -11,23 +11,20 @@ place. The seal is a last line after the HDF5 content, which HDF5 ignores: the S
 check it before any library sees the file (HDF5 may crash on a damaged one), and refuse what is damaged or unfinished.
 """
 
-import contextlib
-import hashlib
 import json
-import os
-import signal
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import netCDF4
 import numpy as np
 import xarray as xr
 
+from workbench.atomic import FileError, check_seal, check_target, replacing, seal
 from workbench.dataset import nearest, storable
 from workbench.fitting import Fit
+from workbench.interrupts import held_signals
 from workbench.lse_icnn import LSEICNN
 from workbench.provenance import provenance
 from workbench.scores import predict, score
@@ -49,11 +46,6 @@ COORDINATES = {
     "split": "role of the sample in the fit",
     "state": "component of the state",
 }
-SEAL = b"\nworkbench sha256 "
-
-
-class FileError(OSError):
-    """A file that cannot be written or read; the message names it and says what to do."""
 
 
 class _Models(dict[str, LSEICNN]):
@@ -134,49 +126,19 @@ def tree_of(
     return xr.DataTree.from_dict({path: _clean(group) for path, group in groups.items()})
 
 
-def check_target(path: str | Path, *, overwrite: bool = False) -> Path:
-    """Return the path as absolute, or raise `FileError` if no file can be written there: call it before the work."""
-    target = Path(path).expanduser().absolute()
-    try:
-        if target.is_dir():
-            raise FileError(f"{target} is a directory; give the name of a file, such as {target / 'result.nc'}")
-        if target.exists() and not overwrite:
-            raise FileError(f"{target} exists; choose another name or pass overwrite=True (--overwrite)")
-        if not target.parent.is_dir():
-            raise FileError(f"the directory {target.parent} does not exist; create it first")
-        _sweep(target)
-        probe = _beside(target)
-        probe.touch()
-        probe.unlink()
-    except FileError:
-        raise
-    except OSError as error:
-        raise FileError(f"cannot write in {target.parent}: {error.strerror or error}") from None
-    return target
-
-
 def write(tree: xr.DataTree, path: str | Path, *, overwrite: bool = False) -> Path:
     """Write the tree to the path: wholly, or not at all and with a `FileError`. Signals wait until the file stands."""
     target = check_target(path, overwrite=overwrite)
-    temporary = _beside(target)
     tree = tree.copy()
     tree.attrs["status"] = "writing"
-    with _signals_deferred():
-        try:
-            tree.to_netcdf(temporary, engine="netcdf4", encoding=_encoding(tree), write_inherited_coords=True)
-            different = _difference(tree, _open(temporary))
-            if different:
-                raise FileError(f"{target} was not written: {different} came back other than it was")
-            with netCDF4.Dataset(temporary, "a") as file:
-                file.setncattr("status", "complete")
-            _seal(temporary)
-            os.replace(temporary, target)
-        except OSError as error:
-            if isinstance(error, FileError):
-                raise
-            raise FileError(f"cannot write {target}: {error.strerror or error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+    with held_signals(), replacing(target) as temporary:  # netCDF4 deadlocks when interrupted in a write
+        tree.to_netcdf(temporary, engine="netcdf4", encoding=_encoding(tree), write_inherited_coords=True)
+        different = _difference(tree, _open(temporary))
+        if different:
+            raise FileError(f"{target} was not written: {different} came back other than it was")
+        with netCDF4.Dataset(temporary, "a") as file:
+            file.setncattr("status", "complete")
+        seal(temporary)
     return target
 
 
@@ -295,34 +257,10 @@ def _check_source(source: Path) -> None:
         if head != b"\x89HDF\r\n\x1a\n":
             kind = "empty" if not head else "in the old netCDF-3 format" if head[:3] == b"CDF" else "no netCDF file"
             raise FileError(f"{source} is {kind}; expected a netCDF-4 result file written by workbench")
-        _check_seal(source, file)
-
-
-def _seal(path: Path) -> None:
-    with open(path, "r+b") as file:
-        line = SEAL + hashlib.file_digest(file, "sha256").hexdigest().encode()
-        file.seek(0, os.SEEK_END)
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _check_seal(source: Path, file: BinaryIO) -> None:
-    length = len(SEAL) + 64
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - length))
-    seal = file.read()
-    if not seal.startswith(SEAL):
-        raise FileError(
-            f"{source} is damaged, was edited, or was not written by workbench: it does not end in its SHA-256. "
-            "Plain xarray may still read it"
-        )
-    file.seek(0)
-    total = hashlib.sha256()
-    for start in range(0, size - length, 2**22):
-        total.update(file.read(min(2**22, size - length - start)))
-    if seal[len(SEAL) :].decode("ascii", "replace") != total.hexdigest():
-        raise FileError(f"{source} is damaged: its content does not have the SHA-256 it was written with")
+        try:
+            check_seal(source, file)
+        except FileError as error:
+            raise FileError(f"{error}. Plain xarray may still read it") from None
 
 
 def _difference(tree: xr.DataTree, other: xr.DataTree) -> str:
@@ -332,45 +270,3 @@ def _difference(tree: xr.DataTree, other: xr.DataTree) -> str:
         if node.path not in theirs or not node.to_dataset().identical(theirs[node.path]):
             return node.path
     return ""
-
-
-def _beside(target: Path) -> Path:
-    return target.with_name(f".{target.name}.tmp-{os.getpid()}")
-
-
-def _sweep(target: Path) -> None:
-    """Remove what writers that no longer live left beside the target."""
-    with contextlib.suppress(OSError):
-        for leftover in target.parent.glob(f".{target.name}.tmp-*"):
-            pid = leftover.name.rpartition("-")[2]
-            if pid.isdigit() and not _alive(int(pid)):
-                leftover.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-@contextlib.contextmanager
-def _signals_deferred() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back inside, deliver them after: netCDF4 deadlocks when interrupted in a write."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    arrived: list[int] = []
-    before = {
-        s: signal.signal(s, lambda number, frame: arrived.append(number)) for s in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if arrived:
-            signal.raise_signal(arrived[0])

@@ -1,0 +1,107 @@
+"""Files that appear whole or not at all, and that say when they were damaged.
+
+A file is written beside its target, sealed, and only then moved into place. The seal is a last line with the SHA-256 of
+everything before it. Readers check it before any library sees the content, because libraries may crash on it.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["SEAL_LENGTH", "FileError", "check_seal", "check_target", "replacing", "seal"]
+
+SEAL = b"\nworkbench sha256 "
+SEAL_LENGTH = len(SEAL) + 64
+
+
+class FileError(OSError):
+    """A file that cannot be written or read; the message names it and says what to do."""
+
+
+def check_target(path: str | Path, *, overwrite: bool = False) -> Path:
+    """Return the path as absolute, or raise `FileError` if no file can be written there: call it before the work."""
+    target = Path(path).expanduser().absolute()
+    try:
+        if target.is_dir():
+            raise FileError(f"{target} is a directory; give the name of a file, such as {target / 'result.nc'}")
+        if target.exists() and not overwrite:
+            raise FileError(f"{target} exists; choose another name or pass overwrite=True (--overwrite)")
+        if not target.parent.is_dir():
+            raise FileError(f"the directory {target.parent} does not exist; create it first")
+        _sweep(target)
+        probe = _beside(target)
+        probe.touch()
+        probe.unlink()
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(f"cannot write in {target.parent}: {error.strerror or error}") from None
+    return target
+
+
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a path beside the target to write to; what stands there at the end becomes the target, in one move."""
+    temporary = _beside(target)
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    except OSError as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def seal(path: Path) -> None:
+    """Append the seal, and see that everything reaches the disk."""
+    with open(path, "r+b") as file:
+        line = SEAL + hashlib.file_digest(file, "sha256").hexdigest().encode()
+        file.seek(0, os.SEEK_END)
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def check_seal(source: Path, file: BinaryIO) -> None:
+    """Raise `FileError` unless the open file ends in the SHA-256 of its content."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - SEAL_LENGTH))
+    line = file.read()
+    if not line.startswith(SEAL):
+        raise FileError(
+            f"{source} is damaged, was edited, or was not written by workbench: it does not end in its SHA-256"
+        )
+    file.seek(0)
+    total = hashlib.sha256()
+    for start in range(0, size - SEAL_LENGTH, 2**22):
+        total.update(file.read(min(2**22, size - SEAL_LENGTH - start)))
+    if line[len(SEAL) :].decode("ascii", "replace") != total.hexdigest():
+        raise FileError(f"{source} is damaged: its content does not have the SHA-256 it was written with")
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.tmp-{os.getpid()}")
+
+
+def _sweep(target: Path) -> None:
+    """Remove what writers that no longer live left beside the target."""
+    with contextlib.suppress(OSError):
+        for leftover in target.parent.glob(f".{target.name}.tmp-*"):
+            pid = leftover.name.rpartition("-")[2]
+            if pid.isdigit() and not _alive(int(pid)):
+                leftover.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
