@@ -20,7 +20,8 @@ from torch.nn.functional import softplus
 import systems
 import workbench as wb
 from workbench import dataset
-from workbench.levenberg_marquardt import Descent, LevenbergMarquardt, _gram
+from workbench.descent import Descent, _gram
+from workbench.levenberg_marquardt import LevenbergMarquardt
 from workbench.lse_icnn import log_gate
 from workbench.objectives import LeastSquares, Observations, scales_of
 

@@ -13,7 +13,8 @@ import torch
 import systems
 import workbench as wb
 from workbench import dataset
-from workbench.levenberg_marquardt import Descent, LevenbergMarquardt
+from workbench.descent import Descent
+from workbench.levenberg_marquardt import LevenbergMarquardt
 from workbench.objectives import LeastSquares, Observations, scales_of
 
 MATCH = {"velocity": 1.0}

@@ -7,8 +7,10 @@ from conftest import random_model
 
 import workbench as wb
 from workbench import dataset
-from workbench.levenberg_marquardt import Descent, FitError, LevenbergMarquardt, Outcome, _Dual, _gram, _Primal
+from workbench.descent import Descent, _Dual, _gram, _Primal
+from workbench.levenberg_marquardt import LevenbergMarquardt
 from workbench.objectives import LeastSquares, Observations, scales_of
+from workbench.task import FitError, Outcome
 
 
 class Linear:

@@ -129,7 +129,7 @@ def test_extremes_are_finite_and_keep_their_limits(rho, height, gate):
     weight = log_gate(model.alpha)
     if rho == 1e-6:
         p = torch.softmax(weight, -1)[..., None]
-        mean = (p[..., None] * df).sum(1)[0] * model.potential_scale / model.x_scale
+        mean = (p[..., None] * df.mT).sum(1)[0] * model.potential_scale / model.x_scale
         span = f.max() - f.min()
         largest = (df.abs().amax() * model.potential_scale / model.x_scale).max()
         assert (gradient - mean).abs().max() < 2 * rho * span * largest
@@ -254,5 +254,5 @@ def test_modes_start_tangent_to_the_data():
     f, df = model.convex.gradient(scaled[None])
     target = torch.as_tensor(potential - float(model.offset)) / model.potential_scale
     slope = torch.as_tensor(gradient) * model.x_scale / model.potential_scale
-    gap = (f[0] - target).abs() + (df[0] - slope).abs().amax(-1)
+    gap = (f[0] - target).abs() + (df[0].mT - slope).abs().amax(-1)
     assert gap.amin(-1).max() < 1e-10

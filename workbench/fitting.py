@@ -4,29 +4,31 @@ Per member, several starts, soft and sharp in turn, are drawn and screened for a
 held-out loss is carried on and the rest are dropped. Every choice (between restarts, steps and members) looks at the
 held-out part of the data only, and never at samples marked "test". All randomness descends from one `SeedSequence`.
 
-An optimiser is a frozen value with settings (`LevenbergMarquardt`); another one is another value.
+An optimiser, `LevenbergMarquardt` or `Adam`, is a frozen value with settings and one verb, `learn(task, seeds, …)`,
+which returns a member for each seed.
 """
 
-import itertools
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import xarray as xr
 
-from workbench import dataset, parallel
-from workbench.levenberg_marquardt import Descent, FitError, LevenbergMarquardt, Outcome
+from workbench import dataset, discovery
+from workbench.adam import Adam
+from workbench.atomic import check_target
+from workbench.levenberg_marquardt import LevenbergMarquardt
 from workbench.lse_icnn import LSEICNN
-from workbench.objectives import LeastSquares, Observations, check_matched, parse_match, scales_of
+from workbench.objectives import check_matched, parse_match
 from workbench.parallel import Report
+from workbench.start import Start
+from workbench.task import FitError, Outcome, Task
 
 __all__ = ["Fit", "FitError", "fit"]
-
-STARTS = (0.15, 1.5)  # sharpness of the restarts, in turn: soft, sharp
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,16 @@ class Fit:
     """What a fit returns.
 
     `model` is the member with the lowest held-out loss, a plain potential; `ensemble` holds all members. `history` is
-    over (member, epoch), `restarts` over (member, restart); `data` are the samples as the fit saw them, with `split`.
-    The weights are frozen (`requires_grad_(True)` thaws them), so that results are plain tensors.
+    over (member, epoch), `restarts` over (member, restart), and `scan` over the number of modes where that was chosen;
+    `data` are the samples as the fit saw them, with `split`. The weights are frozen (`requires_grad_(True)` thaws
+    them), so that results are plain tensors.
     """
 
     model: LSEICNN
     ensemble: LSEICNN
     history: xr.Dataset
     restarts: xr.Dataset
+    scan: xr.Dataset | None
     data: xr.Dataset
     match: dict[str, float]
     outcomes: tuple[Outcome, ...]
@@ -83,10 +87,13 @@ def fit(
     *,
     match: str | Mapping[str, float],
     seed: Any = None,
+    modes: Literal["auto"] | None = None,
     members: int | None = None,
-    restarts: int = 4,
+    restarts: int | None = None,
     held_out: float = 0.2,
-    optimiser: LevenbergMarquardt | None = None,
+    start: Start | None = None,
+    optimiser: LevenbergMarquardt | Adam | None = None,
+    checkpoint: str | Path | None = None,
     workers: int = 1,
     progress: bool | Report | None = None,
 ) -> Fit:
@@ -95,8 +102,15 @@ def fit(
     `match` is "potential", "gradient" or "velocity", or several with weights, {"potential": 1, "gradient": 10} (see
     `objectives`). `data` are points or trajectories (`workbench.dataset`); where they have no `split`, the share
     `held_out` validates. `members` independent fits (default: as many as the model has, or 1) are kept, each the best
-    of `restarts` starts. `workers` processes share the members. `seed` is a whole number, or None for a fresh one,
-    which the result records.
+    of `restarts` starts (default 4). `start` says where fits begin, `optimiser` how they go on (`LevenbergMarquardt` or
+    `Adam`). `workers` processes share the members. `seed` is a whole number, or None for a fresh one, which the result
+    records.
+
+    With `modes="auto"` the model's number of modes is the most that are tried, and `fit.scan` tells what each number
+    reached (see `discovery`).
+
+    `checkpoint` names a file from which an interrupted fit by Adam goes on, equal to the last bit; it is written every
+    20 seconds and at the end, so that a longer fit goes on from a shorter one.
 
     Raises `DatasetError` for data that do not fit, `ValueError` for wrong settings, `FitError` if no start is finite.
 
@@ -109,10 +123,10 @@ def fit(
     (True, (1,))
     """
     began = time.perf_counter()
-    optimiser = optimiser or LevenbergMarquardt()
+    optimiser, start = optimiser or LevenbergMarquardt(), start or Start()
     weights = parse_match(match)
     members = (model.members or 1) if members is None else members
-    _check_counts(members=members, restarts=restarts)
+    _check_counts(members=members, restarts=1 if restarts is None else restarts)
     sequence = dataset.seed_sequence(seed)
     shuffle, *seeds = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key).spawn(1 + members)
     data = dataset.check(data)
@@ -120,127 +134,54 @@ def fit(
     if model.states != tuple(f"x{i + 1}" for i in range(model.dim)):
         data = dataset.with_states(data, model.states)
     data = dataset.assign_split(dataset.check(data, weights), shuffle, held_out)
-    template = _template(model, data, weights)
-    jobs = [(template, _parts(data), weights, child, restarts, optimiser) for child in seeds]
-    labels = [f"fit {k + 1}" if members > 1 else "fit" for k in range(members)]
-    results = parallel.run(fit_member, jobs, labels=labels, workers=workers, progress=progress)
-    models, records, screened, outcomes = zip(*results, strict=True)
-    history = _history(records)
+    settings: dict[str, Any] = {"members": members, "restarts": restarts, "held_out": held_out}
+    how: dict[str, Any] = {"restarts": restarts, "workers": workers, "progress": progress}
+    scan = None
+    if modes is not None:
+        if modes != "auto":
+            raise ValueError(f"modes is 'auto' or left out (the model has {model.modes}), got {modes!r}")
+        how["restarts"] = 2 if restarts is None else restarts
+        model, scan = discovery.choose(model, data, weights, start, optimiser, seeds[0], **how)
+    task = Task.of(model, data, weights, start)
+    where = None if checkpoint is None else check_target(checkpoint, overwrite=True)
+    learned = optimiser.learn(task, seeds, checkpoint=where, **how)
+    if "potential" not in weights:  # slopes leave the constant free: measure from the lowest sample
+        for one in learned:
+            x = torch.tensor(task.parts["train"]["x"].values).to(one.model.u)
+            with torch.no_grad():
+                one.model.offset -= one.model.value(x).min()
+    history = _history([one.records for one in learned])
     return Fit(
-        model=models[_best(history)].requires_grad_(False),
-        ensemble=LSEICNN.stack(models).requires_grad_(False),
+        model=learned[_best(history)].model.requires_grad_(False),
+        ensemble=LSEICNN.stack([one.model for one in learned]).requires_grad_(False),
         history=history,
-        restarts=_restarts(screened),
+        restarts=_restarts([one.screened for one in learned]),
+        scan=scan,
         data=data,
         match=weights,
-        outcomes=outcomes,
+        outcomes=tuple(one.outcome for one in learned),
         seed=dataset.seed_text(sequence),
         elapsed=time.perf_counter() - began,
-        settings={"members": members, "restarts": restarts, "held_out": held_out, "optimiser": repr(optimiser)},
+        settings=settings | {"optimiser": repr(optimiser), "start": repr(start)},
     )
-
-
-def fit_member(
-    template: LSEICNN,
-    parts: Mapping[str, xr.Dataset],
-    match: Mapping[str, float],
-    seed: np.random.SeedSequence,
-    restarts: int,
-    optimiser: LevenbergMarquardt,
-    report: Report,
-) -> tuple[LSEICNN, list[dict[str, Any]], list[float], Outcome]:
-    """Fit one member: screen the restarts, carry on the best. Returns model, history, screened losses, outcome."""
-    train = parts["train"]
-    scales = scales_of(train, match)
-    seen, kept = (Observations.of(parts[name], match, scales, template.u) for name in ("train", "validation"))
-    total = optimiser.screening * restarts + max(0, optimiser.steps - optimiser.screening)
-    done = itertools.count(1)
-
-    def advance(descent: Descent, until: float, text: str) -> Descent:
-        while descent.outcome is Outcome.RUNNING and len(descent.records) <= until:
-            descent.step()
-            report(min(next(done), total - 1), total, f"{text}error {descent.loss**0.5:.1e}")
-        return descent
-
-    starts: list[Descent | FitError] = []
-    for k, child in enumerate(seed.spawn(restarts)):
-        model = template.like(members=None)
-        model.load_state_dict(template.state_dict())
-        x, rng = train["x"].values, np.random.default_rng(child)
-        model.initialise(rng, x, rho=STARTS[k % len(STARTS)], **_targets(train, match))
-        try:
-            descent = Descent(LeastSquares(model, seen, match), kept, optimiser)
-            starts.append(advance(descent, optimiser.screening, "screening, "))
-        except FitError as error:
-            starts.append(error)
-    screened = [float("nan") if isinstance(start, FitError) else start.lowest for start in starts]
-    chosen = _carry_on(starts, lambda start: advance(start, math.inf, ""))
-    model = chosen.problem.model
-    report(total, total, f"validation error {chosen.lowest**0.5:.1e}")
-    if "potential" not in match:  # slopes leave the constant free: measure from the lowest sample
-        with torch.no_grad():
-            model.offset -= model.value(seen.x).min()
-    return model, chosen.records, screened, chosen.outcome
-
-
-def _carry_on(starts: Sequence[Descent | FitError], advance: Callable[[Descent], Descent]) -> Descent:
-    """Return the start with the lowest held-out loss at its end, with its best weights; the next one where it fails."""
-    failure = next((start for start in starts if isinstance(start, FitError)), None)
-    model = None
-    for start in sorted((s for s in starts if isinstance(s, Descent)), key=lambda start: start.lowest):
-        try:
-            advance(start)
-        except FitError as error:
-            failure, model = error, start.problem.model
-        finally:
-            start.problem.load(start.best)
-        if start.outcome is not Outcome.RUNNING:
-            return start
-    stopped = FitError(f"none of {len(starts)} starts could be carried on; the last: {failure}")
-    stopped.model = model
-    raise stopped
-
-
-def _template(model: LSEICNN, data: xr.Dataset, match: Mapping[str, float]) -> LSEICNN:
-    template = model.like(members=None)
-    template.states = tuple(map(str, data["state"].values))
-    train = _parts(data)["train"]
-    template.set_scaling(train["x"].values, **_targets(train, match))
-    return template
-
-
-def _parts(data: xr.Dataset) -> dict[str, xr.Dataset]:
-    samples = dataset.flat(data)
-    parts = {name: samples.isel(sample=(samples["split"] == name).values) for name in ("train", "validation")}
-    if parts["validation"].sizes["sample"] == 0:
-        raise dataset.DatasetError("split marks no 'validation' samples; the fit needs some to choose by")
-    return parts
-
-
-def _targets(train: xr.Dataset, match: Mapping[str, float]) -> dict[str, np.ndarray | None]:
-    """Return what the data say of potential and gradient, for scaling and start; only what is matched is used."""
-    gradient = train["gradient"].values if "gradient" in match else None
-    if "velocity" in match:
-        gradient = -train["velocity"].values
-    return {"potential": train["potential"].values if "potential" in match else None, "gradient": gradient}
 
 
 def _history(records: Sequence[list[dict[str, Any]]]) -> xr.Dataset:
     """Return the members' records over (member, epoch), NaN after a member's end."""
-    length = max(map(len, records))
+    longest = max(records, key=len)
+    epochs = [row["epoch"] for row in longest]
     variables = {}
     for name, first in records[0][0].items():
-        shape = (len(records), length, *np.shape(first))
+        if name == "epoch":
+            continue
+        shape = (len(records), len(epochs), *np.shape(first))
         values = np.full(shape, np.nan)
         for member, rows in enumerate(records):
             values[member, : len(rows)] = [row[name] for row in rows]
-        dims = ("member", "epoch", "mode")[: len(shape)]
-        variables[name] = (dims, values, {"long_name": _MEANING.get(name, name.replace("_", " of the ")), "units": "1"})
-    coords = {
-        "member": np.arange(len(records)),
-        "epoch": np.arange(length),
-        "mode": np.arange(len(records[0][0]["gate"])),
-    }
+        attrs: dict[str, Any] = {"long_name": _MEANING.get(name, name.replace("_", " of the ")), "units": "1"}
+        attrs |= {"units": "s", "wall_clock": 1} if name == "elapsed" else {}
+        variables[name] = (("member", "epoch", "mode")[: len(shape)], values, attrs)
+    coords = {"member": np.arange(len(records)), "epoch": epochs, "mode": np.arange(len(records[0][0]["gate"]))}
     return xr.Dataset(variables, coords=coords)
 
 
@@ -263,6 +204,7 @@ def _check_counts(**counts: Any) -> None:
 
 
 _MEANING = {
+    "elapsed": "time since the start, on the machine it ran on",
     "loss": "training loss",
     "validation_loss": "held-out loss",
     "best": "lowest held-out loss so far",

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import qmc
 from torch import Tensor
 
-from workbench.potentials import Blend, Potential, require_potential
+from workbench.potentials import Blend, Potential, require_potential, tensor_options
 
 __all__ = ["splitting", "stationary_points"]
 
@@ -132,10 +132,7 @@ def _box(potential: Potential, within: Sequence[tuple[float, float]]) -> tuple[n
 @torch.no_grad()
 def _search(potential: Potential, x0: np.ndarray, low: np.ndarray, high: np.ndarray, tolerance: float) -> xr.Dataset:
     """Run both searches from all starts at once, in coordinates in which the box has unit sides."""
-    like: dict[str, Any] = {
-        "dtype": getattr(potential, "dtype", torch.float64),
-        "device": getattr(potential, "device", None),
-    }
+    like = tensor_options(potential)
     width, corner = torch.as_tensor(high - low, **like), torch.as_tensor(low, **like)
     x = torch.tensor(x0, **like)
     unit = (x - corner) / width

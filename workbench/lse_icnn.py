@@ -14,7 +14,7 @@ The published Eq 4 moves log ς(αᵢ) inside without dividing by ρ, which rais
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,11 +23,12 @@ from torch.nn.functional import log_softmax, logsigmoid
 
 from workbench.convex import ConvexNetworks
 from workbench.potentials import tensor_or_array
-from workbench.start import farthest_samples, local_slopes
+from workbench.start import Start, local_slopes, spread_samples
 
 __all__ = ["LSEICNN", "log_gate", "soft_minimum", "soft_minimum_constant"]
 
-START_ALPHA = 2.919023970  # the gate is 0.99 there
+START_GATE = 0.99
+START_ALPHA = 2.919023970  # the gate is START_GATE there
 SHARPEST = 14.0  # of |u|: ρ between 1e-6 and 1e6, where everything stays finite
 START_RHO = 0.15  # above its lower bound, in scaled units
 SHARED = {"x_shift": 0.0, "x_scale": 1.0, "x_low": -np.inf, "x_high": np.inf, "potential_scale": 1.0}  # by all members
@@ -143,7 +144,7 @@ class LSEICNN(nn.Module):
         """Return ∇Ψ(x), shape (…, dim), in closed form."""
         rows, restore = self._rows(x)
         f, df = self.convex.gradient(rows)
-        mean = (self._weights(f).unsqueeze(-1) * df).sum(-3)
+        mean = (self._weights(f).unsqueeze(-2) * df).sum(-3).mT
         return restore(mean * (self.potential_scale / self.x_scale))
 
     @tensor_or_array
@@ -151,6 +152,7 @@ class LSEICNN(nn.Module):
         """Return ∇²Ψ(x), shape (…, dim, dim), in closed form."""
         rows, restore = self._rows(x)
         f, df, ddf = self.convex.hessian(rows)
+        df = df.mT
         w = self._weights(f).unsqueeze(-1)
         away = df - (w * df).sum(-3, keepdim=True)
         spread = ((w * away).unsqueeze(-1) * away.unsqueeze(-2)).sum(-4)
@@ -202,12 +204,14 @@ class LSEICNN(nn.Module):
     # ---- scaling and start -----------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def set_scaling(self, x: np.ndarray, *, potential: np.ndarray | None, gradient: np.ndarray | None) -> None:
+    def set_scaling(
+        self, x: np.ndarray, *, potential: np.ndarray | None, gradient: np.ndarray | None, units: bool = False
+    ) -> None:
         """Take the scales from data: x with shape (sample, dim), `potential` (sample,), `gradient` (sample, dim).
 
         The range of the inputs becomes ±√3, which for evenly spread samples is unit variance and does not depend on
         where samples crowd. Ψ̂ has unit spread, or, where only gradients are known, unit root-mean-square slope.
-        Constant data are scaled by 1.
+        Constant data are scaled by 1. With `units` the model keeps the units of the data: all scales are 1.
         """
         low, high = x.min(0), x.max(0)
         spread = (high - low) / np.sqrt(12)
@@ -218,6 +222,7 @@ class LSEICNN(nn.Module):
             scale, offset = np.sqrt(np.mean((gradient * spread) ** 2)), 0.0
         values = {"x_shift": (low + high) / 2, "x_scale": spread, "x_low": low, "x_high": high, "offset": offset}
         values["potential_scale"] = scale if scale > 1e-12 * np.abs(offset) else 1.0
+        values |= {"x_shift": 0.0, "x_scale": 1.0, "potential_scale": 1.0, "offset": 0.0} if units else {}
         for name, value in values.items():
             getattr(self, name).copy_(torch.tensor(value).to(self.offset))
 
@@ -230,18 +235,27 @@ class LSEICNN(nn.Module):
         potential: np.ndarray | None = None,
         gradient: np.ndarray | None = None,
         rho: float = START_RHO,
+        gate: float = START_GATE,
+        weights: Literal["spread", "uniform"] = "spread",
     ) -> "LSEICNN":
         """Draw a start and return the model: modes scattered (`ConvexNetworks.scatter`), each tangent to the data.
 
-        The modes are given the value and slope of the data at anchors spread over x, shape (sample, dim), each the
-        sample farthest from those before it. Slopes that are not given are estimated from the nearest samples.
+        The modes are given the value and slope of the data at anchors spread over x, shape (sample, dim): the samples
+        nearest to the centres of as many clusters (k-means). Slopes that are not given are estimated from the nearest
+        samples.
 
         `rho` is the sharpness at the start, above its lower bound, in scaled units. Soft starts let all modes see all
-        data; sharp ones divide the data among the modes at once, which suits kinks but traps smooth fields.
+        data; sharp ones divide the data among the modes at once, which suits kinks but traps smooth fields. `gate` is
+        ς(α) of every mode. `weights="uniform"` draws everything by the usual law of networks instead, and leaves the
+        modes where that puts them (`ConvexNetworks.uniform`).
         """
-        self.convex.scatter(rng)
+        start = Start(rho=(rho,), gate=gate, weights=weights)
         self.u.fill_(float(np.log(rho)))
-        self.alpha.fill_(START_ALPHA)
+        self.alpha.fill_(2 + 0.2 * float(np.log(start.gate / (1 - start.gate))))
+        if weights == "uniform":
+            self.convex.uniform(rng)
+            return self
+        self.convex.scatter(rng)
         if x is None:
             return self
         shift, scale = (b.cpu().numpy().astype(np.float64) for b in (self.x_shift, self.x_scale))
@@ -250,11 +264,11 @@ class LSEICNN(nn.Module):
         y = np.zeros(len(x)) if potential is None else (potential - offset) / height
         own = torch.arange(self.modes)
         for member in range(self.members or 1):
-            anchors = farthest_samples(x, self.modes, rng)
+            anchors = spread_samples(x, self.modes, rng)
             slopes = local_slopes(x, y, anchors) if gradient is None else gradient[anchors] * scale / height
             at, slope, level = (torch.tensor(v).to(self.offset) for v in (x[anchors], slopes, y[anchors]))
             f, df = self.convex.gradient(at[None])
-            turn = slope - df[member, own, own]
+            turn = slope - df[member, own, :, own]
             self.convex.V[-1][member, :, 0] += turn
             self.convex.b[-1][member, :, 0] += level - f[member, own, own] - (turn * at).sum(-1)
         return self
@@ -271,10 +285,11 @@ class LSEICNN(nn.Module):
         """Where the parameters live."""
         return self.u.device
 
-    def like(self, *, members: int | None) -> "LSEICNN":
-        """Return a flat model of the same architecture, with that many members."""
+    def like(self, *, members: int | None, **changes: Any) -> "LSEICNN":
+        """Return a flat model of the same architecture, with that many members and `changes` (modes, rho_lo, …)."""
         options: dict[str, Any] = {"rho_lo": self.rho_lo, "states": self.states, "device": self.device}
-        return LSEICNN(self.dim, self.modes, self.hidden, members=members, dtype=self.dtype, **options)
+        options |= {"dim": self.dim, "modes": self.modes, "hidden": self.hidden, "dtype": self.dtype, **changes}
+        return LSEICNN(members=members, **options)
 
     def member(self, index: int) -> "LSEICNN":
         """Return one member as a plain potential, with its own copy of the weights."""

@@ -10,7 +10,7 @@ multiplies the squares of its sample, relative to the mean weight. Noise levels 
 (`sigma={"potential": …, "gradient": …}`), for all of them or for none: they have different units.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch.func import functional_call, jacrev, vmap
 from workbench.dataset import DatasetError, nearest
 from workbench.lse_icnn import LSEICNN
 
-__all__ = ["OBJECTIVES", "LeastSquares", "Objective", "Observations", "parse_match"]
+__all__ = ["OBJECTIVES", "LeastSquares", "Objective", "Observations", "parse_match", "predictions"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,16 @@ def scales_of(samples: xr.Dataset, match: Mapping[str, float]) -> dict[str, np.n
     return scales
 
 
+def predictions(model: Callable[[Tensor, str], Tensor], x: Tensor, match: Iterable[str]) -> Tensor:
+    """Return what a potential predicts for the matched quantities side by side, shape (…, sample, entry)."""
+    columns = []
+    for name in match:
+        objective = OBJECTIVES[name]
+        y = objective.sign * model(x, objective.quantity)
+        columns.append(y.unsqueeze(-1) if objective.quantity == "value" else y)
+    return torch.cat(columns, -1)
+
+
 class LeastSquares:
     """Residuals of a model as a function of one flat vector θ of its free parameters.
 
@@ -154,12 +164,7 @@ class LeastSquares:
 
     def _predict(self, theta: Tensor, x: Tensor) -> Tensor:
         named = self._named(theta)
-        columns = []
-        for name in self.match:
-            objective = OBJECTIVES[name]
-            y = objective.sign * functional_call(self.model, named, (x, objective.quantity))
-            columns.append(y.reshape(len(x), -1))
-        return torch.cat(columns, -1)
+        return predictions(lambda x, quantity: functional_call(self.model, named, (x, quantity)), x, self.match)
 
     def _named(self, theta: Tensor) -> dict[str, Tensor]:
         parts = theta.split([p.numel() for p in self._free.values()])

@@ -54,6 +54,11 @@ def require_potential(candidate: Any) -> None:
         )
 
 
+def tensor_options(potential: Any) -> dict[str, Any]:
+    """Return dtype and device in which a potential computes, for `torch.tensor` and its kin."""
+    return {"dtype": getattr(potential, "dtype", torch.float64), "device": getattr(potential, "device", None)}
+
+
 def tensor_or_array(method: Callable[..., Tensor]) -> Callable[..., Any]:
     """Let a method on tensors take arrays too, and then return one; checks the last axis of x."""
 
@@ -61,8 +66,7 @@ def tensor_or_array(method: Callable[..., Tensor]) -> Callable[..., Any]:
     def bridged(self: Any, x: Any, *args: Any, **options: Any) -> Any:
         given = isinstance(x, Tensor)
         if not given:
-            dtype, device = getattr(self, "dtype", torch.float64), getattr(self, "device", None)
-            x = torch.tensor(np.asarray(x, dtype=np.float64), dtype=dtype, device=device)
+            x = torch.tensor(np.asarray(x, dtype=np.float64), **tensor_options(self))
         if x.ndim == 0 or x.shape[-1] != len(self.states):
             raise ValueError(
                 f"x has shape {tuple(x.shape)}; expected (…, {len(self.states)}) with the states {self.states}"

@@ -1,22 +1,55 @@
-"""Where modes start: anchors spread over the data, and the slope of the data there."""
+"""Where a fit starts: sharpness, gates, the law of the weights, and anchors spread over the data."""
+
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from scipy.cluster.vq import kmeans2
 
-__all__ = ["farthest_samples", "local_slopes"]
+__all__ = ["Start", "local_slopes", "spread_samples"]
 
 
-def farthest_samples(x: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `count` indices into x, shape (sample, dim): a random one, then each the farthest from those before it.
+@dataclass(frozen=True)
+class Start:
+    """Where a fit starts; the scale of the first weights decides how well it ends (see `LSEICNN.initialise`).
 
-    >>> farthest_samples(np.array([[0.0], [1.0], [5.0]]), 2, np.random.default_rng(0))
-    array([2, 0])
+    `rho` holds sharpnesses above the lower bound, for the starts in turn; `gate` is ς(α) of every mode.
+    `weights` is "spread" (many small, a few large, each mode tangent to the data) or "uniform" (what networks usually
+    start from). With `scaled` the model works in the scales of the data; without, in their own units, and ρ is in
+    units of 1/Ψ.
+
+    >>> Start().rho, Start(rho=(2.0,), weights="uniform", scaled=False).rho
+    ((0.15, 1.5), (2.0,))
     """
-    chosen = [int(rng.integers(len(x)))]
-    distance = np.full(len(x), np.inf)
-    while len(chosen) < count:
-        distance = np.minimum(distance, ((x - x[chosen[-1]]) ** 2).sum(-1))
-        chosen.append(int(distance.argmax()))
-    return np.array(chosen)
+
+    rho: tuple[float, ...] = (0.15, 1.5)
+    gate: float = 0.99
+    weights: Literal["spread", "uniform"] = "spread"
+    scaled: bool = True
+
+    def __post_init__(self) -> None:
+        rho = tuple(np.atleast_1d(self.rho).astype(float).tolist())
+        if not rho or not all(0 < value < np.inf for value in rho):
+            raise ValueError(f"rho at the start must be positive and finite, got {self.rho!r}")
+        if not 0 < self.gate < 1:
+            raise ValueError(f"gate at the start must lie between 0 and 1, both excluded, got {self.gate!r}")
+        if self.weights not in ("spread", "uniform"):
+            raise ValueError(f"weights start 'spread' or 'uniform', got {self.weights!r}")
+        object.__setattr__(self, "rho", rho)
+
+
+def spread_samples(x: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return `count` indices into x, shape (sample, dim): the samples nearest to the centres of k-means clusters.
+
+    Centres divide the data among the modes evenly; samples that are as far apart as possible would sit at the edges of
+    the box, where no well is. With fewer samples than `count` some are taken twice.
+
+    >>> spread_samples(np.arange(9.0)[:, None], 3, np.random.default_rng(0)).tolist()
+    [7, 4, 1]
+    """
+    repeated = np.resize(x, (max(count, len(x)), x.shape[1]))
+    centres, _ = kmeans2(repeated, count, minit="++", rng=rng)
+    return ((x[:, None] - centres) ** 2).sum(-1).argmin(0)
 
 
 def local_slopes(x: np.ndarray, y: np.ndarray, anchors: np.ndarray) -> np.ndarray:

@@ -1,0 +1,99 @@
+"""How many modes does a landscape need? Model selection by held-out loss, over 1, 2, … modes.
+
+The published way, a penalty on the gates α, cannot tell: a mode's output bias absorbs log ς(α)/ρ, so α is free to go
+anywhere without any change of Ψ. Here every number of modes K is fitted, with ρ bounded below so that modes cannot
+blend into more wells than modes, and the smallest K is taken whose held-out loss is within one standard error of the
+lowest, or below a floor: a ten-thousandth of what a flat landscape leaves. The scan ends where a larger K cannot change
+the choice (below the floor) or where two more modes brought nothing.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from workbench.lse_icnn import LSEICNN
+from workbench.objectives import LeastSquares, Observations
+from workbench.start import Start
+from workbench.task import Learned, Task
+
+if TYPE_CHECKING:
+    from workbench.adam import Adam
+    from workbench.levenberg_marquardt import LevenbergMarquardt
+
+__all__ = ["choose", "smallest"]
+
+RHO_LO = 2.0  # in scaled units, where the model itself has no bound: see README for what it costs and buys
+FLOOR = 1e-4  # of the loss of a flat landscape
+PATIENCE = 2  # larger numbers of modes that bring nothing before the scan ends
+
+
+def choose(
+    model: LSEICNN,
+    data: xr.Dataset,
+    match: Mapping[str, float],
+    start: Start,
+    optimiser: "LevenbergMarquardt | Adam",
+    seed: np.random.SeedSequence,
+    **how: Any,
+) -> tuple[LSEICNN, xr.Dataset]:
+    """Return the model with the number of modes that the data ask for, at most its own, and the scan over `modes`."""
+    loss, error, training = [], [], []
+    for modes in range(1, model.modes + 1):
+        task = Task.of(candidate(model, modes), data, match, start)
+        fresh = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
+        learned = optimiser.learn(task, [fresh], checkpoint=None, **how)[0]
+        seen, kept = task.observations()
+        squares = _squares(learned, kept, match)
+        loss.append(squares.sum())
+        error.append(squares.std(ddof=1) * len(squares) ** 0.5 if len(squares) > 1 else np.inf)
+        training.append(_squares(learned, seen, match).sum())
+        floor = FLOOR * _flat(kept, match)
+        if loss[-1] <= floor or modes - 1 - int(np.argmin(loss)) >= PATIENCE:
+            break
+    chosen = 1 + smallest(np.array(loss), np.array(error), floor)
+    counts = np.arange(1, len(loss) + 1)
+    columns = {
+        "validation_loss": (loss, "held-out loss"),
+        "standard_error": (error, "standard error of the held-out loss"),
+        "loss": (training, "training loss"),
+        "chosen": ((counts == chosen).astype(np.int8), "whether this number of modes was chosen"),
+    }
+    variables: dict[str, Any] = {
+        name: ("modes", np.array(values), {"long_name": text, "units": "1"}) for name, (values, text) in columns.items()
+    }
+    variables["floor"] = ((), floor, {"long_name": "held-out loss that is small enough", "units": "1"})
+    modes_axis = ("modes", counts, {"long_name": "number of modes", "units": "1"})
+    return candidate(model, chosen), xr.Dataset(variables, coords={"modes": modes_axis})
+
+
+def candidate(model: LSEICNN, modes: int) -> LSEICNN:
+    """Return the model with that many modes, and ρ bounded below."""
+    return model.like(members=model.members, modes=modes, rho_lo=model.rho_lo or RHO_LO)
+
+
+def smallest(loss: np.ndarray, error: np.ndarray, floor: float) -> int:
+    """Return the first index whose loss is within one standard error of the lowest, or below the floor.
+
+    >>> smallest(np.array([1.0, 0.11, 0.10, 0.12]), np.array([0.1, 0.02, 0.02, 0.02]), floor=0.0)
+    1
+    """
+    best = int(np.argmin(loss))
+    return int(np.argmax(loss <= max(loss[best] + error[best], floor)))
+
+
+def _squares(learned: Learned, observations: Observations, match: Mapping[str, float]) -> np.ndarray:
+    """Return every sample's share of the loss, shape (sample,)."""
+    problem = LeastSquares(learned.model, observations, match)
+    return problem.residuals(problem.vector()).square().sum(-1).cpu().numpy()
+
+
+def _flat(observations: Observations, match: Mapping[str, float]) -> float:
+    """Return the loss of a flat landscape: the best constant potential, and no slope."""
+    total = 0.0
+    for name, at in observations.entries.items():
+        target, factor = observations.target[:, at], observations.factor[:, at]
+        centre = target.mean() if name == "potential" else 0.0
+        total += float(((target - centre) * factor).square().sum())
+    return total

@@ -1,0 +1,148 @@
+"""Wells and what counts as one: minima with their prominence, and three counts of the modes of a fit.
+
+The prominence of a minimum is how far one must climb from it to reach a lower one: the level of the lowest pass, less
+its own. It follows from the saddles of index 1: from each, a path falls to either side, and the two minima it ends at
+belong together from the level of that saddle on, where the higher of the two is absorbed (the elder rule of persistent
+homology). The lowest minimum, and one that no saddle inside the box leads away from, has infinite prominence.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from workbench import dataset
+from workbench.landscape import stationary_points
+from workbench.potentials import Potential, tensor_options
+from workbench.scores import predict
+from workbench.task import ACTIVE
+
+if TYPE_CHECKING:
+    from workbench.fitting import Fit
+
+__all__ = ["counts", "wells"]
+
+STEP = 0.01  # of the box: the length of a step down from a saddle
+STEPS = 400
+
+
+def wells(potential: Potential, within: Sequence[tuple[float, float]], *, starts: int = 256) -> xr.Dataset:
+    """Return the minima of Ψ inside a box, lowest first, with `prominence` and `share`.
+
+    A dataset over `point` as of `stationary_points`. `prominence` is in units of Ψ (see the module), `share` the weight
+    of the mode that speaks loudest at the minimum, for potentials that have modes: near 1 where the well is one mode's.
+
+    >>> import systems
+    >>> wells(systems.get("asymmetric_quartic"), within=[(-3, 3)]).prominence.values.round(4)
+    array([   inf, 0.3251])
+    """
+    if potential.members is not None:
+        each = [wells(potential.member(k), within, starts=starts) for k in range(potential.members)]  # type: ignore[attr-defined]
+        each = [one.assign_coords(member=("point", np.full(one.sizes["point"], k))) for k, one in enumerate(each)]
+        joined = xr.concat(each, "point")
+        return joined.assign_coords(point=np.arange(joined.sizes["point"]))
+    found = stationary_points(potential, within, starts=starts)
+    minima = found.isel(point=(found["kind"] == "minimum").values).sortby("potential")
+    passes = found.isel(point=((found["index"] == 1) & (found["kind"] != "degenerate")).values).sortby("potential")
+    minima = minima.assign_coords(point=np.arange(minima.sizes["point"]))
+    pairs = _sides(potential, minima, passes, np.asarray(within, dtype=float))
+    prominence = _prominence(minima["potential"].values, passes["potential"].values, pairs)
+    minima["prominence"] = ("point", prominence, {"long_name": "climb to a lower minimum", "units": "1"})
+    weights = getattr(potential, "mode_weights", None)
+    if weights is not None:
+        share = np.asarray(weights(minima["x"].values)).max(-1) if len(prominence) else prominence
+        minima["share"] = ("point", share, {"long_name": "weight of the loudest mode", "units": "1"})
+    return minima
+
+
+def counts(
+    fit: "Fit", within: Sequence[tuple[float, float]] | None = None, *, gate: float = ACTIVE, starts: int = 256
+) -> xr.Dataset:
+    """Return three counts over `member` for any fit: open gates, dominant modes, and wells.
+
+    `gates`: gates ς(α) above the threshold, the published count. It cannot see wells: a mode's output bias absorbs
+    log ς(α)/ρ exactly, and the published penalty moves α to 0, where ς = 4.5e-5 is above the threshold of 1e-6.
+    `dominant`: modes that hold more than half of the softmax weight somewhere on the data.
+    `wells`: minima of Ψ in the box `within` (default: that of the data) at least as prominent as the member's error in
+    Ψ, `resolution`: the RMSE on held-out data, of slopes relative to them and times the spread of Ψ.
+    """
+    ensemble = fit.ensemble
+    x = dataset.flat(fit.data)["x"].values
+    box = within or list(zip(ensemble.x_low.tolist(), ensemble.x_high.tolist(), strict=True))
+    resolution = _resolution(fit)
+    number = []
+    for k, error in enumerate(resolution):
+        found = wells(ensemble.member(k), box, starts=starts)
+        number.append(int((found["prominence"] >= error).sum()))
+    columns: dict[str, Any] = {
+        "gates": ((ensemble.gate > gate).sum(-1).numpy(force=True), f"gates above {gate:g}"),
+        "dominant": ((ensemble.mode_weights(x) > 0.5).any(-2).sum(-1), "modes that dominate somewhere on the data"),
+        "wells": (np.array(number), "minima at least as prominent as the error of the fit"),
+        "resolution": (resolution, "error of the potential"),
+    }
+    variables: dict[str, Any] = {
+        name: ("member", values, {"long_name": text, "units": "1"}) for name, (values, text) in columns.items()
+    }
+    return xr.Dataset(variables, coords={"member": np.arange(len(resolution))})
+
+
+def _resolution(fit: "Fit") -> np.ndarray:
+    """Return each member's error in Ψ on the held-out samples, shape (member,)."""
+    held_out = dataset.flat(fit.data)
+    held_out = held_out.isel(sample=(held_out["split"] == "validation").values)
+    residuals = predict(fit.ensemble, held_out)
+    if "potential" in fit.match:
+        return np.sqrt((residuals["potential_residual"].values ** 2).mean(-1))
+    name = next(iter(fit.match))
+    relative = np.sqrt((residuals[f"{name}_residual"].values ** 2).mean((-2, -1)) / (held_out[name].values ** 2).mean())
+    return relative * np.asarray(fit.ensemble.value(held_out["x"].values)).std(-1)
+
+
+@torch.no_grad()
+def _sides(potential: Potential, minima: xr.Dataset, passes: xr.Dataset, box: np.ndarray) -> list[tuple[int, int]]:
+    """Return, for every saddle, the minima its two sides lead down to; −1 where a side leaves the box."""
+    if not (passes.sizes["point"] and minima.sizes["point"]):
+        return [(-1, -1)] * passes.sizes["point"]
+    like = tensor_options(potential)
+    low, width = torch.as_tensor(box[:, 0], **like), torch.as_tensor(box[:, 1] - box[:, 0], **like)
+    saddle = torch.as_tensor(passes["x"].values, **like)
+    vectors = torch.linalg.eigh(potential.hessian(saddle) * torch.outer(width, width)).eigenvectors
+    away = STEP * vectors[..., 0]
+    y = torch.cat([(saddle - low) / width + away, (saddle - low) / width - away])
+    ends = (torch.as_tensor(minima["x"].values, **like) - low) / width
+    for _ in range(STEPS):
+        y = y + _downhill(potential, low + width * y, width)
+    near = (y[:, None] - ends).norm(dim=-1)
+    nearest = torch.where(near.amin(-1) < STEP, near.argmin(-1), -1).tolist()
+    return list(zip(nearest[: len(saddle)], nearest[len(saddle) :], strict=True))
+
+
+def _downhill(potential: Potential, x: Tensor, width: Tensor) -> Tensor:
+    """Return −|H|⁻¹g in box units, at most `STEP` long: down on any landscape, and to rest at a minimum."""
+    g = potential.gradient(x) * width
+    values, vectors = torch.linalg.eigh(potential.hessian(x) * torch.outer(width, width))
+    size = values.abs().clamp_min(1e-9 * values.abs().amax(-1, keepdim=True)) + torch.finfo(x.dtype).tiny
+    step = -(vectors @ ((vectors.mT @ g.unsqueeze(-1)) / size.unsqueeze(-1)))[..., 0]
+    return step * (STEP / step.norm(dim=-1, keepdim=True).clamp_min(STEP))
+
+
+def _prominence(minima: np.ndarray, passes: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Return the prominence of minima given lowest first, from saddles given lowest first and the minima they join."""
+    prominence, leader = np.full(len(minima), np.inf), list(range(len(minima)))
+
+    def lowest(k: int) -> int:
+        while leader[k] != k:
+            k = leader[k]
+        return k
+
+    for level, (one, other) in zip(passes, pairs, strict=True):
+        if one < 0 or other < 0:
+            continue
+        deeper, higher = sorted((lowest(one), lowest(other)))
+        if deeper != higher:
+            leader[higher] = deeper
+            prominence[higher] = level - minima[higher]
+    return prominence

@@ -1,0 +1,98 @@
+"""What a fit is asked to do, and how it ends: the values that pass between `fit` and its optimisers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from workbench import dataset
+from workbench.lse_icnn import LSEICNN
+from workbench.objectives import Observations, scales_of
+from workbench.start import Start
+
+__all__ = ["ACTIVE", "FitError", "Learned", "Outcome", "Task"]
+
+ACTIVE = 1e-6  # a gate above this counts as active, as published
+
+
+class FitError(RuntimeError):
+    """A fit that could not go on; the message names step and term, `model` holds the last good weights, if any."""
+
+    model: Any = None
+
+
+class Outcome(Enum):
+    """How a fit ended, and what to try."""
+
+    RUNNING = "the fit has not ended"
+    TOLERANCE = "the error fell below the tolerance"
+    CONVERGED = "no step lowers the loss any more; if it is too high, try more modes, wider layers or more restarts"
+    HELD_OUT = (
+        "the held-out loss stopped falling and the weights of its lowest point were kept; "
+        "if it lies far above the training loss, try more data, or fewer modes"
+    )
+    STEPS = "all steps were used; if the loss still falls, try an optimiser with more of them"
+
+    def __str__(self) -> str:
+        return f"{self.name.lower()}: {self.value}"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """One member: its weights of the lowest held-out loss, a record per step or epoch, the losses after screening."""
+
+    model: LSEICNN
+    records: list[dict[str, Any]]
+    screened: list[float]
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model with the scales of its data, the data in parts, what to match, and where to start."""
+
+    template: LSEICNN
+    parts: Mapping[str, xr.Dataset]
+    match: Mapping[str, float]
+    start: Start
+
+    @classmethod
+    def of(cls, model: LSEICNN, data: xr.Dataset, match: Mapping[str, float], start: Start) -> "Task":
+        """Return the task for checked data with `split`; the model given is left as it is."""
+        samples = dataset.flat(data)
+        parts = {name: samples.isel(sample=(samples["split"] == name).values) for name in ("train", "validation")}
+        if parts["validation"].sizes["sample"] == 0:
+            raise dataset.DatasetError("split marks no 'validation' samples; the fit needs some to choose by")
+        template = model.like(members=None)
+        template.states = tuple(map(str, data["state"].values))
+        targets = _targets(parts["train"], match)
+        template.set_scaling(parts["train"]["x"].values, units=not start.scaled, **targets)
+        return cls(template, parts, match, start)
+
+    def begin(self, seed: np.random.SeedSequence, turn: int) -> LSEICNN:
+        """Return a start drawn from the seed; successive turns take the sharpnesses of `start` in order."""
+        model = self.template.like(members=None)
+        model.load_state_dict(self.template.state_dict())
+        train, start = self.parts["train"], self.start
+        rng, rho = np.random.default_rng(seed), start.rho[turn % len(start.rho)]
+        targets = _targets(train, self.match)
+        return model.initialise(rng, train["x"].values, rho=rho, gate=start.gate, weights=start.weights, **targets)
+
+    def observations(self) -> tuple[Observations, Observations]:
+        """Return what is learned from, and what is held out, both in the scales of the training data."""
+        scales = scales_of(self.parts["train"], self.match)
+        train, validation = (
+            Observations.of(self.parts[name], self.match, scales, self.template.u) for name in ("train", "validation")
+        )
+        return train, validation
+
+
+def _targets(train: xr.Dataset, match: Mapping[str, float]) -> dict[str, np.ndarray | None]:
+    """Return what the data say of potential and gradient, for scaling and start; only what is matched is used."""
+    gradient = train["gradient"].values if "gradient" in match else None
+    if "velocity" in match:
+        gradient = -train["velocity"].values
+    return {"potential": train["potential"].values if "potential" in match else None, "gradient": gradient}
