@@ -8,9 +8,9 @@ studies.draw(path)
 from pathlib import Path
 from typing import Any
 
-from studies.base import STUDIES, Number, Study, numbers_dataset, register
+from studies.base import STUDIES, Machinery, Number, Study, numbers_dataset, register
 
-__all__ = ["Number", "Study", "draw", "get", "names", "numbers_dataset", "register", "STUDIES"]
+__all__ = ["Machinery", "Number", "Study", "draw", "get", "names", "numbers_dataset", "register", "STUDIES"]
 
 
 def names() -> list[str]:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
+import sys
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
@@ -20,7 +22,32 @@ from workbench.dataset import nearest, seed_sequence
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Number", "Study", "numbers_dataset", "STUDIES", "register"]
+__all__ = ["Machinery", "Number", "Study", "numbers_dataset", "STUDIES", "register"]
+
+
+@dataclass(frozen=True)
+class Machinery:
+    """What a study computes with: `workers` processes, `progress` on stderr, a folder for checkpoints of long fits."""
+
+    workers: int = 2
+    progress: bool | None = None
+    checkpoints: Path | None = None
+
+    def checkpoint(self, name: str) -> Path | None:
+        """Return the path of a checkpoint; the folder is made when it is first needed, and removed after the run."""
+        if self.checkpoints is None:
+            return None
+        self.checkpoints.mkdir(exist_ok=True)
+        return self.checkpoints / f"{name}.ckpt"
+
+    def parallel(self, function: Callable[..., Any], jobs: Sequence[tuple], labels: Sequence[str]) -> list[Any]:
+        """Return `function(*job, report)` for every job, computed side by side (see `workbench.parallel`)."""
+        return parallel.run(function, jobs, labels=labels, workers=self.workers, progress=self.progress)
+
+    def say(self, text: str) -> None:
+        """Print a line on stderr, unless progress is unwanted."""
+        if self.progress is not False:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 @dataclass(frozen=True)
@@ -70,7 +97,7 @@ class Study(Parameters):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}}
 
     @abstractmethod
-    def compute(self, seed: np.random.SeedSequence, *, workers: int, progress: bool | None) -> dict[str, Any]:
+    def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
         """Return the contents of the result file; all randomness comes from `seed`."""
 
     @staticmethod
@@ -94,17 +121,24 @@ class Study(Parameters):
         *,
         seed: Any = 0,
         overwrite: bool = False,
+        resume: bool = False,
         workers: int = 2,
         progress: bool | None = None,
     ) -> Path:
-        """Answer the question, save the file and return its path; where it cannot be written is found out first."""
+        """Answer the question, save the file and return its path; where it cannot be written is found out first.
+
+        Long fits leave checkpoints in a folder beside the file. With `resume` an interrupted run goes on from them,
+        with the settings and the seed it was started with.
+        """
         if isinstance(seed, np.random.SeedSequence):
             raise ValueError("a study takes a whole number as seed, so that its file can repeat it")
         target = files.check_target(output, overwrite=overwrite)
         sequence = seed_sequence(seed)
+        checkpoints = _folder_of(target, resume=resume, overwrite=overwrite)
+        machinery = Machinery(workers=workers, progress=progress, checkpoints=checkpoints)
         began = time.perf_counter()
         with parallel.one_thread():
-            contents = self.compute(sequence, workers=workers, progress=progress)
+            contents = self.compute(sequence, machinery)
             attrs = {
                 "title": self.title,
                 "study": self.name,
@@ -115,7 +149,9 @@ class Study(Parameters):
             tree = files.tree_of(attrs=attrs, **contents)
         if target.exists() and not overwrite:  # it appeared meanwhile: lose neither
             target = target.with_stem(f"{target.stem}-{os.getpid()}")
-        return files.write(tree, target, overwrite=overwrite)
+        path = files.write(tree, target, overwrite=overwrite)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return path
 
     @final
     @classmethod
@@ -149,6 +185,19 @@ class Study(Parameters):
                     drawn.append(where / f"{source.stem}-{name}.{suffix}")
                     figure.savefig(drawn[-1], dpi=200)
         return drawn
+
+
+def _folder_of(target: Path, *, resume: bool, overwrite: bool) -> Path:
+    """Return the folder of the checkpoints, emptied unless the run is to go on; never empty it unasked."""
+    folder = target.with_name(f"{target.name}.checkpoints")
+    if folder.exists() and not resume:
+        if not overwrite:
+            raise files.FileError(
+                f"an interrupted run left checkpoints in {folder}: go on with resume=True (--resume), "
+                "or start afresh with overwrite=True (--overwrite)"
+            )
+        shutil.rmtree(folder)
+    return folder
 
 
 STUDIES: Registry[Study] = Registry("study", group="workbench.studies", package="studies")

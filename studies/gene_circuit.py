@@ -21,9 +21,9 @@ import xarray as xr
 import systems
 import workbench as wb
 from studies import gene_circuit_numbers as numbers
-from studies.base import Study, numbers_dataset, register
+from studies.base import Machinery, Study, numbers_dataset, register
 from systems import parameter
-from workbench import dataset, parallel
+from workbench import dataset
 from workbench.parallel import Report
 
 if TYPE_CHECKING:
@@ -62,12 +62,12 @@ class GeneCircuitStudy(Study):
     final: float = parameter(15.0, "time at which their ends are compared", symbol="t", gt=0)
     grid: int = parameter(101, "points per side of the landscape grid", ge=3)
 
-    def compute(self, seed: np.random.SeedSequence, *, workers: int, progress: bool | None) -> dict[str, Any]:
+    def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
         """Return data, fits, landscapes, stationary points, splits, simulation and numbers."""
         for_data, for_fits, for_starts = seed.spawn(3)
         truth = {case: systems.get("gene_circuit", b=b) for case, b in CASES.items()}
         data = self._data(truth, for_data)
-        fits = self._fit(data, for_fits, workers, progress)
+        fits = self._fit(data, for_fits, machinery)
         learned = {case: fits[case].model for case in CASES}
         fair = {case: wb.Symmetrised(psi, EXCHANGE) for case, psi in learned.items()}
         sources = {"truth": truth, "fit": learned, "symmetrised": fair}
@@ -116,7 +116,7 @@ class GeneCircuitStudy(Study):
         return {name: _over_cases(make, truth) for name, make in {"cover": covering, "long": resting}.items()}
 
     def _fit(
-        self, data: Mapping[str, xr.Dataset], seed: np.random.SeedSequence, workers: int, progress: bool | None
+        self, data: Mapping[str, xr.Dataset], seed: np.random.SeedSequence, machinery: Machinery
     ) -> dict[str, wb.Fit]:
         """Return the fits of both cases to both designs ("psi_1", …, "psi_2_long"), side by side in processes."""
         model = wb.LSEICNN(dim=2, modes=self.modes, hidden=self.hidden)
@@ -129,7 +129,7 @@ class GeneCircuitStudy(Study):
         seeds = seed.spawn(len(parts))
         settings = {"members": self.members, "restarts": self.restarts, "optimiser": optimiser}
         jobs = [(model, part, {"seed": own, **settings}) for part, own in zip(parts.values(), seeds, strict=True)]
-        fits = parallel.run(fit_velocities, jobs, labels=list(parts), workers=workers, progress=progress)
+        fits = machinery.parallel(fit_velocities, jobs, labels=list(parts))
         return dict(zip(parts, fits, strict=True))
 
     def _landscape(self, truth: Mapping[str, Any], learned: Mapping[str, Any]) -> xr.Dataset:

@@ -1,13 +1,16 @@
 """Contracts of every registered study at small size, and the gene-circuit study held to its bounds."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 import studies
+import workbench as wb
 from studies import numbers_dataset
 from studies.base import Number, Study
 from systems import ParameterError
@@ -24,7 +27,11 @@ SMALL = {
         "held_out": 6,
         "grid": 9,
     },
-}
+    "wells": {"samples": 30, "validation": 10, "members": 2, "modes": 3, "hidden": [4, 4], "steps": 8, "epochs": 20,
+              "every": 10, "restarts": 1, "grid": 9},
+    "discovery": {"samples": 30, "noise": [0.0, 0.05], "modes": 2, "hidden": [4, 4], "steps": 8, "restarts": 1,
+                  "bounds": [0.0, 2.0], "fits": 1, "grid": 9},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=studies.names())
@@ -58,7 +65,7 @@ def test_file_rebuilds_its_study(run):
 def test_figures_are_drawn_from_the_file_alone(run, tmp_path):
     study, path = run
     drawn = studies.draw(path, tmp_path / "figures")
-    assert len(drawn) >= 4
+    assert len(drawn) >= 6
     assert {p.suffix for p in drawn} == {".png", ".pdf"}
     assert all(p.stat().st_size > 5000 for p in drawn)
 
@@ -70,7 +77,8 @@ def test_rerun_gives_the_same_bits(run, tmp_path):
     assert different == {}
     assert compared > 50
     spoiled = files.read(path)
-    spoiled["landscape/potential"][0, 0, 0] += 1e-15
+    potential = spoiled["landscape/potential"]
+    potential[dict.fromkeys(potential.dims, 0)] += 1e-15 * abs(float(potential.max()))
     assert list(cli._differences(files.read(path), spoiled)[1]) == ["/landscape/potential"]
 
 
@@ -80,20 +88,25 @@ def test_plain_xarray_without_torch_finds_everything(run):
 import sys, xarray as xr
 tree = xr.open_datatree({str(path)!r}).load()
 assert tree.attrs["status"] == "complete" and tree.attrs["git_commit"] and tree.attrs["versions_json"]
-assert set(tree.children) >= {{"data", "fits", "landscape", "analysis", "simulation"}}
-assert "potential_true" in tree["landscape"] and "V1" in tree["fits/psi_1"] and "split" in tree["data/long"].coords
-assert "minimum" in tree["analysis/stationary_points"].kind.values
+assert set(tree.children) >= {{"data", "fits", "landscape", "analysis"}}
+assert "potential_true" in tree["landscape"]
+assert all("V1" in fit and "validation_loss" in fit["history"] for fit in tree["fits"].children.values())
+assert all("split" in data.coords for data in tree["data"].children.values())
+assert "value" in tree["analysis/numbers"]
 assert not {{"torch", "workbench", "systems", "studies"}} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_landscape_in_the_file_is_that_of_the_model(run):
-    _, path = run
-    from workbench import load
+@pytest.fixture(scope="module")
+def gene_circuit(tmp_path_factory):
+    path = tmp_path_factory.mktemp("gene") / "small.nc"
+    return studies.get("gene_circuit", **SMALL["gene_circuit"]).run(path, seed=7, workers=2)
 
-    result = load(path)
+
+def test_landscape_in_the_file_is_that_of_the_model(gene_circuit):
+    result = wb.load(gene_circuit)
     grid = result["landscape"].to_dataset()
     for case in ("psi_1", "psi_2"):
         here = grid.sel(case=case)
@@ -102,9 +115,8 @@ def test_landscape_in_the_file_is_that_of_the_model(run):
         np.testing.assert_allclose(here["gradient"].values, result.models[case].gradient(x), rtol=1e-12, atol=1e-12)
 
 
-def test_truth_in_the_file_is_exact(run):
-    _, path = run
-    tree = files.read(path)
+def test_truth_in_the_file_is_exact(gene_circuit):
+    tree = files.read(gene_circuit)
     points = tree["analysis/stationary_points"].to_dataset()
     true = points.isel(point=((points["source"] == "truth") & (points["case"] == "psi_2")).values)
     np.testing.assert_allclose(true["x"].values[0], (0.405621017867140, 1.543999494460613), atol=1e-9)
@@ -114,6 +126,41 @@ def test_truth_in_the_file_is_exact(run):
     t = run["time"].values
     np.testing.assert_allclose(run["b"].values, 1 / (1 + 99 * np.exp(-0.7 * t)), rtol=1e-12)
     assert not np.isin(tree["data/long"]["split"].values[8:], ["train", "validation"]).any()
+
+
+WELLS = studies.get("wells", **SMALL["wells"] | {"epochs": 400})
+
+
+def test_an_interrupted_study_goes_on_from_its_checkpoints(tmp_path):
+    target = tmp_path / "wells.nc"
+    settings = [f"--set={name}={json.dumps(value)}" for name, value in WELLS.model_dump().items()]
+    settings += ["--set=epochs=100000", "-o", str(target)]
+    command = [sys.executable, "-m", "workbench.cli", "run", "wells", *settings]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    folder = tmp_path / "wells.nc.checkpoints"
+    while not list(folder.glob("*.ckpt")) and child.poll() is None:
+        time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    _, stderr = child.communicate(timeout=60)
+    assert child.returncode == 130, stderr
+    assert "to go on: workbench run wells" in stderr
+    assert "--resume" in stderr
+    assert list(folder.glob("*.ckpt"))
+    assert not target.exists()
+    with pytest.raises(FileError, match="an interrupted run left checkpoints in .*resume=True"):
+        WELLS.run(target, seed=0)
+    done = {p.stem: _epoch(p) for p in folder.glob("*.ckpt")}
+    more = WELLS.model_copy(update={"epochs": 10 * (max(done.values()) // 10 + 2)})
+    more.run(target, seed=0, resume=True)
+    assert not folder.exists()
+    straight = more.run(tmp_path / "straight.nc", seed=0)
+    assert cli._differences(files.read(target), files.read(straight))[1] == {}
+
+
+def _epoch(path):
+    from workbench import checkpoints
+
+    return checkpoints._read(path)["state"]["counters"][0]
 
 
 def test_bad_requests_are_refused(tmp_path):
@@ -149,8 +196,9 @@ def test_numbers_know_whether_they_meet_their_bounds():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", studies.names())
 @pytest.mark.parametrize("seed", [101, 102, 103])
-def test_quick_preset_meets_every_bound(seed, tmp_path):
-    path = studies.get("gene_circuit").run(tmp_path / "quick.nc", seed=seed)
+def test_quick_preset_meets_every_bound(name, seed, tmp_path):
+    path = studies.get(name).run(tmp_path / "quick.nc", seed=seed)
     missed = [row for row in cli._numbers(files.read(path)) if not row["met"]]
     assert missed == []

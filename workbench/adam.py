@@ -223,7 +223,7 @@ def _learn_together(
             training.restore(state)
     if training.epoch > settings.epochs:
         raise ValueError(f"the checkpoint {checkpoint} is at epoch {training.epoch} already, past {settings.epochs}")
-    saved = time.perf_counter()
+    saved = -math.inf  # the first checkpoint comes with the first record
 
     def save() -> None:
         if checkpoint is not None:

@@ -7,6 +7,7 @@ that knows systems and studies.
 import functools
 import json
 import runpy
+import shlex
 import signal
 import sys
 import tempfile
@@ -167,6 +168,7 @@ def run(
     seed: Seed = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File; default results/STUDY.nc.")] = None,
     overwrite: Overwrite = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints of an interrupted run.")] = False,
     workers: Workers = 2,
     as_json: Json = False,
 ) -> None:
@@ -175,7 +177,13 @@ def run(
 
     question = studies.get(study, preset=preset, **_parsed(settings))
     target = _target(output, study)
-    path = question.run(target, seed=seed, overwrite=overwrite, workers=workers)
+    try:
+        path = question.run(target, seed=seed, overwrite=overwrite, resume=resume, workers=workers)
+    except (KeyboardInterrupt, _Terminated):
+        if any(target.with_name(f"{target.name}.checkpoints").glob("*.ckpt")):
+            command = [argument for argument in sys.argv[1:] if argument not in ("--resume", "--overwrite")]
+            err.print(f"to go on: workbench {shlex.join([*command, '--resume'])}")
+        raise
     _report(path, studies.draw(path), as_json)
 
 
@@ -252,7 +260,7 @@ def _differences(before: xr.DataTree, after: xr.DataTree) -> tuple[int, dict[str
     for path in sorted(mine.keys() | theirs.keys()):
         compared += 1
         one, other = mine.get(path), theirs.get(path)
-        if one is not None and other is not None and one.equals(other):
+        if one is not None and other is not None and (one.equals(other) or "wall_clock" in one.attrs):
             continue
         different[path] = np.inf
         if one is not None and other is not None and one.shape == other.shape and one.dtype.kind == "f":

@@ -31,9 +31,15 @@ class Descent:
     STALLED = 1e12  # damping at which steps are too small to matter
     BAD = 6  # steps in a row that were not finite; by then the step is a millionth of what it was
 
-    def __init__(self, problem: LeastSquares, validation: Observations, settings: "LevenbergMarquardt") -> None:
+    def __init__(
+        self,
+        problem: LeastSquares,
+        validation: Observations,
+        settings: "LevenbergMarquardt",
+        began: float | None = None,
+    ) -> None:
         self.problem, self.validation, self.settings = problem, validation, settings
-        self._began = time.perf_counter()
+        self._began = time.perf_counter() if began is None else began
         self.outcome = Outcome.RUNNING
         self.records: list[dict[str, Any]] = []
         self._damping, self._growth, self._bad, self._stale = settings.damping, 2.0, 0, 0

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["choose", "smallest"]
 
-RHO_LO = 2.0  # in scaled units, where the model itself has no bound: see README for what it costs and buys
+RHO_LO = 2.0  # in scaled units, where the model itself has no bound: what it costs and buys is drawn by a study
 FLOOR = 1e-4  # of the loss of a flat landscape
 PATIENCE = 2  # larger numbers of modes that bring nothing before the scan ends
 

@@ -1,7 +1,7 @@
 """Results in one netCDF-4 file: written whole or not at all, checked when read, complete without this package.
 
     /data                     observations with `split`, and the truth where it is known
-    /fits/<name>              weights as variables; /history, /restarts and /predictions beside them
+    /fits/<name>              weights as variables; /history, /restarts, /predictions and /scan beside them
     /landscape                potential and gradient on a grid
     /analysis/<name>          stationary points, splits, numbers …
     /simulation               runs on a landscape
@@ -202,6 +202,7 @@ def _fit_groups(root: str, fit: Fit | LSEICNN) -> dict[str, xr.Dataset]:
         f"{root}/history": fit.history.isel(epoch=kept),
         f"{root}/restarts": fit.restarts,
         f"{root}/predictions": predictions,
+        **({f"{root}/scan": fit.scan} if fit.scan is not None else {}),
     }
 
 

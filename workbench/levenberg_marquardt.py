@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,7 @@ def _learn_member(
     task: Task, seed: np.random.SeedSequence, restarts: int, settings: LevenbergMarquardt, report: Report
 ) -> Learned:
     """Screen the restarts, carry on the best."""
+    began = time.perf_counter()
     seen, kept = task.observations()
     total = settings.screening * restarts + max(0, settings.steps - settings.screening)
     done = itertools.count(1)
@@ -80,7 +82,7 @@ def _learn_member(
     for turn, child in enumerate(seed.spawn(restarts)):
         try:
             problem = LeastSquares(task.begin(child, turn), seen, task.match)
-            starts.append(advance(Descent(problem, kept, settings), settings.screening, "screening, "))
+            starts.append(advance(Descent(problem, kept, settings, began), settings.screening, "screening, "))
         except FitError as error:
             starts.append(error)
     screened = [float("nan") if isinstance(start, FitError) else start.lowest for start in starts]

@@ -165,6 +165,17 @@ class LSEICNN(nn.Module):
         rows, restore = self._rows(x)
         return restore(self._weights(self.convex.value(rows)).mT)
 
+    @tensor_or_array
+    def modes_value(self, x: Tensor) -> Tensor:
+        """Return every convex mode in the units of Ψ, shape (…, mode): Ψ touches the lowest from below.
+
+        Mode i is s (fᵢ(x̂) − log ς(αᵢ)/ρ) + s log(N)/ρ + offset: what Ψ would be if the mode had all the weight.
+        """
+        rows, restore = self._rows(x)
+        f = self.convex.value(rows)
+        level = (np.log(self.modes) - log_gate(self.alpha)) / self.rho[:, None]
+        return restore((self.potential_scale * (f + level.unsqueeze(-1)) + self.offset[:, None, None]).mT)
+
     def inside_data(self, x: Any) -> Any:
         """Return whether x, shape (…, dim), lies in the box of the data the model was fitted to, shape (…)."""
         tensor = isinstance(x, Tensor)

@@ -79,9 +79,16 @@ def _in_processes(function: Callable, jobs: Sequence[tuple], workers: int, updat
             "a worker process died: out of memory, or killed, or a script without `if __name__ == '__main__':` around "
             "what it runs; with workers=1 no processes are started"
         ) from None
-    except BaseException:  # also Ctrl-C: leave no worker behind
-        for process in set(multiprocessing.active_children()) - others:
+    except BaseException:  # also Ctrl-C: workers save what they have; at a second one they are killed
+        workers_left = set(multiprocessing.active_children()) - others
+        for process in workers_left:
             process.terminate()
+        try:
+            pool.shutdown(wait=True, cancel_futures=True)
+        except BaseException:
+            for process in workers_left:
+                process.kill()
+            raise
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -92,6 +99,7 @@ def _in_processes(function: Callable, jobs: Sequence[tuple], workers: int, updat
 
 def _begin(news: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     torch.set_num_threads(1)
     _child["news"] = news
 

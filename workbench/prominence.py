@@ -1,11 +1,13 @@
 """Wells and what counts as one: minima with their prominence, and three counts of the modes of a fit.
 
 The prominence of a minimum is how far one must climb from it to reach a lower one: the level of the lowest pass, less
-its own. It follows from the saddles of index 1: from each, a path falls to either side, and the two minima it ends at
-belong together from the level of that saddle on, where the higher of the two is absorbed (the elder rule of persistent
-homology). The lowest minimum, and one that no saddle inside the box leads away from, has infinite prominence.
+its own. Passes are the saddles of index 1, from which a path falls to a minimum on either side, and the highest points
+of the straight lines between minima, which find the passes that are no stationary points (kinks) and, in one dimension,
+all of them. Taken from the lowest up, a pass joins two minima, and the higher of the two is absorbed (the elder rule of
+persistent homology). In more dimensions a prominence is at most too large, where no saddle was found on the best way.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +50,9 @@ def wells(potential: Potential, within: Sequence[tuple[float, float]], *, starts
     minima = found.isel(point=(found["kind"] == "minimum").values).sortby("potential")
     passes = found.isel(point=((found["index"] == 1) & (found["kind"] != "degenerate")).values).sortby("potential")
     minima = minima.assign_coords(point=np.arange(minima.sizes["point"]))
-    pairs = _sides(potential, minima, passes, np.asarray(within, dtype=float))
-    prominence = _prominence(minima["potential"].values, passes["potential"].values, pairs)
+    prominence = _prominence(
+        minima["potential"].values, _sides(potential, minima, passes, within) + _lines(potential, minima)
+    )
     minima["prominence"] = ("point", prominence, {"long_name": "climb to a lower minimum", "units": "1"})
     weights = getattr(potential, "mode_weights", None)
     if weights is not None:
@@ -59,7 +62,11 @@ def wells(potential: Potential, within: Sequence[tuple[float, float]], *, starts
 
 
 def counts(
-    fit: "Fit", within: Sequence[tuple[float, float]] | None = None, *, gate: float = ACTIVE, starts: int = 256
+    fit: "Fit",
+    within: Sequence[tuple[float, float]] | None = None,
+    *,
+    gate: float = ACTIVE,
+    found: xr.Dataset | None = None,
 ) -> xr.Dataset:
     """Return three counts over `member` for any fit: open gates, dominant modes, and wells.
 
@@ -67,20 +74,19 @@ def counts(
     log ς(α)/ρ exactly, and the published penalty moves α to 0, where ς = 4.5e-5 is above the threshold of 1e-6.
     `dominant`: modes that hold more than half of the softmax weight somewhere on the data.
     `wells`: minima of Ψ in the box `within` (default: that of the data) at least as prominent as the member's error in
-    Ψ, `resolution`: the RMSE on held-out data, of slopes relative to them and times the spread of Ψ.
+    Ψ, `resolution`: the RMSE on held-out data, of slopes relative to them and times the spread of Ψ. `found` gives the
+    wells of the ensemble where they are known already.
     """
     ensemble = fit.ensemble
     x = dataset.flat(fit.data)["x"].values
     box = within or list(zip(ensemble.x_low.tolist(), ensemble.x_high.tolist(), strict=True))
     resolution = _resolution(fit)
-    number = []
-    for k, error in enumerate(resolution):
-        found = wells(ensemble.member(k), box, starts=starts)
-        number.append(int((found["prominence"] >= error).sum()))
+    found = wells(ensemble, box) if found is None else found
+    deep = [(found["prominence"].values >= error) & (found["member"].values == k) for k, error in enumerate(resolution)]
     columns: dict[str, Any] = {
         "gates": ((ensemble.gate > gate).sum(-1).numpy(force=True), f"gates above {gate:g}"),
         "dominant": ((ensemble.mode_weights(x) > 0.5).any(-2).sum(-1), "modes that dominate somewhere on the data"),
-        "wells": (np.array(number), "minima at least as prominent as the error of the fit"),
+        "wells": (np.sum(deep, -1), "minima at least as prominent as the error of the fit"),
         "resolution": (resolution, "error of the potential"),
     }
     variables: dict[str, Any] = {
@@ -101,11 +107,17 @@ def _resolution(fit: "Fit") -> np.ndarray:
     return relative * np.asarray(fit.ensemble.value(held_out["x"].values)).std(-1)
 
 
+Pass = tuple[float, int, int]  # level, and the minima on its two sides
+
+
 @torch.no_grad()
-def _sides(potential: Potential, minima: xr.Dataset, passes: xr.Dataset, box: np.ndarray) -> list[tuple[int, int]]:
-    """Return, for every saddle, the minima its two sides lead down to; −1 where a side leaves the box."""
+def _sides(
+    potential: Potential, minima: xr.Dataset, passes: xr.Dataset, within: Sequence[tuple[float, float]]
+) -> list[Pass]:
+    """Return the saddles with the minima to which their two sides lead down, if both stay in the box."""
     if not (passes.sizes["point"] and minima.sizes["point"]):
-        return [(-1, -1)] * passes.sizes["point"]
+        return []
+    box = np.asarray(within, dtype=float)
     like = tensor_options(potential)
     low, width = torch.as_tensor(box[:, 0], **like), torch.as_tensor(box[:, 1] - box[:, 0], **like)
     saddle = torch.as_tensor(passes["x"].values, **like)
@@ -114,10 +126,14 @@ def _sides(potential: Potential, minima: xr.Dataset, passes: xr.Dataset, box: np
     y = torch.cat([(saddle - low) / width + away, (saddle - low) / width - away])
     ends = (torch.as_tensor(minima["x"].values, **like) - low) / width
     for _ in range(STEPS):
-        y = y + _downhill(potential, low + width * y, width)
+        step = _downhill(potential, low + width * y, width)
+        y = y + step
+        if step.abs().max() < 1e-3 * STEP:
+            break
     near = (y[:, None] - ends).norm(dim=-1)
     nearest = torch.where(near.amin(-1) < STEP, near.argmin(-1), -1).tolist()
-    return list(zip(nearest[: len(saddle)], nearest[len(saddle) :], strict=True))
+    sides = zip(passes["potential"].values, nearest[: len(saddle)], nearest[len(saddle) :], strict=True)
+    return [(level, one, other) for level, one, other in sides if min(one, other) >= 0]
 
 
 def _downhill(potential: Potential, x: Tensor, width: Tensor) -> Tensor:
@@ -129,8 +145,27 @@ def _downhill(potential: Potential, x: Tensor, width: Tensor) -> Tensor:
     return step * (STEP / step.norm(dim=-1, keepdim=True).clamp_min(STEP))
 
 
-def _prominence(minima: np.ndarray, passes: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Return the prominence of minima given lowest first, from saddles given lowest first and the minima they join."""
+@torch.no_grad()
+def _lines(potential: Potential, minima: xr.Dataset, points: int = 257, zooms: int = 3) -> list[Pass]:
+    """Return the highest points of the straight lines between minima, each found by zooming in on it."""
+    x = torch.as_tensor(minima["x"].values, **tensor_options(potential))
+    pairs = list(itertools.combinations(range(len(x)), 2))
+    if not pairs:
+        return []
+    start, end = (x[[pair[k] for pair in pairs]].unsqueeze(1) for k in (0, 1))
+    low, high = (torch.full_like(start[:, :, :1], limit) for limit in (0.0, 1.0))
+    steps = torch.linspace(0, 1, points, dtype=x.dtype, device=x.device)[:, None]
+    for _ in range(zooms):
+        share = low + (high - low) * steps
+        values = potential.value(start + share * (end - start))
+        top = values.argmax(-1, keepdim=True).unsqueeze(-1).clamp(1, points - 2)
+        low, high = share.gather(1, top - 1), share.gather(1, top + 1)
+    levels = values.amax(-1).tolist()
+    return [(level, *pair) for level, pair in zip(levels, pairs, strict=True)]
+
+
+def _prominence(minima: np.ndarray, passes: Sequence[Pass]) -> np.ndarray:
+    """Return the prominence of minima given lowest first; that of the lowest is infinite."""
     prominence, leader = np.full(len(minima), np.inf), list(range(len(minima)))
 
     def lowest(k: int) -> int:
@@ -138,11 +173,9 @@ def _prominence(minima: np.ndarray, passes: np.ndarray, pairs: Sequence[tuple[in
             k = leader[k]
         return k
 
-    for level, (one, other) in zip(passes, pairs, strict=True):
-        if one < 0 or other < 0:
-            continue
+    for level, one, other in sorted(passes):
         deeper, higher = sorted((lowest(one), lowest(other)))
         if deeper != higher:
             leader[higher] = deeper
-            prominence[higher] = level - minima[higher]
+            prominence[higher] = max(0.0, level - minima[higher])
     return prominence

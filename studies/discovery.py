@@ -1,0 +1,176 @@
+"""The number of wells, and what it costs to have one mode a well.
+
+First question: `modes="auto"` scans the number of modes on data of the three 1-D functions, with and without noise, and
+takes the smallest number that held-out data cannot tell from the best (see `workbench.discovery`). It should find 2, 4
+and 3 modes, and as many wells, each of them one mode's.
+
+Second question: with as many modes as wells, a lower bound on the sharpness ρ keeps every mode at its own well, and
+costs accuracy on smooth functions. The bound is in scaled units, in which the potential has unit spread.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import xarray as xr
+
+import systems
+import workbench as wb
+from studies.base import Machinery, Number, Study, numbers_dataset, register
+from systems import parameter
+from workbench.parallel import Report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["DiscoveryStudy"]
+
+BOX = [(-3.0, 3.0)]
+WELLS = {"asymmetric_quartic": 2, "cosine_quadratic": 4, "min_mixture": 3}
+TEST = np.linspace(-3, 3, 200)[:, None]
+
+
+@register("discovery")
+class DiscoveryStudy(Study):
+    """The number of wells by model selection, and what keeps modes and wells one."""
+
+    title: ClassVar[str] = "Discovery of wells: scans over the number of modes, and the bound on the sharpness"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}, "paper": {"datasets": 10, "fits": 6}}
+
+    datasets: int = parameter(1, "data sets per function and noise level", ge=1)
+    samples: int = parameter(200, "random points per data set, a fifth of them held out", ge=5)
+    noise: tuple[float, ...] = parameter((0.0, 0.05), "noise over the spread of the potential", min_length=1)
+    modes: int = parameter(10, "largest number of modes tried", ge=1)
+    hidden: tuple[int, ...] = parameter((10, 10), "widths of the hidden layers", min_length=1)
+    steps: int = parameter(300, "steps of Levenberg–Marquardt", ge=1)
+    restarts: int = parameter(2, "starts screened per fit", ge=1)
+    bounds: tuple[float, ...] = parameter((0.0, 0.5, 1.0, 2.0, 3.0, 5.0), "lower bounds on the sharpness", min_length=1)
+    fits: int = parameter(2, "fits per function and bound", ge=1)
+    grid: int = parameter(301, "points of the grid on which landscapes are saved", ge=3)
+
+    def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
+        """Return data, scanned fits with their landscapes and counts, the effect of the bound, and numbers."""
+        for_scans, for_bounds = seed.spawn(2)
+        keys = [(name, noise, k) for name in WELLS for noise in self.noise for k in range(self.datasets)]
+        labels = [f"{name}_noise{round(100 * noise)}_{k}" for name, noise, k in keys]
+        scans = [(self, *key[:2], child) for key, child in zip(keys, for_scans.spawn(len(keys)), strict=True)]
+        pairs = [(name, bound, k) for name in WELLS for bound in self.bounds for k in range(self.fits)]
+        fixed = [(self, *pair[:2], child) for pair, child in zip(pairs, for_bounds.spawn(len(pairs)), strict=True)]
+        told = [f"{name}, rho above {bound:g}, fit {k}" for name, bound, k in pairs]
+        done = machinery.parallel(scan, scans, [f"scan of {label}" for label in labels])
+        bounded = machinery.parallel(with_bound, fixed, told)
+        fits = {label: fit for label, (fit, _, _) in zip(labels, done, strict=True)}
+        scanned = xr.concat([counts for _, counts, _ in done], "fit").assign_coords(fit=labels)
+        scanned = scanned.assign_coords(case=("fit", [key[0] for key in keys]), noise=("fit", [key[1] for key in keys]))
+        found = [
+            one.drop_vars("member").assign_coords(fit=("point", [label] * one.sizes["point"]))
+            for label, (_, _, one) in zip(labels, done, strict=True)
+        ]
+        wells = xr.concat(found, "point")
+        wells = wells.assign_coords(point=np.arange(wells.sizes["point"]))
+        results = np.array(bounded).reshape(len(WELLS), len(self.bounds), self.fits, 3)
+        numbers = numbers_dataset(self._numbers(scanned))
+        analysis = {"wells": wells, "scanned": scanned, "bound": self._bound(results), "numbers": numbers}
+        data = {label: fit.data for label, fit in fits.items()}
+        return {"data": data, "fits": fits, "landscape": self._landscape(fits, keys), "analysis": analysis}
+
+    @staticmethod
+    def figures(tree: xr.DataTree) -> "dict[str, Figure]":
+        """Return the scans, the landscapes with their modes, and the effect of the bound."""
+        from studies import discovery_figures
+
+        return discovery_figures.figures(tree)
+
+    def model(self, modes: int, bound: float = 0.0) -> wb.LSEICNN:
+        """Return the architecture."""
+        return wb.LSEICNN(dim=1, modes=modes, hidden=self.hidden, rho_lo=bound, states=["x"])
+
+    def optimiser(self) -> wb.LevenbergMarquardt:
+        """Return the optimiser of all fits."""
+        return wb.LevenbergMarquardt(steps=self.steps, screening=min(30, self.steps))
+
+    def _landscape(self, fits: Mapping[str, wb.Fit], keys: list[tuple[str, float, int]]) -> xr.Dataset:
+        """Return Ψ, its convex modes (in the units of Ψ, NaN beyond their number) and the truth on a grid."""
+        x = np.linspace(*BOX[0], self.grid)
+        potential, true = np.empty((len(keys), self.grid)), np.empty((len(keys), self.grid))
+        modes = np.full((len(keys), max(fit.model.modes for fit in fits.values()), self.grid), np.nan)
+        for row, (key, fit) in enumerate(zip(keys, fits.values(), strict=True)):
+            potential[row] = fit.model.value(x[:, None])
+            true[row] = systems.get(key[0]).value(x[:, None])
+            modes[row, : fit.model.modes] = fit.model.modes_value(x[:, None]).T
+        columns = {"potential": potential, "potential_true": true}
+        variables: dict[str, Any] = {
+            name: (("fit", "x"), values, {"long_name": name.replace("_", ", "), "units": "1"})
+            for name, values in columns.items()
+        }
+        variables["convex_mode"] = (("fit", "mode", "x"), modes, {"long_name": "convex mode", "units": "1"})
+        coords = {"fit": list(fits), "mode": np.arange(modes.shape[1]), "x": ("x", x, {"long_name": "position"})}
+        return xr.Dataset(variables, coords=coords)
+
+    def _bound(self, results: np.ndarray) -> xr.Dataset:
+        """Return test error, share of the loudest mode at the least clear well, and wells, over the bound."""
+        names = {
+            "mse": "test mean square error over the variance of the potential",
+            "share": "weight of the loudest mode at the least clear well",
+            "wells": "number of wells",
+        }
+        variables: dict[str, Any] = {
+            name: (("case", "bound", "repetition"), results[..., k], {"long_name": text, "units": "1"})
+            for k, (name, text) in enumerate(names.items())
+        }
+        bound = ("bound", list(self.bounds), {"long_name": "lower bound on the sharpness, scaled units", "units": "1"})
+        return xr.Dataset(variables, coords={"case": list(WELLS), "bound": bound, "repetition": np.arange(self.fits)})
+
+    def _numbers(self, scanned: xr.Dataset) -> list[Number]:
+        numbers = []
+        for noise in self.noise:
+            for name, wells in WELLS.items():
+                here = scanned.isel(fit=((scanned["case"] == name) & (scanned["noise"] == noise)).values)
+                right = float((here["wells"] == wells).mean())
+                label, told = f"{name}_noise{round(100 * noise)}", f"{name} with {100 * noise:g} % noise"
+                limits: dict[str, Any] = {"at_least": 0.9} if noise <= 0.05 else {}
+                numbers.append(Number(f"wells_{label}", right, f"share of scans with {wells} wells, {told}", **limits))
+                if noise == 0:
+                    modes = float((here["modes_chosen"] == wells).mean())
+                    share, worst = float(here["share"].median()), float(here["mse"].median())
+                    numbers += [
+                        Number(f"modes_{label}", modes, f"share of scans with {wells} modes, {told}", at_least=0.9),
+                        Number(f"share_{label}", share, f"median share at the least clear well, {told}", at_least=0.9),
+                        Number(f"mse_{label}", worst, f"median test mean square error, {told}", at_most=5e-6),
+                    ]
+        return numbers
+
+
+def scan(
+    study: DiscoveryStudy, name: str, noise: float, seed: np.random.SeedSequence, report: Report
+) -> tuple[wb.Fit, xr.Dataset, xr.Dataset]:
+    """Return the fit with the number of modes that the data ask for, its counts, and its wells."""
+    for_data, for_noise, for_fit = seed.spawn(3)
+    exact = systems.get(name)
+    data = exact.points(study.samples, seed=for_data)
+    spread = noise * float(data["potential"].std())
+    data["potential"] = data["potential"] + np.random.default_rng(for_noise).normal(0, spread, study.samples)
+    options: dict[str, Any] = {"restarts": study.restarts, "optimiser": study.optimiser(), "progress": report}
+    fit = wb.fit(study.model(study.modes), data, match="potential", modes="auto", seed=for_fit, **options)
+    wells = wb.wells(fit.ensemble, BOX)
+    counts = wb.counts(fit, found=wells).squeeze("member", drop=True)
+    mse = float(((fit.model.value(TEST) - exact.value(TEST)) ** 2).mean())
+    extra = {"modes_chosen": (fit.model.modes, "number of modes chosen"), "mse": (mse, "test mean square error")}
+    extra["share"] = (float(wells["share"].min()), "weight of the loudest mode at the least clear well")
+    for key, (value, text) in extra.items():
+        counts[key] = ((), value, {"long_name": text, "units": "1"})
+    return fit, counts, wells
+
+
+def with_bound(
+    study: DiscoveryStudy, name: str, bound: float, seed: np.random.SeedSequence, report: Report
+) -> tuple[float, float, float]:
+    """Return relative test error, share of the loudest mode at the least clear well, and number of wells."""
+    for_data, for_fit = seed.spawn(2)
+    exact = systems.get(name)
+    options: dict[str, Any] = {"restarts": study.restarts, "optimiser": study.optimiser(), "progress": report}
+    fit = wb.fit(study.model(WELLS[name], bound), exact.points(study.samples, seed=for_data), match="potential",
+                 seed=for_fit, **options)  # fmt: skip
+    wells, truth = wb.wells(fit.model, BOX), exact.value(TEST)
+    share = float(wells["share"].min()) if wells.sizes["point"] else np.nan
+    return float(((fit.model.value(TEST) - truth) ** 2).mean() / truth.var()), share, float(wells.sizes["point"])

@@ -1,0 +1,223 @@
+"""Three functions of one variable, learned from 200 points each: how well, how fast, and how many wells (Figs 2–4).
+
+Every function is fitted from ten starts twice: by Levenberg–Marquardt, and by Adam with the published protocol (Eq 7
+with ε = 1e-4, learning rates 1e-3 for the networks and 1e-4 for ρ and α, ρ = 2 and ς = 0.99 at the start, data in their
+own units, full batches). Preset `quick` gives Adam a small part of its epochs, preset `paper` all 150,000. The loss is
+the mean square error in the function's own units in both. Fifty more points, on which nothing is trained, choose the
+weights that are kept; two hundred equally spaced ones judge.
+
+The published count of active gates stands beside two others, dominant modes and wells (see `workbench.counts`).
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import xarray as xr
+
+import systems
+import workbench as wb
+from studies.base import Machinery, Number, Study, numbers_dataset, register
+from systems import parameter
+from workbench.parallel import Report
+from workbench.task import Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["WellsStudy"]
+
+BOX = [(-3.0, 3.0)]
+MATCH = "potential"
+OPTIMISERS = {"lm": "Levenberg–Marquardt", "adam": "Adam"}
+FUNCTIONS = ("asymmetric_quartic", "cosine_quadratic", "min_mixture")
+BOUNDS = {"asymmetric_quartic": (2e-8, 0.01), "cosine_quadratic": (1e-8, 0.01), "min_mixture": (5e-7, 0.02)}
+
+
+@register("wells")
+class WellsStudy(Study):
+    """Three 1-D functions with two, four and three wells, by Levenberg–Marquardt and by Adam (Figs 2–4)."""
+
+    title: ClassVar[str] = "Wells of three functions of one variable, learned from 200 points each"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}, "paper": {"epochs": 150_000}}
+
+    variant: Literal["scaled", "printed"] = parameter("scaled", "min_mixture as it is meant, or as printed")
+    samples: int = parameter(200, "random points to learn from", ge=2)
+    validation: int = parameter(50, "random points to choose by", ge=1)
+    members: int = parameter(10, "independent fits per function and optimiser", ge=1)
+    modes: int = parameter(10, "modes, a generous estimate", ge=1)
+    hidden: tuple[int, ...] = parameter((10, 10), "widths of the hidden layers", min_length=1)
+    steps: int = parameter(300, "steps of Levenberg–Marquardt at most", ge=1)
+    restarts: int = parameter(2, "starts screened per fit by Levenberg–Marquardt", ge=1)
+    tolerance: float = parameter(1e-5, "root mean square error at which Levenberg–Marquardt stops", ge=0)
+    epochs: int = parameter(600, "epochs of Adam", ge=1)
+    rate: float = parameter(1e-3, "learning rate of the networks", gt=0)
+    slow_rate: float = parameter(1e-4, "learning rate of ρ and α", ge=0)
+    penalty: float = parameter(1e-4, "penalty on |α|", symbol="ε", ge=0)
+    rho: float = parameter(2.0, "sharpness at the start of Adam", symbol="ρ", gt=0)
+    gate: float = parameter(0.99, "gates at the start of Adam", symbol="ς", gt=0, lt=1)
+    every: int = parameter(50, "epochs between records", ge=1)
+    compiled: bool = parameter(False, "let torch compile the step of Adam")
+    grid: int = parameter(601, "points of the grid on which landscapes are saved", ge=3)
+
+    def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
+        """Return data, fits by both optimisers, landscapes, wells, counts and numbers."""
+        for_data, *for_fits = seed.spawn(1 + len(FUNCTIONS))
+        exact = {name: systems.get(name, **self._options(name)) for name in FUNCTIONS}
+        seeds = for_data.spawn(len(FUNCTIONS))
+        data = {name: self._data(exact[name], child) for name, child in zip(FUNCTIONS, seeds, strict=True)}
+        jobs = [
+            (self, data[name], optimiser, child, machinery.checkpoint(name) if optimiser == "adam" else None)
+            for optimiser in OPTIMISERS
+            for name, child in zip(FUNCTIONS, for_fits, strict=True)
+        ]
+        labels = [f"{name}, {title}" for title in OPTIMISERS.values() for name in FUNCTIONS]
+        self._announce(data, machinery)
+        done = machinery.parallel(fit_and_count, jobs, labels)
+        names = [f"{name}_{optimiser}" for optimiser in OPTIMISERS for name in FUNCTIONS]
+        fits, counted, found = (dict(zip(names, column, strict=True)) for column in zip(*done, strict=True))
+        wells = _labelled({**{f"{n}_truth": wb.wells(exact[n], BOX) for n in FUNCTIONS}, **found})
+        counts = xr.concat(
+            [xr.concat([counted[f"{n}_{o}"] for n in FUNCTIONS], "case") for o in OPTIMISERS], "optimiser"
+        ).assign_coords(case=list(FUNCTIONS), optimiser=list(OPTIMISERS))
+        analysis = {"wells": wells, "counts": counts, "numbers": numbers_dataset(self._numbers(fits, counts, wells))}
+        return {"data": data, "fits": fits, "landscape": self._landscape(exact, fits), "analysis": analysis}
+
+    @staticmethod
+    def figures(tree: xr.DataTree) -> "dict[str, Figure]":
+        """Return Figs 2, 3 and 4, the race of the optimisers, and the three counts."""
+        from studies import wells_figures
+
+        return wells_figures.figures(tree)
+
+    def _options(self, name: str) -> dict[str, Any]:
+        return {"variant": self.variant} if name == "min_mixture" else {}
+
+    def _data(self, exact: Any, seed: np.random.SeedSequence) -> xr.Dataset:
+        """Return random points to learn from and to choose by, and equally spaced ones to judge by."""
+        random = exact.points(self.samples + self.validation, seed=seed)
+        x = np.concatenate([random["x"].values, np.linspace(*BOX[0], 200)[:, None]])
+        split = np.repeat(["train", "validation", "test"], [self.samples, self.validation, 200])
+        return wb.dataset.points(x, potential=exact.value(x), sigma=1.0, split=split.tolist(), states=["x"])
+
+    def adam(self) -> wb.Adam:
+        """Return the optimiser of the published protocol."""
+        settings = ("epochs", "rate", "slow_rate", "penalty", "every", "compiled")
+        return wb.Adam(**{name: getattr(self, name) for name in settings})
+
+    def fit(self, data: xr.Dataset, optimiser: str, seed: np.random.SeedSequence, **how: Any) -> wb.Fit:
+        """Return the fits of one function by one optimiser."""
+        model = wb.LSEICNN(dim=1, modes=self.modes, hidden=self.hidden)
+        if optimiser == "adam":
+            how |= {"start": self._start(), "optimiser": self.adam()}
+        else:
+            marquardt = wb.LevenbergMarquardt(
+                steps=self.steps, screening=min(30, self.steps), tolerance=self.tolerance, patience=100
+            )
+            how |= {"optimiser": marquardt, "restarts": self.restarts, "checkpoint": None}
+        return wb.fit(model, data, match=MATCH, seed=seed, members=self.members, **how)
+
+    def _start(self) -> wb.Start:
+        return wb.Start(rho=(self.rho,), gate=self.gate, weights="uniform", scaled=False)
+
+    def _announce(self, data: Mapping[str, xr.Dataset], machinery: Machinery) -> None:
+        """Say how long Adam will take, before it starts."""
+        model = wb.LSEICNN(dim=1, modes=self.modes, hidden=self.hidden)
+        task = Task.of(model, data[FUNCTIONS[0]], {MATCH: 1.0}, self._start())
+        each = self.adam().seconds(task, self.members)
+        rounds = -(-len(FUNCTIONS) // machinery.workers)
+        machinery.say(
+            f"Adam, {self.epochs} epochs of {self.members} members: about {_duration(each)} a function here, "
+            f"{_duration(rounds * each)} for all {len(FUNCTIONS)} with {machinery.workers} workers; "
+            f"checkpoints in {machinery.checkpoints}"
+        )
+
+    def _landscape(self, exact: Mapping[str, Any], fits: Mapping[str, wb.Fit]) -> xr.Dataset:
+        """Return every member's potential, and the true one, on a grid."""
+        x = np.linspace(*BOX[0], self.grid)
+        learned = np.stack([[fits[f"{n}_{o}"].ensemble.value(x[:, None]) for o in OPTIMISERS] for n in FUNCTIONS])
+        true = np.stack([exact[name].value(x[:, None]) for name in FUNCTIONS])
+        label = {"long_name": "potential", "units": "1"}
+        grid = xr.Dataset(
+            {
+                "potential": (("case", "optimiser", "member", "x"), learned, label),
+                "potential_true": (("case", "x"), true, {**label, "long_name": "potential, true"}),
+            },
+            coords={"case": list(FUNCTIONS), "optimiser": list(OPTIMISERS), "member": np.arange(self.members), "x": x},
+        )
+        grid["x"].attrs = {"long_name": "position", "units": "1"}
+        return grid
+
+    def _numbers(self, fits: Mapping[str, wb.Fit], counts: xr.Dataset, wells: xr.Dataset) -> list[Number]:
+        numbers = []
+        for name in FUNCTIONS:
+            error, offset = BOUNDS[name]
+            truth = _of(wells, name, "truth")
+            expected = truth.sizes["point"]
+            for optimiser, title in OPTIMISERS.items():
+                fit = fits[f"{name}_{optimiser}"]
+                mse = wb.score(fit.ensemble, fit.data)["potential_rmse"].sel(part="test").values ** 2
+                right = counts["wells"].sel(case=name, optimiser=optimiser).values == expected
+                bounded = optimiser == "lm"
+                limits: dict[str, Any] = {"at_most": error} if bounded else {}
+                told = f"{self.members} fits of {name} by {title}"
+                worst, median = float(mse.max()), float(np.median(mse))
+                sure: dict[str, Any] = {"at_least": 1.0} if bounded else {}
+                numbers += [
+                    Number(f"mse_worst_{name}_{optimiser}", worst, f"largest test mean square error, {told}", **limits),
+                    Number(f"mse_median_{name}_{optimiser}", median, f"median test mean square error, {told}"),
+                    Number(f"wells_{name}_{optimiser}", right.mean(), f"share with {expected} wells, {told}", **sure),
+                ]
+                if bounded:
+                    gap = _largest_gap(wells, name, optimiser, truth["x"].values[:, 0])
+                    text = f"largest error of the place of a well, {told}"
+                    numbers.append(Number(f"wells_off_{name}_lm", gap, text, at_most=offset))
+        return numbers
+
+
+def fit_and_count(
+    study: WellsStudy, data: xr.Dataset, optimiser: str, seed: np.random.SeedSequence, checkpoint: Any, report: Report
+) -> tuple[wb.Fit, xr.Dataset, xr.Dataset]:
+    """Return the fits, their three counts, and the wells of every member, in a worker process."""
+    fit = study.fit(data, optimiser, seed, checkpoint=checkpoint, progress=report)
+    found = wb.wells(fit.ensemble, BOX, starts=64)
+    return fit, wb.counts(fit, found=found), found
+
+
+def _labelled(wells: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Return all wells over one dimension `point`, labelled by case, source ("truth" or optimiser) and member."""
+    parts = []
+    for label, found in wells.items():
+        name, _, source = label.rpartition("_")
+        count = found.sizes["point"]
+        member = found["member"].values if "member" in found.coords else np.full(count, -1)
+        columns = {"case": np.full(count, name), "source": np.full(count, source), "member": member}
+        parts.append(found.assign_coords({key: ("point", values) for key, values in columns.items()}))
+    joined = xr.concat(parts, "point", join="outer", fill_value={"inside_data": 1})
+    return joined.assign_coords(point=np.arange(joined.sizes["point"]))
+
+
+def _of(wells: xr.Dataset, case: str, source: str) -> xr.Dataset:
+    return wells.isel(point=((wells["case"] == case) & (wells["source"] == source)).values)
+
+
+def _largest_gap(wells: xr.Dataset, case: str, source: str, truth: np.ndarray) -> float:
+    """Return the largest distance of a true well to the nearest well of a member, over all members."""
+    mine = _of(wells, case, source)
+    gaps = [np.inf]
+    for member in np.unique(mine["member"]):
+        x = mine["x"].values[(mine["member"] == member).values, 0]
+        gaps.append(np.abs(truth[:, None] - x).min(-1).max())
+    return float(max(gaps[1:], default=np.inf))
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in words.
+
+    >>> _duration(42.0), _duration(5000.0)
+    ('42 s', '1 h 23 min')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

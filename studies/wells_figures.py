@@ -1,0 +1,175 @@
+"""Figures of the study of the 1-D wells, drawn from its file alone."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from workbench import plot
+
+__all__ = ["figures"]
+
+TITLES = {"asymmetric_quartic": "Eq 8", "cosine_quadratic": "Eq 9", "min_mixture": "Eq 10"}
+OPTIMISERS = {"lm": "Levenberg–Marquardt", "adam": "Adam"}
+SECOND = "tab:blue"
+
+
+def figures(tree: xr.DataTree) -> dict[str, Figure]:
+    """Return name → figure."""
+    return {
+        "convergence": convergence(tree),
+        "fits": fits(tree),
+        "parameters": parameters(tree),
+        "race": race(tree),
+        "counts": counts(tree),
+    }
+
+
+def convergence(tree: xr.DataTree) -> Figure:
+    """Return Fig 2: loss and number of active gates over steps or epochs; medians thick."""
+    page, axes = plot.figure(2, len(TITLES), size=(7.2, 4.2), sharey="row")
+    for row, (optimiser, title) in zip(axes, OPTIMISERS.items(), strict=True):
+        for k, (panel, name) in enumerate(zip(row, TITLES, strict=True)):
+            history = tree[f"fits/{name}_{optimiser}/history"].to_dataset()
+            _bundle(panel, history["epoch"], history["loss"], color="black")
+            panel.set(yscale="log", title=f"{TITLES[name]}, {title}", xlabel="epoch" if optimiser == "adam" else "step")
+            panel.set_ylabel("mean square error" if k == 0 else "")
+            right = panel.twinx()
+            _bundle(right, history["epoch"], history["active"], color=SECOND, linestyle="dashed")
+            right.set_ylim(0, 1.12 * history.sizes["mode"])
+            right.tick_params(colors=SECOND, labelright=k == len(TITLES) - 1)
+            right.set_ylabel("active gates" if k == len(TITLES) - 1 else "", color=SECOND)
+    handles = [
+        Line2D([], [], color="black", linewidth=1.8, label="mean square error, median"),
+        Line2D([], [], color="black", linewidth=0.5, label="each fit"),
+        Line2D([], [], color=SECOND, linewidth=1.8, linestyle="dashed", label="gates above 1e-6"),
+    ]
+    page.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    plot.letters(axes)
+    return page
+
+
+def fits(tree: xr.DataTree) -> Figure:
+    """Return Fig 3: truth, data and one fit by each optimiser, over the error of all fits."""
+    page, axes = plot.figure(2, len(TITLES), size=(7.2, 4.4), sharex=True, height_ratios=(1.3, 1))
+    grid = tree["landscape"].to_dataset()
+    wells = tree["analysis/wells"].to_dataset()
+    styles: dict[str, Any] = {
+        "lm": {"color": "black", "linewidth": 1.0},
+        "adam": {"color": SECOND, "linewidth": 1.0, "linestyle": "dashdot"},
+    }
+    for (above, below), name in zip(axes.T, TITLES, strict=True):
+        here = grid.sel(case=name)
+        above.plot(here["x"], here["potential_true"], color="0.75", linewidth=4, label="truth")
+        data = tree[f"data/{name}"].to_dataset()
+        train = data.isel(sample=(data["split"] == "train").values)
+        above.plot(train["x"].squeeze(), train["potential"], ".", color="0.35", markersize=2, label="data")
+        for optimiser, style in styles.items():
+            best = int(tree[f"fits/{name}_{optimiser}"].attrs["best_member"])
+            mine = here.sel(optimiser=optimiser)
+            above.plot(here["x"], mine["potential"].sel(member=best), label=OPTIMISERS[optimiser], **style)
+            error = np.abs((mine["potential"] - here["potential_true"]).transpose("member", "x").values)
+            below.fill_between(here["x"], error.min(0), error.max(0), color=style["color"], alpha=0.15, linewidth=0)
+            below.plot(here["x"], np.median(error, 0), **style)
+            if optimiser == "lm":
+                at = ((wells["case"] == name) & (wells["source"] == "lm") & (wells["member"] == best)).values
+                above.plot(
+                    wells["x"].values[at, 0],
+                    wells["potential"].values[at],
+                    "o",
+                    ms=5,
+                    mfc="white",
+                    mec="black",
+                    label="well",
+                )
+        above.set(title=TITLES[name], ylabel="potential" if name == next(iter(TITLES)) else "")
+        below.set(yscale="log", xlabel="x", ylabel="|error|" if name == next(iter(TITLES)) else "", ylim=(1e-9, None))
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    page.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    plot.letters(axes)
+    return page
+
+
+def parameters(tree: xr.DataTree) -> Figure:
+    """Return Fig 4: sharpness and gates over steps or epochs."""
+    page, axes = plot.figure(2, len(TITLES), size=(7.2, 4.2))
+    for row, (optimiser, title) in zip(axes, OPTIMISERS.items(), strict=True):
+        for k, (panel, name) in enumerate(zip(row, TITLES, strict=True)):
+            history = tree[f"fits/{name}_{optimiser}/history"].to_dataset()
+            scale = float(tree[f"fits/{name}_{optimiser}"]["potential_scale"])
+            _bundle(panel, history["epoch"], history["rho"] / scale, color="black")
+            panel.set(yscale="log", title=f"{TITLES[name]}, {title}", xlabel="epoch" if optimiser == "adam" else "step")
+            panel.set_ylabel("sharpness ρ, units of 1/Ψ" if k == 0 else "")
+            right = panel.twinx()
+            gates = history["gate"].stack(each=("member", "mode")).transpose("each", "epoch")
+            _bundle(right, history["epoch"], gates, color=SECOND, linestyle="dashed")
+            right.set_ylim(0, 1.05)
+            right.tick_params(colors=SECOND, labelright=k == len(TITLES) - 1)
+            right.set_ylabel("gates ς(α)" if k == len(TITLES) - 1 else "", color=SECOND)
+    handles = [
+        Line2D([], [], color="black", linewidth=1.8, label="ρ, median (thin: each fit)"),
+        Line2D([], [], color=SECOND, linewidth=1.8, linestyle="dashed", label="gates, median (thin: each mode)"),
+    ]
+    page.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    plot.letters(axes)
+    return page
+
+
+def race(tree: xr.DataTree) -> Figure:
+    """Return loss against wall time: each fit by Levenberg–Marquardt on its own, Adam with all fits at once."""
+    page, axes = plot.figure(1, len(TITLES), size=(7.2, 2.6), sharey=True)
+    for panel, name in zip(axes[0], TITLES, strict=True):
+        for optimiser, color, style in (("lm", "black", "solid"), ("adam", SECOND, "dashed")):
+            history = tree[f"fits/{name}_{optimiser}/history"].to_dataset().isel(epoch=slice(1, None))
+            members = history.sizes["member"] if optimiser == "adam" else 1
+            for member in history["member"]:
+                one = history.sel(member=member)
+                panel.loglog(one["elapsed"] / members, one["loss"], color=color, linestyle=style, linewidth=0.6)
+        panel.set(title=TITLES[name], xlabel="seconds a fit")
+    axes[0, 0].set_ylabel("mean square error")
+    members = tree[f"fits/{name}_adam/history"].sizes["member"]
+    handles = [
+        Line2D([], [], color="black", label="Levenberg–Marquardt"),
+        Line2D([], [], color=SECOND, linestyle="dashed", label=f"Adam, {members} fits at once, time shared"),
+    ]
+    page.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    plot.letters(axes)
+    return page
+
+
+def counts(tree: xr.DataTree) -> Figure:
+    """Return the three counts of every fit, beside the true number of wells."""
+    found = tree["analysis/counts"].to_dataset()
+    wells = tree["analysis/wells"].to_dataset()
+    page, axes = plot.figure(1, len(TITLES), size=(7.2, 2.4), sharey=True)
+    kinds = {"gates": "gates\nabove 1e-6", "dominant": "dominant\nmodes", "wells": "wells"}
+    for panel, name in zip(axes[0], TITLES, strict=True):
+        truth = int(((wells["case"] == name) & (wells["source"] == "truth")).sum())
+        panel.axhline(truth, color="0.6", linewidth=3, alpha=0.6)
+        for shift, optimiser, marker, face in ((-0.15, "lm", "o", "black"), (0.15, "adam", "s", "white")):
+            for k, kind in enumerate(kinds):
+                values, number = np.unique(found[kind].sel(case=name, optimiser=optimiser), return_counts=True)
+                at, looks = np.full(len(values), k + shift), {"marker": marker, "facecolor": face, "edgecolor": "black"}
+                panel.scatter(at, values, s=8 + 8 * number, zorder=3, **looks)
+        panel.set(title=f"{TITLES[name]}, {truth} wells", xlim=(-0.5, 2.5), ylim=(-0.6, None))
+        panel.set_xticks(range(len(kinds)), list(kinds.values()))
+    axes[0, 0].set_ylabel("count (area: number of fits)")
+    handles = [
+        Line2D([], [], color="0.6", linewidth=3, alpha=0.6, label="true wells"),
+        Line2D([], [], color="black", marker="o", linestyle="none", markersize=5, label=OPTIMISERS["lm"]),
+        Line2D([], [], color="black", marker="s", linestyle="none", ms=5, mfc="white", label=OPTIMISERS["adam"]),
+    ]
+    page.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    plot.letters(axes)
+    return page
+
+
+def _bundle(axes: Any, x: xr.DataArray, y: xr.DataArray, *, color: str, linestyle: str = "solid") -> None:
+    """Draw every row of y thin as far as it goes, and thick the median, where rows that have ended keep their value."""
+    rows = y.values
+    axes.plot(x, rows.T, color=color, linewidth=0.4, alpha=0.5)
+    last = np.maximum.accumulate(np.where(np.isfinite(rows), np.arange(rows.shape[1]), 0), axis=1)
+    median = np.median(np.take_along_axis(rows, last, axis=1), axis=0)
+    axes.plot(x, median, color=color, linewidth=1.8, linestyle=linestyle)

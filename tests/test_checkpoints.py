@@ -1,0 +1,134 @@
+"""Checkpoints: the last two kept, damage noticed, no code run, no other fit's accepted, killed runs resumed."""
+
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import workbench as wb
+from workbench import atomic, checkpoints
+from workbench.atomic import FileError
+from workbench.start import Start
+from workbench.task import Task
+
+IDENTITY = {"model": "m", "data": "d"}
+
+
+def written(path, *epochs):
+    for epoch in epochs:
+        checkpoints.save(path, {"epoch": epoch, "weights": torch.full((3,), float(epoch))}, IDENTITY)
+
+
+def test_the_last_two_are_kept_and_damage_falls_back(tmp_path):
+    path = tmp_path / "c.ckpt"
+    assert checkpoints.load(path, IDENTITY) is None
+    written(path, 1, 2, 3)
+    assert {p.name for p in tmp_path.iterdir()} == {"c.ckpt", "c.ckpt.previous"}
+    assert checkpoints.load(path, IDENTITY)["epoch"] == 3
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="damaged.*; going on from the one before it"):
+        assert checkpoints.load(path, IDENTITY)["epoch"] == 2
+    (tmp_path / "c.ckpt.previous").write_bytes(b"")
+    with pytest.raises(FileError, match="damaged"):
+        checkpoints.load(path, IDENTITY)
+
+
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path):
+    path = tmp_path / "c.ckpt"
+    written(path, 1)
+    clean = path.read_bytes()
+    for place in np.random.default_rng(0).integers(0, 8 * len(clean), 200):
+        spoiled = bytearray(clean)
+        spoiled[place // 8] ^= 1 << (place % 8)
+        path.write_bytes(spoiled)
+        with pytest.raises(FileError, match="damaged"):
+            checkpoints.load(path, IDENTITY)
+
+
+def test_a_hostile_pickle_runs_no_code(tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "owned"), "w"))
+
+    path = tmp_path / "c.ckpt"
+    for write in (lambda: torch.save({"identity": Hostile()}, path), lambda: path.write_bytes(pickle.dumps(Hostile()))):
+        write()
+        atomic.seal(path)
+        with pytest.raises(FileError, match="is no checkpoint of this version"):
+            checkpoints.load(path, IDENTITY)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_killed_save_leaves_the_one_before(tmp_path):
+    path = tmp_path / "c.ckpt"
+    written(path, 1)
+    code = f"""
+import os, signal
+from workbench import atomic, checkpoints
+checkpoints.seal = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+checkpoints.save(__import__("pathlib").Path({str(path)!r}), {{"epoch": 2}}, {IDENTITY!r})
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert checkpoints.load(path, IDENTITY)["epoch"] == 1
+    written(path, 3)
+    assert {p.name for p in tmp_path.iterdir()} == {"c.ckpt", "c.ckpt.previous"}
+
+
+def test_identity_names_what_differs(tmp_path):
+    path = tmp_path / "c.ckpt"
+    written(path, 1)
+    with pytest.raises(FileError, match="belongs to another fit: its data is d, not e"):
+        checkpoints.load(path, IDENTITY | {"data": "e"})
+    x = np.linspace(-1, 1, 20)
+    data = wb.dataset.points(x, potential=x**2, split=["train"] * 15 + ["validation"] * 5)
+    other = data.assign(potential=data["potential"] * 1.0001)
+    seeds = np.random.SeedSequence(0).spawn(2)
+
+    def identity(modes=2, data=data, start=None, rate=1e-3, seeds=seeds):
+        task = Task.of(wb.LSEICNN(dim=1, modes=modes), data, {"potential": 1.0}, start or Start())
+        return checkpoints.identity(task, seeds, {"rate": rate})
+
+    assert identity() == identity()
+    changed = {"modes": 3}, {"data": other}, {"start": Start(gate=0.5)}, {"rate": 1.0}, {"seeds": seeds[:1]}
+    for change, name in zip(changed, ("model", "data", "start", "optimiser", "seeds"), strict=True):
+        assert identity(**change)[name] != identity()[name]
+
+
+SCRIPT = """
+import sys, numpy as np, workbench as wb
+x = np.random.default_rng(0).uniform(-2, 2, (60, 1))
+data = wb.dataset.points(x, potential=((x**2 - 1) ** 2)[:, 0])
+fit = wb.fit(wb.LSEICNN(dim=1, modes=3, hidden=(4, 4)), data, match="potential", seed=0, members=2,
+             optimiser=wb.Adam(epochs=int(sys.argv[2]), every=10), checkpoint=sys.argv[1], progress=False)
+print(repr(fit.ensemble.value(np.array([[0.3]])).tolist()), fit.history.sizes["epoch"])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_training_goes_on_to_the_same_bits(tmp_path, number, monkeypatch):
+    path, command = tmp_path / "c.ckpt", [sys.executable, "-c"]
+    often = SCRIPT.replace("import sys,", "import workbench.adam; workbench.adam.SAVED_EVERY = 0.0\nimport sys,")
+    child = subprocess.Popen([*command, often, str(path), "100000"], stderr=subprocess.PIPE, text=True)
+    while not path.exists() and child.poll() is None:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    child.send_signal(number)
+    child.communicate(timeout=60)
+    assert child.returncode in (-number, 130, 1)
+    epoch = checkpoints._read(path)["state"]["counters"][0]
+    assert 0 < epoch < 100_000
+    target = str(10 * (epoch // 10) + 50)
+    resumed = subprocess.run([*command, SCRIPT, str(path), target], capture_output=True, text=True, check=True)
+    straight = subprocess.run(
+        [*command, SCRIPT, str(tmp_path / "other.ckpt"), target], capture_output=True, text=True, check=True
+    )
+    assert resumed.stdout == straight.stdout
+    assert re.search(r"\[\[-?\d", resumed.stdout)
