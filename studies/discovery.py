@@ -111,7 +111,7 @@ class DiscoveryStudy(Study):
         """Return test error, share of the loudest mode at the least clear well, and wells, over the bound."""
         names = {
             "mse": "test mean square error over the variance of the potential",
-            "share": "weight of the loudest mode at the least clear well",
+            "share": "weight of the loudest mode at the least clear well, 0 without wells",
             "wells": "number of wells",
         }
         variables: dict[str, Any] = {
@@ -172,5 +172,5 @@ def with_bound(
     fit = wb.fit(study.model(WELLS[name], bound), exact.points(study.samples, seed=for_data), match="potential",
                  seed=for_fit, **options)  # fmt: skip
     wells, truth = wb.wells(fit.model, BOX), exact.value(TEST)
-    share = float(wells["share"].min()) if wells.sizes["point"] else np.nan
+    share = float(wells["share"].min()) if wells.sizes["point"] else 0.0
     return float(((fit.model.value(TEST) - truth) ** 2).mean() / truth.var()), share, float(wells.sizes["point"])

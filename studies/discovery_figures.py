@@ -95,9 +95,9 @@ def bound(tree: xr.DataTree) -> Figure:
     for panel, name in zip(axes[0], ("mse", "share"), strict=True):
         for case, style in styles.items():
             rows = data[name].sel(case=case).transpose("bound", "repetition").values
-            panel.plot(data["bound"], np.nanmedian(rows, -1), markersize=4, label=TITLES[case], **style)
+            panel.plot(data["bound"], np.median(rows, -1), markersize=4, label=TITLES[case], **style)
             panel.fill_between(
-                data["bound"], np.nanmin(rows, -1), np.nanmax(rows, -1), color=style["color"], alpha=0.12, linewidth=0
+                data["bound"], np.min(rows, -1), np.max(rows, -1), color=style["color"], alpha=0.12, linewidth=0
             )
         panel.set_xlabel("lower bound on ρ, scaled units")
     axes[0, 0].set(yscale="log", ylabel="mean square error over variance", title="accuracy")

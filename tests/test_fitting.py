@@ -6,6 +6,7 @@ import torch
 
 import workbench as wb
 from workbench.dataset import DatasetError
+from workbench.task import Outcome
 
 QUICK = wb.LevenbergMarquardt(steps=40, screening=10)
 
@@ -243,3 +244,45 @@ def test_bad_requests_are_refused():
         DatasetError, match=r"potential holds 1 values that are not finite, the first at \{'sample': 3\}"
     ):
         wb.fit(model, spoiled, match="potential")
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (np.linspace(-1, 1, 4), np.linspace(-1, 1, 4) ** 2),  # fewer samples than modes
+        (np.linspace(-1, 1, 2), np.array([0.0, 1.0])),  # one to learn from, one to choose by
+        (np.linspace(-1, 1, 20), np.full(20, 3.0)),  # constant
+        (np.full(20, 0.5), np.full(20, 3.0)),  # one point, repeated
+        (np.repeat([0.0, 1.0], 10), np.repeat([1.0, 2.0], 10)),  # two points, repeated
+    ],
+    ids=["few", "two", "constant", "one point", "two points"],
+)
+@pytest.mark.parametrize("optimiser", [wb.LevenbergMarquardt(steps=10, screening=5), wb.Adam(epochs=10, every=5)])
+def test_poor_data_run_sensibly(x, y, optimiser):
+    data = wb.dataset.points(x, potential=y)
+    fit = wb.fit(wb.LSEICNN(dim=1, modes=6), data, match="potential", seed=0, optimiser=optimiser, progress=False)
+    assert np.isfinite(fit.model.value(np.linspace(-2, 2, 9)[:, None])).all()
+    assert np.isfinite(fit.history["loss"]).all()
+
+
+def test_one_sample_and_impossible_models_are_refused():
+    with pytest.raises(DatasetError, match="at least 2 are needed, one of them to validate"):
+        wb.fit(wb.LSEICNN(dim=1, modes=2), wb.dataset.points([1.0], potential=[2.0]), match="potential")
+    with pytest.raises(ValueError, match="modes"):
+        wb.LSEICNN(dim=1, modes=0)
+
+
+def test_tolerance_is_of_training_and_held_out_error():
+    optimiser = wb.LevenbergMarquardt(steps=300, tolerance=1e-3)
+    fit = wb.fit(wb.LSEICNN(dim=1, modes=3), double_well(), match="potential", seed=0, optimiser=optimiser)
+    assert fit.outcome is Outcome.TOLERANCE
+    assert fit.error <= 1e-3
+    assert fit.training_error <= 1e-3
+    last = fit.history.isel(member=0).dropna("epoch")
+    assert float(max(last["loss"][-2], last["validation_loss"][-2])) > 1e-6
+
+
+def test_history_tells_time_and_a_rerun_may_differ_in_it(small_fit):
+    elapsed = small_fit.history["elapsed"].isel(member=0).dropna("epoch").values
+    assert (np.diff(elapsed) > 0).all()
+    assert small_fit.history["elapsed"].attrs["wall_clock"] == 1

@@ -125,7 +125,7 @@ def test_extremes_are_finite_and_keep_their_limits(rho, height, gate):
     slope, by_u = torch.autograd.grad(value.sum(), (x, model.u))
     for y in (value, gradient, hessian, slope, by_u):
         assert torch.isfinite(y).all()
-    f, df = model.convex.gradient((x[None] - model.x_shift) / model.x_scale)
+    f, df, _ = model.convex.hessian((x[None] - model.x_shift) / model.x_scale)
     weight = log_gate(model.alpha)
     if rho == 1e-6:
         p = torch.softmax(weight, -1)[..., None]
@@ -251,8 +251,71 @@ def test_modes_start_tangent_to_the_data():
     model.set_scaling(x, potential=potential, gradient=gradient)
     model.initialise(rng, x, potential=potential, gradient=gradient)
     scaled = (torch.as_tensor(x) - model.x_shift) / model.x_scale
-    f, df = model.convex.gradient(scaled[None])
+    f, df, _ = model.convex.hessian(scaled[None])
     target = torch.as_tensor(potential - float(model.offset)) / model.potential_scale
     slope = torch.as_tensor(gradient) * model.x_scale / model.potential_scale
     gap = (f[0] - target).abs() + (df[0].mT - slope).abs().amax(-1)
     assert gap.amin(-1).max() < 1e-10
+
+
+@pytest.mark.parametrize("quantity", ["value", "gradient", "hessian"])
+def test_energy_gradient_and_hessian_export(quantity):
+    model = random_model(0, dim=2, modes=3)
+    x = torch.as_tensor(np.random.default_rng(0).uniform(-1, 3, (7, 2)))
+    samples = torch.export.Dim("samples")
+    exported = torch.export.export(model, (x, quantity), dynamic_shapes=({0: samples}, None)).module()
+    other = torch.as_tensor(np.random.default_rng(1).uniform(-1, 3, (11, 2)))
+    torch.testing.assert_close(exported(other, quantity), getattr(model, quantity)(other), rtol=1e-12, atol=1e-14)
+
+
+def test_landscape_lies_below_its_modes_and_touches_the_lowest():
+    model = random_model(0, modes=4)
+    x = np.random.default_rng(0).uniform(-1, 3, (100, 2))
+    value, modes = model.value(x), model.modes_value(x)
+    assert modes.shape == (100, 4)
+    assert (value < modes.min(-1)).all()
+    with torch.no_grad():
+        model.u.fill_(12.0)
+    np.testing.assert_allclose(model.value(x), model.modes_value(x).min(-1), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("gate", [0.99, 0.5, 1e-6])
+def test_gates_start_where_they_are_asked_to(gate):
+    model = wb.LSEICNN(dim=1, modes=3).initialise(np.random.default_rng(0), gate=gate, rho=2.0)
+    np.testing.assert_allclose(model.gate.detach().numpy(), gate, rtol=1e-9)
+    np.testing.assert_allclose(model.rho.detach().numpy(), 2.0, rtol=1e-12)
+
+
+def test_uniform_start_is_that_of_linear_layers():
+    model = wb.LSEICNN(dim=4, modes=50, hidden=(9, 16)).initialise(np.random.default_rng(0), weights="uniform")
+    convex = model.requires_grad_(False).convex
+    for k, inner in enumerate((4, 9, 16)):
+        bound = inner**-0.5
+        for p in (convex.V[k], convex.b[k]):
+            assert p.abs().max() <= bound
+            assert p.std() == pytest.approx(bound / 3**0.5, rel=0.1)
+    for raw, inner in zip(convex.W, (9, 16), strict=True):
+        W = softplus(raw)
+        assert W.max() <= inner**-0.5
+        assert W.mean() == pytest.approx(inner**-0.5 / 2, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"rho": (0.0,)}, "rho at the start must be positive and finite"),
+        ({"rho": ()}, "rho at the start must be positive and finite"),
+        ({"rho": (1.0, float("nan"))}, "rho at the start must be positive and finite"),
+        ({"gate": 0.0}, "gate at the start must lie between 0 and 1"),
+        ({"gate": 1.0}, "gate at the start must lie between 0 and 1"),
+        ({"weights": "zero"}, "weights start 'spread' or 'uniform', got 'zero'"),
+    ],
+)
+def test_impossible_starts_are_refused(bad, message):
+    with pytest.raises(ValueError, match=message):
+        wb.Start(**bad)
+
+
+def test_impossible_sharpness_of_a_start_is_refused():
+    with pytest.raises(ValueError, match="rho at the start must be positive"):
+        wb.LSEICNN(dim=1, modes=2).initialise(np.random.default_rng(0), rho=-1.0)

@@ -37,12 +37,12 @@ class Waves:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_prominence_in_one_dimension_is_that_of_scipy(seed):
-    psi, grid = Waves(seed), np.linspace(-8, 8, 800_001)
+    psi, grid = Waves(seed), np.linspace(-9, 9, 900_001)
     y = -psi.value(grid[:, None]).numpy()
     peaks, _ = find_peaks(y)
     expected = peak_prominences(y, peaks)[0]
     found = wb.wells(psi, [(-8, 8)], starts=1024)
-    assert found.sizes["point"] == len(peaks) > 2
+    assert found.sizes["point"] == (np.abs(grid[peaks]) <= 8).sum() > 2
     assert np.isinf(found["prominence"].values[0])
     for x, prominence in zip(found["x"].values[1:, 0], found["prominence"].values[1:], strict=True):
         nearest = np.abs(grid[peaks] - x).argmin()

@@ -10,7 +10,7 @@ and increasing. With c_k = ∂f/∂h_k ≥ 0 and J_k = ∂z_k/∂x its derivativ
     ∇f = V_L + Σ_k V_kᵀ (c_k ∘ σ′(z_k)),        ∇²f = Σ_k J_kᵀ diag(c_k ∘ σ″(z_k)) J_k  ⪰ 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,41 +57,54 @@ class ConvexNetworks(nn.Module):
         """Return every f(x), shape (member, mode, sample)."""
         return self._forward(x).f
 
-    def gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return f, shape (member, mode, sample), and ∇f, shape (member, mode, dim, sample)."""
+    def gradient(self, x: Tensor, weigh: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return Σᵢ wᵢ ∇fᵢ, shape (member, dim, sample), with weights w = weigh(f), shape (member, mode, sample).
+
+        The weights enter at the top of the chain c_k, so that one product with V_k sums over units and modes at once.
+        """
         z, W, f = self._forward(x)
-        total = self.V[-1].mT
-        for k, slope in enumerate(self._slopes(z, W)):
-            total = total + self.V[k].mT @ (slope * torch.sigmoid(z[k]))
-        return f, total
+        w = weigh(f).unsqueeze(-2)
+        total: Any = 0.0
+        for V, slope in zip(self.V, [*self._slopes([torch.sigmoid(layer) for layer in z], W, w), w], strict=True):
+            total = total + V.flatten(1, 2).mT @ slope.flatten(1, 2)
+        return total
 
     def hessian(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return f, ∇f and ∇²f, the last with shape (member, mode, sample, dim, dim)."""
         z, W, f = self._forward(x)
+        sigmoids = [torch.sigmoid(layer) for layer in z]
+        slopes = self._slopes(sigmoids, W, torch.ones_like(f).unsqueeze(-2))
         gradient, hessian, J = self.V[-1].mT, torch.zeros((), dtype=x.dtype, device=x.device), None
-        for k, slope in enumerate(self._slopes(z, W)):
-            s = torch.sigmoid(z[k])
-            gradient = gradient + self.V[k].mT @ (slope * s)
+        for k, (slope, s) in enumerate(zip(slopes, sigmoids, strict=True)):
+            gradient = gradient + self.V[k].mT @ slope
             J = self.V[k].unsqueeze(-3) if J is None else self.V[k].unsqueeze(-3) + W[k - 1].unsqueeze(-3) @ J
-            curvature, s = (slope * s * (1 - s)).mT, s.mT
-            hessian = hessian + (J.mT * curvature.unsqueeze(-2)) @ J
-            J = s.unsqueeze(-1) * J
+            hessian = hessian + (J.mT * (slope * (1 - s)).mT.unsqueeze(-2)) @ J
+            J = s.mT.unsqueeze(-1) * J
         return f, gradient, hessian
 
     def _forward(self, x: Tensor) -> _Pass:
-        x, h, z = x.mT.unsqueeze(-3), None, []
+        h, z = None, []
         W = [softplus(raw) for raw in self.W]
-        for k, (V, b) in enumerate(zip(self.V, self.b, strict=True)):
-            layer = b.unsqueeze(-1) + (V * x if self.dim == 1 else V @ x)
+        for k, b in enumerate(self.b):
+            layer = b.unsqueeze(-1) + self._project(k, x.mT)
             z.append(layer if h is None else layer + W[k - 1] @ h)
             h = softplus(z[k])
         return _Pass(z[:-1], W, z[-1].squeeze(-2))
 
-    def _slopes(self, z: list[Tensor], W: list[Tensor]) -> list[Tensor]:
-        """Return c_k = ∂f/∂h_k ≥ 0 of every hidden layer, shape (member, mode, width, sample)."""
-        slopes = [W[-1].mT]
-        for k in range(len(z) - 1, 0, -1):
-            slopes.insert(0, W[k - 1].mT @ (slopes[0] * torch.sigmoid(z[k])))
+    def _project(self, k: int, x: Tensor) -> Tensor:
+        """Return V_k x, shape (member, mode, width, sample), for x with shape (member or 1, dim, sample)."""
+        V = self.V[k]
+        if self.dim == 1:
+            return V * x.unsqueeze(-3)
+        rows = V.reshape(len(x), -1, self.dim)  # one product for all members where they share x
+        return (rows @ x).reshape(*V.shape[:-1], x.shape[-1])
+
+    @staticmethod
+    def _slopes(sigmoids: list[Tensor], W: list[Tensor], w: Tensor) -> list[Tensor]:
+        """Return w ∂f/∂z_k = w c_k ∘ σ′(z_k) of every hidden layer from σ′(z_k), (member, mode, width, sample)."""
+        slopes = [W[-1].mT * w * sigmoids[-1]]
+        for k in range(len(sigmoids) - 2, -1, -1):
+            slopes.insert(0, (W[k].mT @ slopes[0]) * sigmoids[k])
         return slopes
 
     @torch.no_grad()

@@ -15,6 +15,7 @@ import xarray as xr
 
 from workbench.lse_icnn import LSEICNN
 from workbench.objectives import LeastSquares, Observations
+from workbench.parallel import Report
 from workbench.start import Start
 from workbench.task import Learned, Task
 
@@ -40,8 +41,11 @@ def choose(
 ) -> tuple[LSEICNN, xr.Dataset]:
     """Return the model with the number of modes that the data ask for, at most its own, and the scan over `modes`."""
     loss, error, training = [], [], []
+    progress = how.get("progress")
     for modes in range(1, model.modes + 1):
         task = Task.of(candidate(model, modes), data, match, start)
+        if callable(progress):
+            how["progress"] = _share_of(progress, modes, model.modes)
         fresh = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
         learned = optimiser.learn(task, [fresh], checkpoint=None, **how)[0]
         seen, kept = task.observations()
@@ -66,6 +70,12 @@ def choose(
     variables["floor"] = ((), floor, {"long_name": "held-out loss that is small enough", "units": "1"})
     modes_axis = ("modes", counts, {"long_name": "number of modes", "units": "1"})
     return candidate(model, chosen), xr.Dataset(variables, coords={"modes": modes_axis})
+
+
+def _share_of(report: Report, modes: int, most: int) -> Report:
+    """Return a report on the fit of one number of modes, as a share of the scan and the fit after it."""
+    whole = 100 * (most + 1)
+    return lambda done, total, text: report(int(100 * (modes - 1 + done / total)), whole, f"{modes} modes, {text}")
 
 
 def candidate(model: LSEICNN, modes: int) -> LSEICNN:

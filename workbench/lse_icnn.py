@@ -143,8 +143,7 @@ class LSEICNN(nn.Module):
     def gradient(self, x: Tensor) -> Tensor:
         """Return ∇Ψ(x), shape (…, dim), in closed form."""
         rows, restore = self._rows(x)
-        f, df = self.convex.gradient(rows)
-        mean = (self._weights(f).unsqueeze(-2) * df).sum(-3).mT
+        mean = self.convex.gradient(rows, self._weights).mT
         return restore(mean * (self.potential_scale / self.x_scale))
 
     @tensor_or_array
@@ -273,15 +272,15 @@ class LSEICNN(nn.Module):
         height, offset = float(self.potential_scale), self.offset.cpu().numpy().astype(np.float64)[0]
         x = (x - shift) / scale
         y = np.zeros(len(x)) if potential is None else (potential - offset) / height
-        own = torch.arange(self.modes)
+        each = torch.eye(self.modes, dtype=self.dtype, device=self.device).expand(self.members or 1, -1, -1)
         for member in range(self.members or 1):
             anchors = spread_samples(x, self.modes, rng)
             slopes = local_slopes(x, y, anchors) if gradient is None else gradient[anchors] * scale / height
             at, slope, level = (torch.tensor(v).to(self.offset) for v in (x[anchors], slopes, y[anchors]))
-            f, df = self.convex.gradient(at[None])
-            turn = slope - df[member, own, :, own]
+            f, df = self.convex.value(at[None])[member], self.convex.gradient(at[None], lambda f: each)[member]
+            turn = slope - df.mT
             self.convex.V[-1][member, :, 0] += turn
-            self.convex.b[-1][member, :, 0] += level - f[member, own, own] - (turn * at).sum(-1)
+            self.convex.b[-1][member, :, 0] += level - f.diagonal() - (turn * at).sum(-1)
         return self
 
     # ---- members ---------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ cores take the time of one: more threads than free cores slow small matrices dow
 """
 
 import multiprocessing
+import os
 import queue
 import signal
 import sys
@@ -99,13 +100,16 @@ def _in_processes(function: Callable, jobs: Sequence[tuple], workers: int, updat
 
 def _begin(news: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # unwinds, so that work can be saved
     torch.set_num_threads(1)
     _child["news"] = news
 
 
 def _call(function: Callable, index: int, job: tuple) -> Any:
-    return function(*job, _reporter(lambda *news: _child["news"].put(news), index))
+    try:
+        return function(*job, _reporter(lambda *news: _child["news"].put(news), index))
+    except SystemExit as stop:  # the pool would take this for a result, and hand out the next job
+        os._exit(int(stop.code or 0))
 
 
 def _reporter(send: Callable[..., None], index: int) -> Report:

@@ -39,7 +39,7 @@ def wells(potential: Potential, within: Sequence[tuple[float, float]], *, starts
 
     >>> import systems
     >>> wells(systems.get("asymmetric_quartic"), within=[(-3, 3)]).prominence.values.round(4)
-    array([   inf, 0.3251])
+    array([   inf, 0.2833])
     """
     if potential.members is not None:
         each = [wells(potential.member(k), within, starts=starts) for k in range(potential.members)]  # type: ignore[attr-defined]

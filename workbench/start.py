@@ -1,5 +1,6 @@
 """Where a fit starts: sharpness, gates, the law of the weights, and anchors spread over the data."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,13 +43,17 @@ def spread_samples(x: np.ndarray, count: int, rng: np.random.Generator) -> np.nd
     """Return `count` indices into x, shape (sample, dim): the samples nearest to the centres of k-means clusters.
 
     Centres divide the data among the modes evenly; samples that are as far apart as possible would sit at the edges of
-    the box, where no well is. With fewer samples than `count` some are taken twice.
+    the box, where no well is. With fewer places than `count` some are taken twice.
 
-    >>> spread_samples(np.arange(9.0)[:, None], 3, np.random.default_rng(0)).tolist()
-    [7, 4, 1]
+    >>> sorted(spread_samples(np.arange(9.0)[:, None], 3, np.random.default_rng(1)).tolist())
+    [1, 4, 7]
     """
-    repeated = np.resize(x, (max(count, len(x)), x.shape[1]))
-    centres, _ = kmeans2(repeated, count, minit="++", rng=rng)
+    places, first = np.unique(x, axis=0, return_index=True)
+    if len(places) <= count:
+        return np.resize(rng.permutation(first), count)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "One of the clusters is empty")
+        centres, _ = kmeans2(places, count, minit="++", rng=rng)
     return ((x[:, None] - centres) ** 2).sum(-1).argmin(0)
 
 

@@ -1,0 +1,224 @@
+"""How fast landscapes are fitted, against the usual way, side by side in one process of one thread.
+
+1. An epoch of Adam on Eq 7: the usual way (a module per mode, a Python loop over modes, one fit at a time) against all
+   members in one tensor, eager and compiled, in float32 and float64.
+2. Time to the published accuracy: Levenberg–Marquardt until the test error is below the median of the published
+   protocol (1.8e-6 on Eq 8, 4.3e-7 on Eq 9), against 150,000 of the usual epochs; median over ten starts.
+3. Gradient matching in seven dimensions: double backward of the usual modules against the closed form.
+4. Learning from derivatives against learning through an ODE solver (backpropagation through odeint).
+
+Medians of repeats; the result is saved as JSON. `--quick` leaves out what is compiled and takes three starts.
+"""
+
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchdiffeq
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+import systems
+import workbench as wb
+from workbench.adam import Training
+from workbench.descent import Descent
+from workbench.objectives import LeastSquares
+from workbench.task import Task
+
+EPOCHS = 150_000
+PAPER = wb.Start(rho=(2.0,), weights="uniform", scaled=False)
+PUBLISHED = {"asymmetric_quartic": 1.8e-6, "cosine_quadratic": 4.3e-7}  # median test errors of the published protocol
+
+
+class UsualMode(nn.Module):
+    """One input-convex network, written the usual way."""
+
+    def __init__(self, dim: int, hidden: tuple[int, ...], **options: Any) -> None:
+        super().__init__()
+        widths = (*hidden, 1)
+        self.skip = nn.ModuleList([nn.Linear(dim, out, **options) for out in widths])
+        self.up = nn.ModuleList(
+            [nn.Linear(a, b, bias=False, **options) for a, b in zip(widths, widths[1:], strict=False)]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return f(x)."""
+        h = softplus(self.skip[0](x))
+        for k, up in enumerate(self.up):
+            z = self.skip[k + 1](x) + nn.functional.linear(h, softplus(up.weight))
+            h = softplus(z) if k + 1 < len(self.up) else z
+        return h[:, 0]
+
+
+class UsualPotential(nn.Module):
+    """An LSE-ICNN as a list of modes."""
+
+    def __init__(self, dim: int, modes: int, hidden: tuple[int, ...], **options: Any) -> None:
+        super().__init__()
+        self.modes = nn.ModuleList([UsualMode(dim, hidden, **options) for _ in range(modes)])
+        self.rho = nn.Parameter(torch.tensor(2.0, **options))
+        self.alpha = nn.Parameter(torch.full((modes,), 2.919, **options))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return Ψ(x)."""
+        terms = [
+            torch.sigmoid(10 * (a / 2 - 1)).log() - self.rho * f(x) for a, f in zip(self.alpha, self.modes, strict=True)
+        ]
+        return -(torch.logsumexp(torch.stack(terms), 0) - np.log(len(terms))) / self.rho
+
+
+def clock(work: Callable[[], object], repeats: int = 15) -> float:
+    """Return the median time of the work in seconds."""
+    work()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def wells_data(name: str, seed: int = 0) -> tuple[Any, Any]:
+    """Return the system, and 200 points to learn from with 50 to choose by."""
+    system = systems.get(name)
+    points = system.points(250, seed=seed)
+    split = ["train"] * 200 + ["validation"] * 50
+    x, potential = points["x"].values, points["potential"].values
+    return system, wb.dataset.points(x, potential=potential, sigma=1.0, split=split, states=["x"])
+
+
+def usual_epoch(dtype: torch.dtype) -> float:
+    """Return the seconds of one epoch of the usual way: 10 modes of 10-10, 200 points."""
+    _, data = wells_data("asymmetric_quartic")
+    train = data.isel(sample=slice(0, 200))
+    x, y = (torch.as_tensor(train[name].values).to(dtype) for name in ("x", "potential"))
+    model = UsualPotential(1, 10, (10, 10), dtype=dtype)
+    networks = [p for name, p in model.named_parameters() if name not in ("rho", "alpha")]
+    groups: list[Any] = [{"params": networks, "lr": 1e-3}, {"params": [model.rho, model.alpha], "lr": 1e-4}]
+    optimiser = torch.optim.Adam(groups)
+
+    def epoch() -> None:
+        optimiser.zero_grad()
+        (((model(x) - y) ** 2).mean() + 1e-4 * model.alpha.abs().sum()).backward()
+        optimiser.step()
+
+    return clock(epoch, 60)
+
+
+def our_epoch(members: int, dtype: torch.dtype, *, compiled: bool) -> float:
+    """Return the seconds of one epoch of all members."""
+    _, data = wells_data("asymmetric_quartic")
+    task = Task.of(wb.LSEICNN(dim=1, modes=10, dtype=dtype), data, {"potential": 1.0}, PAPER)
+    settings = wb.Adam(compiled=compiled, every=10**9)
+    training = Training(task, np.random.SeedSequence(0).spawn(members), settings)
+    training.advance(3)
+    return clock(lambda: training.advance(10), 9) / 10
+
+
+def time_to_published(name: str, seeds: int) -> list[float]:
+    """Return, for each start, the seconds until the test error is below the published median."""
+    system, data = wells_data(name)
+    x = torch.linspace(-3, 3, 200, dtype=torch.float64)[:, None]
+    truth, times = torch.as_tensor(system.value(x)), []
+    for seed in np.random.SeedSequence(0).spawn(seeds):
+        began, judging = time.perf_counter(), 0.0
+        task = Task.of(wb.LSEICNN(dim=1, modes=10), data, {"potential": 1.0}, wb.Start(rho=(1.5,)))
+        seen, kept = task.observations()
+        problem = LeastSquares(task.begin(seed, 0), seen, task.match)
+        descent = Descent(problem, kept, wb.LevenbergMarquardt())
+        for _ in range(600):
+            descent.step()
+            start = time.perf_counter()
+            problem.load(descent.best)
+            with torch.no_grad():
+                reached = float(((problem.model.value(x) - truth) ** 2).mean()) <= PUBLISHED[name]
+            judging += time.perf_counter() - start
+            if reached:
+                break
+        times.append(time.perf_counter() - began - judging if reached else float("inf"))
+    return times
+
+
+def gradient_step() -> dict[str, float]:
+    """Return the times of loss and backward in 7-D, 5 modes of 10-10, 800 samples."""
+    rng = np.random.default_rng(0)
+    x, target = (torch.as_tensor(rng.uniform(-1, 1, (800, 7))) for _ in range(2))
+    usual = UsualPotential(7, 5, (10, 10), dtype=torch.float64)
+    ours = wb.LSEICNN(dim=7, modes=5).initialise(rng)
+
+    def double_backward() -> None:
+        y = x.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(usual(y).sum(), y, create_graph=True)
+        ((slope - target) ** 2).mean().backward()
+
+    def closed_form() -> None:
+        ((ours.gradient(x) - target) ** 2).mean().backward()
+
+    return {"usual_ms": 1e3 * clock(double_backward, 40), "ours_ms": 1e3 * clock(closed_form, 40)}
+
+
+def through_the_solver() -> dict[str, float]:
+    """Return the times of one gradient of the loss: from velocities, and through odeint (rk4) over the trajectories."""
+    circuit = systems.get("gene_circuit", b=1.0)
+    data = circuit.trajectories(40, time=np.linspace(0, 10, 26), seed=0)
+    model = wb.LSEICNN(dim=2, modes=3, hidden=(8, 8, 8)).initialise(np.random.default_rng(0))
+    x = torch.as_tensor(data["x"].values)
+    velocity, grid = torch.tensor(data["velocity"].values), torch.tensor(data["time"].values)
+    samples, slopes = x.reshape(-1, 2), velocity.reshape(-1, 2)
+
+    def derivatives() -> None:
+        ((model.gradient(samples) + slopes) ** 2).mean().backward()
+
+    def solver() -> None:
+        path = torchdiffeq.odeint(lambda t, y: -model.gradient(y), x[:, 0], grid, method="rk4")
+        ((path - x.transpose(0, 1)) ** 2).mean().backward()
+
+    return {"derivatives_ms": 1e3 * clock(derivatives, 15), "odeint_ms": 1e3 * clock(solver, 7)}
+
+
+def main() -> None:
+    """Print the ratios, and save them as JSON."""
+    torch.set_num_threads(1)
+    quick = "--quick" in sys.argv
+    result: dict[str, Any] = {
+        "machine": f"{platform.processor() or platform.machine()}, {platform.platform()}, 1 thread",
+        "versions": f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}",
+    }
+    print(f"{result['machine']}\n{result['versions']}\n\nAdam, one epoch per member, usual time over ours")
+    usual = {}
+    for dtype in (torch.float32, torch.float64):
+        usual[dtype] = usual_epoch(dtype)
+        name = str(dtype).removeprefix("torch.")
+        print(f"  {name}: the usual way {1e3 * usual[dtype]:.2f} ms")
+        for compiled in (False,) if quick else (False, True):
+            for members in (1, 10, 30):
+                each = our_epoch(members, dtype, compiled=compiled) / members
+                label = f"{name}, {'compiled' if compiled else 'eager'}, {members} members"
+                result[label] = {"usual_ms": 1e3 * usual[dtype], "ours_ms": 1e3 * each, "ratio": usual[dtype] / each}
+                print(f"    {label:38} {1e3 * each:6.3f} ms, ratio {usual[dtype] / each:5.1f}")
+    print(f"\nTime to the published median error, against {EPOCHS} usual epochs in float32 (the faster of the two)")
+    for name in PUBLISHED:
+        times = time_to_published(name, 3 if quick else 10)
+        whole, median = EPOCHS * min(usual.values()), statistics.median(times)
+        result[f"time to published, {name}"] = {"ours_s": times, "usual_s": whole, "ratio": whole / median}
+        print(f"  {name:20} median {median:.2f} s, worst {max(times):.2f} s; usual {whole:.0f} s: {whole / median:.0f}")
+    step, solver = gradient_step(), through_the_solver()
+    result["7-D gradient step"] = step | {"ratio": step["usual_ms"] / step["ours_ms"]}
+    result["derivatives against odeint"] = solver | {"ratio": solver["odeint_ms"] / solver["derivatives_ms"]}
+    for name in ("7-D gradient step", "derivatives against odeint"):
+        print("  ".join([f"\n{name}:", *(f"{key} {value:.2f}" for key, value in result[name].items())]))
+    path = Path("results") / "fit_speed.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=2))
+    print(f"\nsaved {path}")
+
+
+if __name__ == "__main__":
+    main()
