@@ -156,7 +156,7 @@ def scan(
     counts = wb.counts(fit, found=wells).squeeze("member", drop=True)
     mse = float(((fit.model.value(TEST) - exact.value(TEST)) ** 2).mean())
     extra = {"modes_chosen": (fit.model.modes, "number of modes chosen"), "mse": (mse, "test mean square error")}
-    extra["share"] = (float(wells["share"].min()), "weight of the loudest mode at the least clear well")
+    extra["share"] = (_clear(wells), "weight of the loudest mode at the least clear well")
     for key, (value, text) in extra.items():
         counts[key] = ((), value, {"long_name": text, "units": "1"})
     return fit, counts, wells
@@ -172,5 +172,10 @@ def with_bound(
     fit = wb.fit(study.model(WELLS[name], bound), exact.points(study.samples, seed=for_data), match="potential",
                  seed=for_fit, **options)  # fmt: skip
     wells, truth = wb.wells(fit.model, BOX), exact.value(TEST)
-    share = float(wells["share"].min()) if wells.sizes["point"] else 0.0
-    return float(((fit.model.value(TEST) - truth) ** 2).mean() / truth.var()), share, float(wells.sizes["point"])
+    mse = float(((fit.model.value(TEST) - truth) ** 2).mean() / truth.var())
+    return mse, _clear(wells), float(wells.sizes["point"])
+
+
+def _clear(wells: xr.Dataset) -> float:
+    """Return the share of the loudest mode at the least clear well; 0 without wells."""
+    return float(wells["share"].min()) if wells.sizes["point"] else 0.0

@@ -35,6 +35,7 @@ class System(Parameters):
 
     name: ClassVar[str] = ""
     reference: ClassVar[str] = ""
+    slopes: ClassVar[str] = ""  # what users must know of the gradient's components
     state_space: ClassVar[tuple[State, ...]] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -91,6 +92,8 @@ class System(Parameters):
             "units": unit.pop() if len(unit) == 1 else "mixed",
             "description": "; ".join(f"{s.name}: {s.meaning} [{s.unit}]" for s in self.state_space),
         }
+        if self.slopes and "gradient" in data:
+            data["gradient"].attrs["description"] = self.slopes
         return data.assign_attrs(
             system=self.name,
             parameters_json=json.dumps(self.model_dump()),
