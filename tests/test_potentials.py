@@ -16,6 +16,7 @@ POTENTIALS = {
     "sum": wb.WeightedSum([random_model(0), STRONG], [0.3, 0.7]),
     "symmetrised": wb.Symmetrised(random_model(0), [(1, 0)]),
     "symmetrised in 3-D": wb.Symmetrised(random_model(1, dim=3), [(1, 2, 0)]),
+    "symmetrised by turns": wb.Symmetrised(random_model(0), [[[0, -1], [1, 0]]]),
     "at b": BLEND.at(b=0.4),
     "at t": wb.Blend(random_model(0), random_model(1), wb.Ramp(0.0, 10.0)).at(t=3.0),
 }
@@ -58,6 +59,9 @@ def test_symmetrised_is_invariant_and_leaves_the_symmetric_alone():
     np.testing.assert_allclose(fair.value(x), fair.value(x[:, [1, 2, 0]]), rtol=1e-13)
     np.testing.assert_allclose(fair.gradient(x)[:, [1, 2, 0]], fair.gradient(x[:, [1, 2, 0]]), rtol=1e-12, atol=1e-13)
     assert len(wb.Symmetrised(random_model(1, dim=3), [(1, 2, 0), (1, 0, 2)]).group) == 6
+    turned = wb.Symmetrised(random_model(0), [[[0, -1], [1, 0]]])
+    assert len(turned.group) == 4
+    np.testing.assert_allclose(turned.value(x[:, :2]), turned.value(x[:, [1, 0]] * [-1, 1]), rtol=1e-13)
     y = x[:, :2]
     np.testing.assert_allclose(wb.Symmetrised(STRONG, [(1, 0)]).hessian(y), STRONG.hessian(y), rtol=1e-12)
 
@@ -91,5 +95,10 @@ def test_what_does_not_fit_is_refused():
         wb.stationary_points(BLEND, within=[(0, 2)] * 2)
     with pytest.raises(ValueError, match="no permutation"):
         wb.Symmetrised(STRONG, [(1, 1)])
+    with pytest.raises(ValueError, match="expected a permutation or an orthogonal matrix of 2 coordinates"):
+        wb.Symmetrised(STRONG, [[[1, 1], [0, 1]]])
+    irrational = [[np.cos(1), -np.sin(1)], [np.sin(1), np.cos(1)]]
+    with pytest.raises(ValueError, match="a finite group is needed"):
+        wb.Symmetrised(STRONG, [irrational])
     with pytest.raises(ValueError, match=r"different numbers of members: \[2, 3\]"):
         _ = wb.WeightedSum([random_model(0, members=2), random_model(0, members=3)], [1, 1]).members

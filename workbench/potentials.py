@@ -131,11 +131,11 @@ class WeightedSum:
 
 
 class Symmetrised:
-    """The mean of Ψ(g x) over a finite group of coordinate permutations g: exactly invariant under the group.
+    """The mean of Ψ(G x) over a finite group of linear maps G: exactly invariant under the group.
 
-    `permutations` are generators such as (1, 0), which exchanges two coordinates: (g x)ᵢ = x[g[i]]. The group they
-    generate is used. Convexity of a mode survives; modes and their images are averaged, so wells on a symmetry axis
-    may move, and those off it come in equal sets.
+    `generators` are permutations such as (1, 0), which exchanges two coordinates, (G x)ᵢ = x[g[i]], or orthogonal
+    matrices, shape (dim, dim); the group they generate is used. Convexity of a mode survives; modes and their images
+    are averaged, so wells on a symmetry axis may move, and those off it come in equal sets.
 
     >>> import systems
     >>> lopsided = systems.get("gene_circuit", p1=1.2)
@@ -144,9 +144,9 @@ class Symmetrised:
     True
     """
 
-    def __init__(self, potential: Potential, permutations: Sequence[Sequence[int]]) -> None:
+    def __init__(self, potential: Potential, generators: Sequence[Any]) -> None:
         require_potential(potential)
-        self.potential, self.group = potential, _closure(len(potential.states), permutations)
+        self.potential, self.group = potential, _closure(len(potential.states), generators)
 
     states = property(lambda self: self.potential.states, doc="Names of the components of x.")
     members = property(lambda self: self.potential.members, doc="Members of the potential, None if it has none.")
@@ -156,7 +156,7 @@ class Symmetrised:
     def check_domain(self, x: Any) -> None:
         """Raise where the potential refuses x or one of its images."""
         for g in self.group:
-            check_domain([self.potential], np.asarray(x)[..., list(g)])
+            check_domain([self.potential], np.asarray(x) @ g.T)
 
     def member(self, index: int) -> "Symmetrised":
         """Return one member, symmetrised."""
@@ -164,21 +164,21 @@ class Symmetrised:
 
     @tensor_or_array
     def value(self, x: Tensor) -> Tensor:
-        """Return the mean of Ψ(g x), shape (…)."""
-        return self._mean(lambda g: self.potential.value(x[..., list(g)]))
+        """Return the mean of Ψ(G x), shape (…)."""
+        return self._mean(x, lambda g: self.potential.value(x @ g.T))
 
     @tensor_or_array
     def gradient(self, x: Tensor) -> Tensor:
-        """Return the mean of gᵀ ∇Ψ(g x), shape (…, dim)."""
-        return self._mean(lambda g: self.potential.gradient(x[..., list(g)])[..., _inverse(g)])
+        """Return the mean of Gᵀ ∇Ψ(G x), shape (…, dim)."""
+        return self._mean(x, lambda g: self.potential.gradient(x @ g.T) @ g)
 
     @tensor_or_array
     def hessian(self, x: Tensor) -> Tensor:
-        """Return the mean of gᵀ ∇²Ψ(g x) g, shape (…, dim, dim)."""
-        return self._mean(lambda g: self.potential.hessian(x[..., list(g)])[..., _inverse(g), :][..., _inverse(g)])
+        """Return the mean of Gᵀ ∇²Ψ(G x) G, shape (…, dim, dim)."""
+        return self._mean(x, lambda g: g.T @ self.potential.hessian(x @ g.T) @ g)
 
-    def _mean(self, image: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
-        return torch.stack([image(g) for g in self.group]).sum(0) / len(self.group)
+    def _mean(self, x: Tensor, image: Callable[[Tensor], Tensor]) -> Tensor:
+        return torch.stack([image(torch.as_tensor(g).to(x)) for g in self.group]).sum(0) / len(self.group)
 
 
 class Blend:
@@ -249,20 +249,29 @@ def _members(potentials: Sequence[Potential]) -> int | None:
     return counts.pop() if counts else None
 
 
-def _closure(dim: int, generators: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
-    """Return the group of permutations of `dim` coordinates that the generators generate, identity first."""
-    identity = tuple(range(dim))
-    steps = [tuple(g) for g in generators]
-    for g in steps:
-        if tuple(sorted(g)) != identity:
-            raise ValueError(f"{g} is no permutation of the coordinates {identity}")
-    group, fresh = [identity], [identity]
+def _closure(dim: int, generators: Sequence[Any], largest: int = 1000) -> list[np.ndarray]:
+    """Return the group of orthogonal matrices that the generators generate, identity first."""
+    steps = [_matrix(dim, g) for g in generators]
+    group, fresh = [np.eye(dim)], [np.eye(dim)]
     while fresh:
-        found = {tuple(h[i] for i in g) for h in fresh for g in steps}
-        fresh = sorted(found - set(group))
+        found = fresh
+        fresh = []
+        for candidate in (step @ h for h in found for step in steps):
+            if not any(np.allclose(candidate, g, atol=1e-9) for g in (*group, *fresh)):
+                fresh.append(candidate)
         group += fresh
-    return tuple(group)
+        if len(group) > largest:
+            raise ValueError(f"the generators generate more than {largest} maps: a finite group is needed")
+    return group
 
 
-def _inverse(g: tuple[int, ...]) -> list[int]:
-    return [g.index(i) for i in range(len(g))]
+def _matrix(dim: int, generator: Any) -> np.ndarray:
+    """Return a permutation of coordinates, or an orthogonal matrix, as a matrix."""
+    g = np.asarray(generator, dtype=np.float64)
+    if g.shape == (dim,):
+        if sorted(g) != list(range(dim)):
+            raise ValueError(f"{generator} is no permutation of the coordinates {tuple(range(dim))}")
+        return np.eye(dim)[g.astype(int)]
+    if g.shape != (dim, dim) or not np.allclose(g @ g.T, np.eye(dim), atol=1e-9):
+        raise ValueError(f"expected a permutation or an orthogonal matrix of {dim} coordinates, got {generator}")
+    return g
