@@ -23,7 +23,6 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 bench: .venv/installed
-	$(BIN)/python benchmarks/gradient_speed.py
 	$(BIN)/python benchmarks/starts.py
 	$(BIN)/python benchmarks/fit_speed.py
 

@@ -2,8 +2,10 @@
 
 1. An epoch of Adam on Eq 7: the usual way (a module per mode, a Python loop over modes, one fit at a time) against all
    members in one tensor, eager and compiled, in float32 and float64.
-2. Time to the published accuracy: Levenberg–Marquardt until the test error is below the median of the published
-   protocol (1.8e-6 on Eq 8, 4.3e-7 on Eq 9), against 150,000 of the usual epochs; median over ten starts.
+2. Time to the published accuracy: the median test error of the published protocol, 150,000 epochs of Adam, was measured
+   once as 1.8e-6 (Eq 8) and 4.3e-7 (Eq 9). Levenberg–Marquardt stops by its own rule, when the mean square errors of
+   training and held-out points are both below a quarter of that; the test error it ends with is printed. Its time,
+   median over ten starts, is set against that of the whole protocol, 150,000 of the usual epochs.
 3. Gradient matching in seven dimensions: double backward of the usual modules against the closed form.
 4. Learning from derivatives against learning through an ODE solver (backpropagation through odeint).
 
@@ -28,13 +30,13 @@ from torch.nn.functional import softplus
 import systems
 import workbench as wb
 from workbench.adam import Training
-from workbench.descent import Descent
+from workbench.descent import Descent, _gram
 from workbench.objectives import LeastSquares
-from workbench.task import Task
+from workbench.task import Outcome, Task
 
 EPOCHS = 150_000
 PAPER = wb.Start(rho=(2.0,), weights="uniform", scaled=False)
-PUBLISHED = {"asymmetric_quartic": 1.8e-6, "cosine_quadratic": 4.3e-7}  # median test errors of the published protocol
+PUBLISHED = {"asymmetric_quartic": 1.8e-6, "cosine_quadratic": 4.3e-7}  # see 2 above
 
 
 class UsualMode(nn.Module):
@@ -122,28 +124,24 @@ def our_epoch(members: int, dtype: torch.dtype, *, compiled: bool) -> float:
     return clock(lambda: training.advance(10), 9) / 10
 
 
-def time_to_published(name: str, seeds: int) -> list[float]:
-    """Return, for each start, the seconds until the test error is below the published median."""
+def time_to_published(name: str, seeds: int) -> tuple[list[float], list[float]]:
+    """Return the seconds and the test error of each start, stopped by training and held-out error alone."""
     system, data = wells_data(name)
-    x = torch.linspace(-3, 3, 200, dtype=torch.float64)[:, None]
-    truth, times = torch.as_tensor(system.value(x)), []
+    x = np.linspace(-3, 3, 200)[:, None]
+    settings = wb.LevenbergMarquardt(steps=1000, tolerance=(PUBLISHED[name] / 4) ** 0.5, patience=1000)
+    times, errors = [], []
     for seed in np.random.SeedSequence(0).spawn(seeds):
-        began, judging = time.perf_counter(), 0.0
+        began = time.perf_counter()
         task = Task.of(wb.LSEICNN(dim=1, modes=10), data, {"potential": 1.0}, wb.Start(rho=(1.5,)))
         seen, kept = task.observations()
         problem = LeastSquares(task.begin(seed, 0), seen, task.match)
-        descent = Descent(problem, kept, wb.LevenbergMarquardt())
-        for _ in range(600):
+        descent = Descent(problem, kept, settings)
+        while descent.outcome is Outcome.RUNNING:
             descent.step()
-            start = time.perf_counter()
-            problem.load(descent.best)
-            with torch.no_grad():
-                reached = float(((problem.model.value(x) - truth) ** 2).mean()) <= PUBLISHED[name]
-            judging += time.perf_counter() - start
-            if reached:
-                break
-        times.append(time.perf_counter() - began - judging if reached else float("inf"))
-    return times
+        times.append(time.perf_counter() - began)
+        problem.load(descent.best)
+        errors.append(float(((problem.model.value(x) - system.value(x)) ** 2).mean()))
+    return times, errors
 
 
 def gradient_step() -> dict[str, float]:
@@ -183,6 +181,26 @@ def through_the_solver() -> dict[str, float]:
     return {"derivatives_ms": 1e3 * clock(derivatives, 15), "odeint_ms": 1e3 * clock(solver, 7)}
 
 
+def descent_step(samples: int = 480) -> dict[str, float]:
+    """Return the parts of a Levenberg–Marquardt step on the gene circuit, in milliseconds."""
+    data = systems.get("gene_circuit", b=1.0).points(samples + 10, seed=0)
+    data = data.assign_coords(split=("sample", ["train"] * samples + ["validation"] * 10))
+    task = Task.of(wb.LSEICNN(dim=2, modes=3, hidden=(8, 8, 8)), data, {"gradient": 1.0}, wb.Start())
+    seen, kept = task.observations()
+    problem = LeastSquares(task.begin(np.random.SeedSequence(0), 0), seen, task.match)
+    theta = problem.vector()
+    J = torch.cat(list(problem.jacobians(theta)))
+    descent = Descent(problem, kept, wb.LevenbergMarquardt())
+    return {
+        "residuals": len(J),
+        "parameters": len(theta),
+        "jacobian_ms": 1e3 * clock(lambda: list(problem.jacobians(theta))),
+        "gram_ms": 1e3 * clock(lambda: _gram(J)),
+        "gram_by_full_product_ms": 1e3 * clock(lambda: J.T @ J),
+        "step_ms": 1e3 * clock(descent.step),
+    }
+
+
 def main() -> None:
     """Print the ratios, and save them as JSON."""
     torch.set_num_threads(1)
@@ -203,16 +221,20 @@ def main() -> None:
                 label = f"{name}, {'compiled' if compiled else 'eager'}, {members} members"
                 result[label] = {"usual_ms": 1e3 * usual[dtype], "ours_ms": 1e3 * each, "ratio": usual[dtype] / each}
                 print(f"    {label:38} {1e3 * each:6.3f} ms, ratio {usual[dtype] / each:5.1f}")
-    print(f"\nTime to the published median error, against {EPOCHS} usual epochs in float32 (the faster of the two)")
+    print(f"\nTime to the published median error, against {EPOCHS} usual epochs in the faster of the two types")
     for name in PUBLISHED:
-        times = time_to_published(name, 3 if quick else 10)
+        times, errors = time_to_published(name, 3 if quick else 10)
         whole, median = EPOCHS * min(usual.values()), statistics.median(times)
-        result[f"time to published, {name}"] = {"ours_s": times, "usual_s": whole, "ratio": whole / median}
+        worst = max(errors)
+        result[f"time to published, {name}"] = {"ours_s": times, "test_mse": errors, "usual_s": whole}
+        result[f"time to published, {name}"]["ratio"] = whole / median
         print(f"  {name:20} median {median:.2f} s, worst {max(times):.2f} s; usual {whole:.0f} s: {whole / median:.0f}")
+        print(f"  {'':20} test error at the end: median {statistics.median(errors):.1e}, worst {worst:.1e}")
     step, solver = gradient_step(), through_the_solver()
     result["7-D gradient step"] = step | {"ratio": step["usual_ms"] / step["ours_ms"]}
     result["derivatives against odeint"] = solver | {"ratio": solver["odeint_ms"] / solver["derivatives_ms"]}
-    for name in ("7-D gradient step", "derivatives against odeint"):
+    result["one Levenberg–Marquardt step, gene circuit"] = descent_step()
+    for name in ("7-D gradient step", "derivatives against odeint", "one Levenberg–Marquardt step, gene circuit"):
         print("  ".join([f"\n{name}:", *(f"{key} {value:.2f}" for key, value in result[name].items())]))
     path = Path("results") / "fit_speed.json"
     path.parent.mkdir(exist_ok=True)

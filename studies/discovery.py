@@ -9,10 +9,11 @@ costs accuracy on smooth functions. The bound is in scaled units, in which the p
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import xarray as xr
+from pydantic import Field
 
 import systems
 import workbench as wb
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DiscoveryStudy"]
 
+NotNegative = Annotated[float, Field(ge=0)]
 BOX = [(-3.0, 3.0)]
 WELLS = {"asymmetric_quartic": 2, "cosine_quadratic": 4, "min_mixture": 3}
 TEST = np.linspace(-3, 3, 200)[:, None]
@@ -39,22 +41,25 @@ class DiscoveryStudy(Study):
 
     datasets: int = parameter(1, "data sets per function and noise level", ge=1)
     samples: int = parameter(200, "random points per data set, a fifth of them held out", ge=5)
-    noise: tuple[float, ...] = parameter((0.0, 0.05), "noise over the spread of the potential", min_length=1)
+    noise: tuple[NotNegative, ...] = parameter((0.0, 0.05), "noise over the spread of the potential", min_length=1)
     modes: int = parameter(10, "largest number of modes tried", ge=1)
     hidden: tuple[int, ...] = parameter((10, 10), "widths of the hidden layers", min_length=1)
     steps: int = parameter(300, "steps of Levenberg–Marquardt", ge=1)
     restarts: int = parameter(2, "starts screened per fit", ge=1)
-    bounds: tuple[float, ...] = parameter((0.0, 0.5, 1.0, 2.0, 3.0, 5.0), "lower bounds on the sharpness", min_length=1)
+    bounds: tuple[NotNegative, ...] = parameter(
+        (0.0, 0.5, 1.0, 2.0, 3.0, 5.0), "lower bounds on the sharpness", min_length=1
+    )
     fits: int = parameter(2, "fits per function and bound", ge=1)
     grid: int = parameter(301, "points of the grid on which landscapes are saved", ge=3)
 
     def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
         """Return data, scanned fits with their landscapes and counts, the effect of the bound, and numbers."""
         for_scans, for_bounds = seed.spawn(2)
-        keys = [(name, noise, k) for name in WELLS for noise in self.noise for k in range(self.datasets)]
-        labels = [f"{name}_noise{round(100 * noise)}_{k}" for name, noise, k in keys]
+        levels, bounds = sorted(set(self.noise)), sorted(set(self.bounds))
+        keys = [(name, noise, k) for name in WELLS for noise in levels for k in range(self.datasets)]
+        labels = [f"{name}_noise{100 * noise:g}_{k}" for name, noise, k in keys]
         scans = [(self, *key[:2], child) for key, child in zip(keys, for_scans.spawn(len(keys)), strict=True)]
-        pairs = [(name, bound, k) for name in WELLS for bound in self.bounds for k in range(self.fits)]
+        pairs = [(name, bound, k) for name in WELLS for bound in bounds for k in range(self.fits)]
         fixed = [(self, *pair[:2], child) for pair, child in zip(pairs, for_bounds.spawn(len(pairs)), strict=True)]
         told = [f"{name}, rho above {bound:g}, fit {k}" for name, bound, k in pairs]
         done = machinery.parallel(scan, scans, [f"scan of {label}" for label in labels])
@@ -68,9 +73,9 @@ class DiscoveryStudy(Study):
         ]
         wells = xr.concat(found, "point")
         wells = wells.assign_coords(point=np.arange(wells.sizes["point"]))
-        results = np.array(bounded).reshape(len(WELLS), len(self.bounds), self.fits, 3)
+        results = np.array(bounded).reshape(len(WELLS), len(bounds), self.fits, 3)
         numbers = numbers_dataset(self._numbers(scanned))
-        analysis = {"wells": wells, "scanned": scanned, "bound": self._bound(results), "numbers": numbers}
+        analysis = {"wells": wells, "scanned": scanned, "bound": self._bound(results, bounds), "numbers": numbers}
         data = {label: fit.data for label, fit in fits.items()}
         return {"data": data, "fits": fits, "landscape": self._landscape(fits, keys), "analysis": analysis}
 
@@ -107,7 +112,7 @@ class DiscoveryStudy(Study):
         coords = {"fit": list(fits), "mode": np.arange(modes.shape[1]), "x": ("x", x, {"long_name": "position"})}
         return xr.Dataset(variables, coords=coords)
 
-    def _bound(self, results: np.ndarray) -> xr.Dataset:
+    def _bound(self, results: np.ndarray, bounds: list[float]) -> xr.Dataset:
         """Return test error, share of the loudest mode at the least clear well, and wells, over the bound."""
         names = {
             "mse": "test mean square error over the variance of the potential",
@@ -118,16 +123,16 @@ class DiscoveryStudy(Study):
             name: (("case", "bound", "repetition"), results[..., k], {"long_name": text, "units": "1"})
             for k, (name, text) in enumerate(names.items())
         }
-        bound = ("bound", list(self.bounds), {"long_name": "lower bound on the sharpness, scaled units", "units": "1"})
+        bound = ("bound", bounds, {"long_name": "lower bound on the sharpness, scaled units", "units": "1"})
         return xr.Dataset(variables, coords={"case": list(WELLS), "bound": bound, "repetition": np.arange(self.fits)})
 
     def _numbers(self, scanned: xr.Dataset) -> list[Number]:
         numbers = []
-        for noise in self.noise:
+        for noise in sorted(set(self.noise)):
             for name, wells in WELLS.items():
                 here = scanned.isel(fit=((scanned["case"] == name) & (scanned["noise"] == noise)).values)
                 right = float((here["wells"] == wells).mean())
-                label, told = f"{name}_noise{round(100 * noise)}", f"{name} with {100 * noise:g} % noise"
+                label, told = f"{name}_noise{100 * noise:g}", f"{name} with {100 * noise:g} % noise"
                 limits: dict[str, Any] = {"at_least": 0.9} if noise <= 0.05 else {}
                 numbers.append(Number(f"wells_{label}", right, f"share of scans with {wells} wells, {told}", **limits))
                 if noise == 0:

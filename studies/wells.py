@@ -122,6 +122,8 @@ class WellsStudy(Study):
 
     def _announce(self, data: Mapping[str, xr.Dataset], machinery: Machinery) -> None:
         """Say how long Adam will take, before it starts."""
+        if machinery.progress is False:
+            return
         model = wb.LSEICNN(dim=1, modes=self.modes, hidden=self.hidden)
         task = Task.of(model, data[FUNCTIONS[0]], {MATCH: 1.0}, self._start())
         each = self.adam().seconds(task, self.members)
@@ -169,7 +171,7 @@ class WellsStudy(Study):
                     Number(f"wells_{name}_{optimiser}", right.mean(), f"share with {expected} wells, {told}", **sure),
                 ]
                 if bounded:
-                    gap = _largest_gap(wells, name, optimiser, truth["x"].values[:, 0])
+                    gap = _largest_gap(wells, name, optimiser, truth["x"].values[:, 0], self.members)
                     text = f"largest error of the place of a well, {told}"
                     numbers.append(Number(f"wells_off_{name}_lm", gap, text, at_most=offset))
         return numbers
@@ -201,14 +203,14 @@ def _of(wells: xr.Dataset, case: str, source: str) -> xr.Dataset:
     return wells.isel(point=((wells["case"] == case) & (wells["source"] == source)).values)
 
 
-def _largest_gap(wells: xr.Dataset, case: str, source: str, truth: np.ndarray) -> float:
+def _largest_gap(wells: xr.Dataset, case: str, source: str, truth: np.ndarray, members: int) -> float:
     """Return the largest distance of a true well to the nearest well of a member, over all members."""
     mine = _of(wells, case, source)
-    gaps = [np.inf]
-    for member in np.unique(mine["member"]):
+    gaps = []
+    for member in range(members):
         x = mine["x"].values[(mine["member"] == member).values, 0]
-        gaps.append(np.abs(truth[:, None] - x).min(-1).max())
-    return float(max(gaps[1:], default=np.inf))
+        gaps.append(np.abs(truth[:, None] - x).min(-1).max() if len(x) else np.inf)
+    return float(max(gaps))
 
 
 def _duration(seconds: float) -> str:

@@ -74,7 +74,7 @@ def test_loss_falls_the_best_is_kept_and_the_penalty_moves_only_the_gauge():
     options = {"match": "potential", "seed": 1, "start": wb.Start(rho=(1.0,)), "progress": False}
     fits = [
         wb.fit(
-            wb.LSEICNN(dim=1, modes=3), double_well(), optimiser=wb.Adam(epochs=600, rate=1e-2, slow_rate=1e-2,
+            wb.LSEICNN(dim=1, modes=3), double_well(), optimiser=wb.Adam(epochs=1000, rate=3e-2, slow_rate=1e-2,
             penalty=penalty, every=50), **options,
         )
         for penalty in (0.0, 0.03)
@@ -84,32 +84,95 @@ def test_loss_falls_the_best_is_kept_and_the_penalty_moves_only_the_gauge():
         assert float(fit.history["loss"][0, -1]) < 0.01 * float(fit.history["loss"][0, 0])
         kept = fit.history["validation_loss"].min()
         assert fit.error == pytest.approx(float(kept) ** 0.5, rel=1e-12)
-        assert fit.history["epoch"].values.tolist() == list(range(0, 601, 50))
+        assert fit.history["epoch"].values.tolist() == list(range(0, 1001, 50))
     gates = [fit.history["gate"].values[0, -1] for fit in fits]
     assert (gates[1] < 0.9).all()
     assert (gates[1] > 1e-6).all()  # the published threshold would call them all active
     assert fits[1].history["active"].values[0, -1] == 3
 
 
-def test_what_is_not_finite_is_undone_with_lower_rates(monkeypatch):
-    run = training(members=2)
+def poison(run, members):
+    """Let the loss of some members become NaN while `on` is True."""
+    loss, on = run.loss, [True]
+    factor = torch.tensor([torch.nan if k in members else 1.0 for k in range(len(run.pace))], dtype=torch.float64)
+    run.loss = lambda: loss() * factor if on[0] else loss()
+    return on
+
+
+def weights_of(run, member):
+    return run.model.member(member).state_dict()
+
+
+def test_a_member_that_is_not_finite_goes_back_and_the_others_do_not_notice():
+    run, healthy = training(members=2), training(members=2)
+    for each in (run, healthy):
+        each.advance(10)
+    before = weights_of(run, 1)
+    on = poison(run, {1})
     run.advance(10)
-    before = {k: v.clone() for k, v in run.model.state_dict().items()}
-    loss, poisoned = run.loss, [True]
-    run.loss = lambda: loss() * (float("nan") if poisoned[0] else 1.0)
-    run.advance(10)
-    assert run.epoch == 10
-    assert all(torch.equal(v, before[k]) for k, v in run.model.state_dict().items())
-    assert [group["lr"] for group in run.optimiser.param_groups] == [5e-4, 5e-5]
-    poisoned[0] = False
-    run.advance(10)
+    healthy.advance(10)
     assert run.epoch == 20
-    poisoned[0] = True
+    assert run.pace.tolist() == [1.0, 0.5]
+    assert all(torch.equal(v, before[k]) for k, v in weights_of(run, 1).items())
+    on[0] = False
+    run.advance(10)
+    healthy.advance(10)
+    assert all(torch.equal(v, weights_of(healthy, 0)[k]) for k, v in weights_of(run, 0).items())
+    assert not all(torch.equal(v, before[k]) for k, v in weights_of(run, 1).items())
+    on[0] = True
+    for _ in range(8):
+        run.advance(10)
+    assert run.pace.tolist() == [1.0, 0.0]
+    assert torch.isfinite(run.model.value(torch.zeros(1, 1, dtype=torch.float64))).all()
+    assert all(torch.isfinite(one.model.value(torch.zeros(1, 1, dtype=torch.float64))) for one in run.learned())
+
+
+def test_half_the_pace_is_half_the_step():
+    one, two = training(members=1), training(members=1)
+    start = weights_of(one, 0)["convex.V.0"].clone()
+    two.pace[0] = 0.5
+    one.advance(1)
+    two.advance(1)
+    whole, half = (weights_of(run, 0)["convex.V.0"] - start for run in (one, two))
+    torch.testing.assert_close(half, whole / 2, rtol=1e-9, atol=1e-14)
+
+
+def test_when_no_member_can_go_on_the_error_keeps_the_last_good_weights(tmp_path):
+    run = training(members=2)
+    poison(run, {0, 1})
     for _ in range(5):
         run.advance(10)
-    with pytest.raises(FitError, match="weights were not finite 6 times") as caught:
+    with pytest.raises(FitError, match="the weights of every member stopped being finite 6 times"):
         run.advance(10)
-    assert torch.isfinite(caught.value.model.value(torch.zeros(1, 1, dtype=torch.float64))).all()
+    assert run.epoch == 50
+    assert torch.isfinite(run.model.value(torch.zeros(1, 1, dtype=torch.float64))).all()
+
+
+def test_an_interrupt_leaves_the_state_before_the_epochs():
+    run = training()
+    run.advance(10)
+    before, step, calls = {k: v.clone() for k, v in run.model.state_dict().items()}, run._step, []
+
+    def interrupted():
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        step()
+
+    run._step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run.advance(10)
+    assert run.epoch == 10
+    assert all(torch.equal(v, before[k]) for k, v in run.model.state_dict().items())
+    assert {int(state["step"]) for state in run.optimiser.state_dict()["state"].values()} == {10}
+
+
+def test_the_last_epochs_count_although_they_are_no_multiple():
+    options = {"match": "potential", "seed": 3, "start": PAPER, "progress": False}
+    model = wb.LSEICNN(dim=1, modes=3, hidden=(4, 4))
+    short = wb.fit(model, double_well(), optimiser=wb.Adam(epochs=90, rate=1e-2, every=100), **options)
+    assert short.history["epoch"].values.tolist() == [0, 90]
+    assert short.error < float(short.history["validation_loss"][0, 0]) ** 0.5
 
 
 def test_float32_stays_float32():
@@ -146,9 +209,20 @@ def test_restarts_and_misplaced_checkpoints_are_refused(tmp_path):
     with pytest.raises(ValueError, match="ask for more members instead of restarts"):
         wb.fit(model, double_well(), match="potential", restarts=3, optimiser=wb.Adam(epochs=1))
     with pytest.raises(ValueError, match="only Adam's long fits can be resumed"):
-        wb.fit(model, double_well(), match="potential", checkpoint=tmp_path / "c.ckpt")
+        wb.fit(model, double_well(), match="potential", seed=0, checkpoint=tmp_path / "c.ckpt")
+    short = {"match": "potential", "optimiser": wb.Adam(epochs=1)}
     with pytest.raises(wb.FileError, match="does not exist; create it first"):
-        wb.fit(model, double_well(), match="potential", optimiser=wb.Adam(epochs=1), checkpoint=tmp_path / "no" / "c")
+        wb.fit(model, double_well(), seed=0, checkpoint=tmp_path / "no" / "c", **short)
+    with pytest.raises(ValueError, match="a checkpoint needs a seed"):
+        wb.fit(model, double_well(), checkpoint=tmp_path / "c.ckpt", **short)
+
+
+def test_modes_are_chosen_with_adam_too():
+    optimiser = wb.Adam(epochs=40, rate=3e-2, every=20)
+    fit = wb.fit(
+        wb.LSEICNN(dim=1, modes=2), double_well(), match="potential", modes="auto", seed=0, optimiser=optimiser
+    )
+    assert fit.scan.sizes["modes"] == 2
 
 
 @pytest.mark.slow

@@ -31,17 +31,17 @@ from workbench.task import ACTIVE, FitError, Learned, Outcome, Task
 __all__ = ["Adam"]
 
 SAVED_EVERY = 20.0  # seconds between checkpoints
-RETRIES = 5  # times that the learning rates are halved before a fit gives up
+RETRIES = 5  # times that the pace of a member is halved before it is given up
 
 
 @dataclass(frozen=True)
 class Adam:
-    """Settings of Adam; the defaults are the published protocol.
+    """Settings of Adam; with `Start(rho=(2.0,), weights="uniform", scaled=False)` the defaults are as published.
 
     `epochs` full-batch steps at `rate` for the networks and `slow_rate` for ρ and α, with `penalty` ε on |α|. The
-    weights of the lowest held-out loss are kept; it is looked at every `every` epochs, and so is what the history
-    records. `compiled` lets torch compile the step, which takes up to a minute and a C++ compiler, and changes last
-    digits.
+    weights of the lowest held-out loss are kept; it is looked at every `every` epochs and at the end, and so is what
+    the history records. `compiled` lets torch compile the step, which takes up to a minute and a C++ compiler, and
+    changes last digits.
 
     >>> Adam(epochs=1000).penalty
     0.0001
@@ -92,7 +92,7 @@ class Adam:
 
 
 class Training:
-    """An ensemble on its way: `advance(epochs)`, and `state()` / `restore(state)` equal to the last bit."""
+    """An ensemble on its way: `advance(epochs)`, `look()`, and `state()` / `restore(state)` equal to the last bit."""
 
     def __init__(self, task: Task, seeds: Sequence[np.random.SeedSequence], settings: Adam) -> None:
         self.settings = settings
@@ -104,53 +104,54 @@ class Training:
             {"params": list(self.model.convex.parameters()), "lr": settings.rate},
             {"params": slow, "lr": settings.slow_rate},
         ]
-        self.optimiser = torch.optim.Adam(groups)
+        self.optimiser = torch.optim.Adam(groups, fused=True)
         self.loss = torch.compile(self._loss, dynamic=False) if settings.compiled else self._loss
-        self.epoch, self.cuts, self.elapsed = 0, 0, 0.0
+        self.epoch, self.elapsed = 0, 0.0
+        self.pace = torch.ones(len(seeds), dtype=torch.float64, device=self.model.device)
         self.records: list[dict[str, Tensor]] = []
         self.best = copy.deepcopy(self.model.state_dict())
-        self.lowest = torch.full((len(seeds),), torch.inf, dtype=torch.float64, device=self.model.device)
-        self._record()
-        if not (torch.isfinite(self.records[0]["loss"]).all() and torch.isfinite(self.lowest).all()):
-            raise FitError("the start is not finite; look for outliers in the data")
+        self.lowest = torch.full_like(self.pace, torch.inf)
+        self.look()
+        finite = torch.isfinite(self.records[0]["loss"]) & torch.isfinite(self.records[0]["validation_loss"])
+        self.pace[~finite.to(self.pace.device)] = 0.0
+        if not finite.any():
+            raise FitError("no start is finite; look for outliers in the data")
 
     def advance(self, epochs: int) -> None:
-        """Train on, up to the next record at most; go back and halve the rates where anything stops being finite."""
-        before = None if self.cuts > RETRIES else self._snapshot()
-        began = time.perf_counter()
-        for _ in range(epochs):
-            self.optimiser.zero_grad(set_to_none=True)
-            total = self.loss().sum() + self.settings.penalty * self.model.alpha.abs().sum()
-            total.backward()
-            self.optimiser.step()
+        """Train on for some epochs; whatever interrupts them, the state is the one before or the one after.
+
+        A member that stops being finite goes back to where it stood, loses these epochs, and goes on at half the pace;
+        after `RETRIES` times it stays where it is. The others do not notice.
+        """
+        before, began = self._snapshot(), time.perf_counter()
+        try:
+            for _ in range(epochs):
+                self._step()
+            self._go_back(before)
+        except BaseException:
+            self.restore(before)
+            raise
         self.epoch += epochs
         self.elapsed += time.perf_counter() - began
-        if not all(torch.isfinite(p).all() for p in self.model.parameters()):
-            self._go_back(before, epochs)
-        elif self.epoch % self.settings.every == 0:
-            self._record()
+        if self.epoch % self.settings.every == 0:
+            self.look()
 
     def state(self) -> dict[str, Any]:
         """Return everything that the rest of the training depends on, as tensors and plain values."""
-        return {
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "best": self.best,
-            "lowest": self.lowest,
-            "records": self.records,
-            "counters": [self.epoch, self.cuts],
-            "elapsed": self.elapsed,
-        }
+        names = self.records[0]
+        return self._snapshot() | {"records": {name: torch.stack([r[name] for r in self.records]) for name in names}}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state of the same task and settings."""
-        state = copy.deepcopy(state)
+        state, device = copy.deepcopy(state), self.model.device
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.best = {name: values.to(self.model.device) for name, values in state["best"].items()}
-        self.lowest, self.records = state["lowest"].to(self.model.device), state["records"]
-        self.epoch, self.cuts = state["counters"]
-        self.elapsed = state["elapsed"]
+        self.best = {name: values.to(device) for name, values in state["best"].items()}
+        self.lowest, self.pace = state["lowest"].to(device), state["pace"].to(device)
+        self.epoch, self.elapsed = state["epoch"], state["elapsed"]
+        if "records" in state:
+            count = len(state["records"]["epoch"])
+            self.records = [{name: rows[k] for name, rows in state["records"].items()} for k in range(count)]
 
     def learned(self) -> list[Learned]:
         """Return the members with the weights of their lowest held-out loss."""
@@ -174,8 +175,21 @@ class Training:
         residuals = (predictions(self.model, self.seen.x, self.match) - self.seen.target) * self.seen.factor
         return residuals.square().sum((-2, -1))
 
+    def _step(self) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        total = self.loss().sum() + self.settings.penalty * self.model.alpha.abs().sum()
+        total.backward()
+        slow = bool((self.pace < 1).any())
+        before = [p.detach().clone() for p in self.model.parameters()] if slow else []
+        self.optimiser.step()
+        with torch.no_grad():
+            for p, old in zip(self.model.parameters(), before, strict=False):
+                pace = self.pace.to(p).reshape(-1, *[1] * (p.ndim - 1))
+                p.copy_(torch.where(pace > 0, old + pace * (p - old), old))
+
     @torch.no_grad()
-    def _record(self) -> None:
+    def look(self) -> None:
+        """Record losses and parameters, and keep the weights of members that were never better on held-out data."""
         model = self.model
         seen, held_out = (
             ((predictions(model, o.x, self.match) - o.target) * o.factor).square() for o in (self.seen, self.kept)
@@ -194,22 +208,41 @@ class Training:
         self.records.append({name: values.cpu() for name, values in record.items()})
 
     def _snapshot(self) -> dict[str, Any]:
-        return copy.deepcopy({key: value for key, value in self.state().items() if key != "records"})
+        values: dict[str, Any] = {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "best": self.best,
+        }
+        values |= {"lowest": self.lowest, "pace": self.pace, "epoch": self.epoch, "elapsed": self.elapsed}
+        return copy.deepcopy(values)
 
-    def _go_back(self, before: dict[str, Any] | None, epochs: int) -> None:
-        """Undo the last epochs and halve the learning rates; the members that are fine lose nothing but pace."""
-        if before is None:
-            error = FitError(
-                f"epoch {self.epoch}: weights were not finite {RETRIES + 1} times although the learning rates were "
-                f"halved each time. Look for outliers in the data, or start with a rate below {self.settings.rate:g}"
+    @torch.no_grad()
+    def _go_back(self, before: dict[str, Any]) -> None:
+        """Take members that are not finite back to where they were, at half the pace."""
+        sick = torch.zeros_like(self.pace, dtype=torch.bool)
+        for p in self.model.parameters():
+            sick |= ~torch.isfinite(p).reshape(len(p), -1).all(-1)
+        if not sick.any():
+            return
+        moments = before["optimiser"]["state"]
+        for k, (name, weights) in enumerate(self._ordered()):
+            weights[sick] = before["model"][name][sick]
+            for moment, values in self.optimiser.state[weights].items():
+                if values.ndim:
+                    values[sick] = moments[k][moment][sick] if k in moments else 0.0
+        self.pace = torch.where(sick, self.pace / 2, self.pace)
+        self.pace[self.pace < 2.0**-RETRIES] = 0.0
+        if not self.pace.any():
+            raise FitError(
+                f"epoch {self.epoch}: the weights of every member stopped being finite {RETRIES + 1} times, although "
+                "its pace was halved each time. Look for outliers in the data, or start with a rate below "
+                f"{self.settings.rate:g}"
             )
-            error.model = self.model.like(members=self.model.members)
-            error.model.load_state_dict(self.best)
-            raise error
-        self.restore(before | {"records": self.records})
-        self.cuts += 1
-        for group in self.optimiser.param_groups:
-            group["lr"] /= 2
+
+    def _ordered(self) -> list[tuple[str, Tensor]]:
+        """Return the parameters with their names, in the order of the optimiser's state."""
+        names = {id(p): name for name, p in self.model.named_parameters()}
+        return [(names[id(p)], p) for group in self.optimiser.param_groups for p in group["params"]]
 
 
 def _learn_together(
@@ -239,7 +272,12 @@ def _learn_together(
                 saved = time.perf_counter()
             error = float(training.records[-1]["best"].median()) ** 0.5
             report(min(training.epoch, settings.epochs - 1), settings.epochs, f"median error {error:.1e}")
-    finally:  # also when interrupted or out of tries: what is done is kept
+    except FitError as error:
+        error.model = training.learned()[0].model
+        raise
+    finally:  # also when interrupted: what is done is kept
         save()
+    if training.epoch % settings.every:
+        training.look()  # not part of the checkpoint, so that a longer fit goes on as if it had not stopped
     report(settings.epochs, settings.epochs, f"median error {float(training.lowest.median()) ** 0.5:.1e}")
     return training.learned()

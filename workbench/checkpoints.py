@@ -44,7 +44,7 @@ def save(path: Path, state: Mapping[str, Any], identity: Mapping[str, str]) -> N
     """Write a checkpoint; the one that stood there becomes the previous one."""
     target = check_target(path, overwrite=True)
     with held_signals(), replacing(target) as temporary:
-        torch.save({"identity": dict(identity), "state": dict(state)}, temporary)
+        torch.save({"identity": dict(identity), "torch": str(torch.__version__), "state": dict(state)}, temporary)
         seal(temporary)
         if target.exists():
             os.replace(target, _previous(target))
@@ -71,6 +71,11 @@ def load(path: Path, identity: Mapping[str, str]) -> dict[str, Any] | None:
                     f"{candidate} belongs to another fit: its {name} is {found}, not {expected}. "
                     "Give the settings it was started with, or another path"
                 )
+        if content["torch"] != str(torch.__version__):
+            warnings.warn(
+                f"{candidate} is by torch {content['torch']}, this is {torch.__version__}: last digits may differ",
+                stacklevel=2,
+            )
         return content["state"]
     if damaged is not None:
         raise damaged
@@ -88,6 +93,6 @@ def _read(path: Path) -> dict[str, Any]:
         content = io.BytesIO(file.read()[:-SEAL_LENGTH])
     try:
         found = torch.load(content, map_location="cpu", weights_only=True)
-        return {"identity": dict(found["identity"]), "state": dict(found["state"])}
+        return {"identity": dict(found["identity"]), "torch": found["torch"], "state": dict(found["state"])}
     except Exception as error:  # torch raises anything on what it does not accept
         raise FileError(f"{path} is no checkpoint of this version: {type(error).__name__}") from None

@@ -8,6 +8,7 @@ import functools
 import json
 import runpy
 import shlex
+import shutil
 import signal
 import sys
 import tempfile
@@ -181,7 +182,7 @@ def run(
         path = question.run(target, seed=seed, overwrite=overwrite, resume=resume, workers=workers)
     except (KeyboardInterrupt, _Terminated):
         if any(target.with_name(f"{target.name}.checkpoints").glob("*.ckpt")):
-            command = [argument for argument in sys.argv[1:] if argument not in ("--resume", "--overwrite")]
+            command = [argument for argument in sys.argv[1:] if argument != "--resume"]
             err.print(f"to go on: workbench {shlex.join([*command, '--resume'])}")
         raise
     _report(path, studies.draw(path), as_json)
@@ -243,7 +244,10 @@ def rerun(
     study, seed = Study.from_tree(before)
     with tempfile.TemporaryDirectory() as folder:
         target = files.check_target(output or Path(folder) / "rerun.nc", overwrite=overwrite)
-        after = files.read(study.run(target, seed=seed, overwrite=overwrite, workers=workers))
+        try:
+            after = files.read(study.run(target, seed=seed, overwrite=overwrite, workers=workers))
+        finally:
+            shutil.rmtree(target.with_name(f"{target.name}.checkpoints"), ignore_errors=True)
     compared, different = _differences(before, after)
     worst = sorted(different.items(), key=lambda item: -item[1])[:10]
     verdict = "equal to the last bit" if not different else f"{len(different)} of {compared} variables differ"

@@ -17,7 +17,7 @@ from workbench.lse_icnn import LSEICNN
 from workbench.objectives import LeastSquares, Observations
 from workbench.parallel import Report
 from workbench.start import Start
-from workbench.task import Learned, Task
+from workbench.task import FitError, Learned, Task
 
 if TYPE_CHECKING:
     from workbench.adam import Adam
@@ -47,15 +47,22 @@ def choose(
         if callable(progress):
             how["progress"] = _share_of(progress, modes, model.modes)
         fresh = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
-        learned = optimiser.learn(task, [fresh], checkpoint=None, **how)[0]
         seen, kept = task.observations()
-        squares = _squares(learned, kept, match)
+        try:
+            learned = optimiser.learn(task, [fresh], checkpoint=None, **how)[0]
+        except FitError:  # a number of modes that cannot be fitted is none to choose
+            squares = np.array([np.inf])
+            training.append(np.inf)
+        else:
+            squares = _squares(learned, kept, match)
+            training.append(_squares(learned, seen, match).sum())
         loss.append(squares.sum())
         error.append(squares.std(ddof=1) * len(squares) ** 0.5 if len(squares) > 1 else np.inf)
-        training.append(_squares(learned, seen, match).sum())
         floor = FLOOR * _flat(kept, match)
         if loss[-1] <= floor or modes - 1 - int(np.argmin(loss)) >= PATIENCE:
             break
+    if not np.isfinite(loss).any():
+        raise FitError(f"no number of modes up to {model.modes} could be fitted; look for outliers in the data")
     chosen = 1 + smallest(np.array(loss), np.array(error), floor)
     counts = np.arange(1, len(loss) + 1)
     columns = {
@@ -73,7 +80,7 @@ def choose(
 
 
 def _share_of(report: Report, modes: int, most: int) -> Report:
-    """Return a report on the fit of one number of modes, as a share of the scan and the fit after it."""
+    """Return a report on the fit of one number of modes, as a share of the scan."""
     whole = 100 * (most + 1)
     return lambda done, total, text: report(int(100 * (modes - 1 + done / total)), whole, f"{modes} modes, {text}")
 

@@ -102,9 +102,9 @@ def fit(
     `match` is "potential", "gradient" or "velocity", or several with weights, {"potential": 1, "gradient": 10} (see
     `objectives`). `data` are points or trajectories (`workbench.dataset`); where they have no `split`, the share
     `held_out` validates. `members` independent fits (default: as many as the model has, or 1) are kept, each the best
-    of `restarts` starts (default 4). `start` says where fits begin, `optimiser` how they go on (`LevenbergMarquardt` or
-    `Adam`). `workers` processes share the members. `seed` is a whole number, or None for a fresh one, which the result
-    records.
+    of `restarts` starts (default 4, and 2 with `modes="auto"`). `start` says where fits begin, `optimiser` how they go
+    on (`LevenbergMarquardt` or `Adam`). `workers` processes share the members. `seed` is a whole number, or None for a
+    fresh one, which the result records.
 
     With `modes="auto"` the model's number of modes is the most that are tried, and `fit.scan` tells what each number
     reached (see `discovery`).
@@ -140,9 +140,12 @@ def fit(
     if modes is not None:
         if modes != "auto":
             raise ValueError(f"modes is 'auto' or left out (the model has {model.modes}), got {modes!r}")
-        how["restarts"] = 2 if restarts is None else restarts
+        if restarts is None and isinstance(optimiser, LevenbergMarquardt):
+            how["restarts"] = 2
         model, scan = discovery.choose(model, data, weights, start, optimiser, seeds[0], **how)
     task = Task.of(model, data, weights, start)
+    if checkpoint is not None and seed is None:
+        raise ValueError("a checkpoint needs a seed: a fresh one each time would never be the fit that it belongs to")
     where = None if checkpoint is None else check_target(checkpoint, overwrite=True)
     learned = optimiser.learn(task, seeds, checkpoint=where, **how)
     if "potential" not in weights:  # slopes leave the constant free: measure from the lowest sample

@@ -10,10 +10,10 @@ __all__ = ["held_signals"]
 
 @contextmanager
 def held_signals(patience: int | None = None) -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back inside and deliver them after.
+    """Hold Ctrl-C and SIGTERM back inside and deliver them after, each once.
 
-    With `patience`, so many of them are held, and the next one acts at once. Outside the main thread, which alone
-    receives signals, nothing is changed.
+    With `patience`, so many of them are held, and the next one acts at once. A signal that is ignored stays ignored.
+    Outside the main thread, which alone receives signals, nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -30,10 +30,12 @@ def held_signals(patience: int | None = None) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, hold) for number in heard}
     try:
         yield
     finally:
         restore()
-        if arrived and (patience is None or len(arrived) <= patience):
-            signal.raise_signal(arrived[0])
+        if patience is None or len(arrived) <= patience:
+            for number in dict.fromkeys(arrived):
+                signal.raise_signal(number)

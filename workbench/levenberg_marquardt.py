@@ -93,7 +93,7 @@ def _learn_member(
 
 
 def _carry_on(starts: Sequence[Descent | FitError], advance: Callable[[Descent], Descent]) -> Descent:
-    """Return the start with the lowest held-out loss at its end, with its best weights; the next one where it fails."""
+    """Carry on the start with the lowest held-out loss, to its end and best weights; the next one where it fails."""
     failure = next((start for start in starts if isinstance(start, FitError)), None)
     model = None
     for start in sorted((s for s in starts if isinstance(s, Descent)), key=lambda start: start.lowest):

@@ -100,9 +100,15 @@ def _in_processes(function: Callable, jobs: Sequence[tuple], workers: int, updat
 
 def _begin(news: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # unwinds, so that work can be saved
+    signal.signal(signal.SIGTERM, _stop)
     torch.set_num_threads(1)
     _child["news"] = news
+
+
+def _stop(number: int, frame: object) -> None:
+    """Unwind, so that work can be saved, and do not let a second SIGTERM disturb that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def _call(function: Callable, index: int, job: tuple) -> Any:

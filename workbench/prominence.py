@@ -79,7 +79,7 @@ def counts(
     """
     ensemble = fit.ensemble
     x = dataset.flat(fit.data)["x"].values
-    box = within or list(zip(ensemble.x_low.tolist(), ensemble.x_high.tolist(), strict=True))
+    box = within if within is not None else list(zip(ensemble.x_low.tolist(), ensemble.x_high.tolist(), strict=True))
     resolution = _resolution(fit)
     found = wells(ensemble, box) if found is None else found
     deep = [(found["prominence"].values >= error) & (found["member"].values == k) for k, error in enumerate(resolution)]
@@ -104,7 +104,7 @@ def _resolution(fit: "Fit") -> np.ndarray:
         return np.sqrt((residuals["potential_residual"].values ** 2).mean(-1))
     name = next(iter(fit.match))
     relative = np.sqrt((residuals[f"{name}_residual"].values ** 2).mean((-2, -1)) / (held_out[name].values ** 2).mean())
-    return relative * np.asarray(fit.ensemble.value(held_out["x"].values)).std(-1)
+    return relative * np.asarray(fit.ensemble.value(dataset.flat(fit.data)["x"].values)).std(-1)
 
 
 Pass = tuple[float, int, int]  # level, and the minima on its two sides
