@@ -47,9 +47,11 @@ class WellsStudy(Study):
     members: int = parameter(10, "independent fits per function and optimiser", ge=1)
     modes: int = parameter(10, "modes, a generous estimate", ge=1)
     hidden: tuple[int, ...] = parameter((10, 10), "widths of the hidden layers", min_length=1)
-    steps: int = parameter(300, "steps of Levenberg–Marquardt at most", ge=1)
+    steps: int = parameter(400, "steps of Levenberg–Marquardt at most", ge=1)
     restarts: int = parameter(2, "starts screened per fit by Levenberg–Marquardt", ge=1)
-    tolerance: float = parameter(1e-5, "root mean square error at which Levenberg–Marquardt stops", ge=0)
+    tolerance: float = parameter(2e-5, "root mean square error at which Levenberg–Marquardt stops", ge=0)
+    screening: int = parameter(80, "steps of the screening", ge=1)
+    sharp: float = parameter(1.5, "sharpness at the start of Levenberg–Marquardt, scaled units", symbol="ρ", gt=0)
     epochs: int = parameter(600, "epochs of Adam", ge=1)
     rate: float = parameter(1e-3, "learning rate of the networks", gt=0)
     slow_rate: float = parameter(1e-4, "learning rate of ρ and α", ge=0)
@@ -66,20 +68,26 @@ class WellsStudy(Study):
         exact = {name: systems.get(name, **self._options(name)) for name in FUNCTIONS}
         seeds = for_data.spawn(len(FUNCTIONS))
         data = {name: self._data(exact[name], child) for name, child in zip(FUNCTIONS, seeds, strict=True)}
-        jobs = [
-            (self, data[name], optimiser, child, machinery.checkpoint(name) if optimiser == "adam" else None)
-            for optimiser in OPTIMISERS
-            for name, child in zip(FUNCTIONS, for_fits, strict=True)
-        ]
-        labels = [f"{name}, {title}" for title in OPTIMISERS.values() for name in FUNCTIONS]
         self._announce(data, machinery)
-        done = machinery.parallel(fit_and_count, jobs, labels)
-        names = [f"{name}_{optimiser}" for optimiser in OPTIMISERS for name in FUNCTIONS]
-        fits, counted, found = (dict(zip(names, column, strict=True)) for column in zip(*done, strict=True))
-        wells = _labelled({**{f"{n}_truth": wb.wells(exact[n], BOX) for n in FUNCTIONS}, **found})
-        counts = xr.concat(
-            [xr.concat([counted[f"{n}_{o}"] for n in FUNCTIONS], "case") for o in OPTIMISERS], "optimiser"
-        ).assign_coords(case=list(FUNCTIONS), optimiser=list(OPTIMISERS))
+        jobs, labels, names = [], [], []
+        for name, seed in zip(FUNCTIONS, for_fits, strict=True):  # all members of Adam in one job, else one job each
+            jobs.append((self, data[name], "adam", seed, machinery.checkpoint(name)))
+            jobs += [(self, data[name], "lm", child, None) for child in seed.spawn(self.members)]
+            labels += [f"{name}, Adam", *(f"{name}, fit {k + 1} by Levenberg–Marquardt" for k in range(self.members))]
+            names += [f"{name}_adam", *[f"{name}_lm"] * self.members]
+        order = sorted(range(len(jobs)), key=lambda k: jobs[k][2])  # the long jobs first
+        done = dict(
+            zip(order, machinery.parallel(learn, [jobs[k] for k in order], [labels[k] for k in order]), strict=True)
+        )
+        parts = {name: [done[k] for k, own in enumerate(names) if own == name] for name in dict.fromkeys(names)}
+        fits = {name: wb.Fit.joined([fit for fit, _ in found]) for name, found in sorted(parts.items())}
+        wells = _labelled(
+            {f"{n}_truth": wb.wells(exact[n], BOX) for n in FUNCTIONS}
+            | {name: _members([wells for _, wells in found]) for name, found in sorted(parts.items())}
+        )
+        counted = {name: wb.counts(fits[name], found=_of(wells, *name.rsplit("_", 1))) for name in fits}
+        rows = [xr.concat([counted[f"{n}_{o}"] for n in FUNCTIONS], "case") for o in OPTIMISERS]
+        counts = xr.concat(rows, "optimiser").assign_coords(case=list(FUNCTIONS), optimiser=list(OPTIMISERS))
         analysis = {"wells": wells, "counts": counts, "numbers": numbers_dataset(self._numbers(fits, counts, wells))}
         return {"data": data, "fits": fits, "landscape": self._landscape(exact, fits), "analysis": analysis}
 
@@ -106,16 +114,17 @@ class WellsStudy(Study):
         return wb.Adam(**{name: getattr(self, name) for name in settings})
 
     def fit(self, data: xr.Dataset, optimiser: str, seed: np.random.SeedSequence, **how: Any) -> wb.Fit:
-        """Return the fits of one function by one optimiser."""
+        """Return the fits of one function: all members by Adam, one by Levenberg–Marquardt."""
         model = wb.LSEICNN(dim=1, modes=self.modes, hidden=self.hidden)
         if optimiser == "adam":
-            how |= {"start": self._start(), "optimiser": self.adam()}
+            how |= {"start": self._start(), "optimiser": self.adam(), "members": self.members}
         else:
             marquardt = wb.LevenbergMarquardt(
-                steps=self.steps, screening=min(30, self.steps), tolerance=self.tolerance, patience=100
+                steps=self.steps, screening=min(self.screening, self.steps), tolerance=self.tolerance, patience=100
             )
-            how |= {"optimiser": marquardt, "restarts": self.restarts, "checkpoint": None}
-        return wb.fit(model, data, match=MATCH, seed=seed, members=self.members, **how)
+            start = wb.Start(rho=(self.sharp,))
+            how |= {"start": start, "optimiser": marquardt, "restarts": self.restarts, "checkpoint": None}
+        return wb.fit(model, data, match=MATCH, seed=seed, **how)
 
     def _start(self) -> wb.Start:
         return wb.Start(rho=(self.rho,), gate=self.gate, weights="uniform", scaled=False)
@@ -177,13 +186,19 @@ class WellsStudy(Study):
         return numbers
 
 
-def fit_and_count(
+def learn(
     study: WellsStudy, data: xr.Dataset, optimiser: str, seed: np.random.SeedSequence, checkpoint: Any, report: Report
-) -> tuple[wb.Fit, xr.Dataset, xr.Dataset]:
-    """Return the fits, their three counts, and the wells of every member, in a worker process."""
+) -> tuple[wb.Fit, xr.Dataset]:
+    """Return fits and the wells of every member, in a worker process."""
     fit = study.fit(data, optimiser, seed, checkpoint=checkpoint, progress=report)
-    found = wb.wells(fit.ensemble, BOX, starts=64)
-    return fit, wb.counts(fit, found=found), found
+    return fit, wb.wells(fit.ensemble, BOX, starts=64)
+
+
+def _members(found: list[xr.Dataset]) -> xr.Dataset:
+    """Return the wells of fits of one member each, numbered, or of one fit of all members as they are."""
+    if len(found) > 1:
+        found = [one.assign_coords(member=("point", np.full(one.sizes["point"], k))) for k, one in enumerate(found)]
+    return xr.concat(found, "point")
 
 
 def _labelled(wells: Mapping[str, xr.Dataset]) -> xr.Dataset:

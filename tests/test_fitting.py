@@ -286,3 +286,23 @@ def test_history_tells_time_and_a_rerun_may_differ_in_it(small_fit):
     elapsed = small_fit.history["elapsed"].isel(member=0).dropna("epoch").values
     assert (np.diff(elapsed) > 0).all()
     assert small_fit.history["elapsed"].attrs["wall_clock"] == 1
+
+
+def test_members_fitted_apart_are_joined():
+    model, options = wb.LSEICNN(dim=1, modes=2), {"match": "potential", "restarts": 1, "optimiser": QUICK}
+    split = np.where(np.arange(80) < 60, "train", "validation")
+    data = double_well().assign_coords(split=("sample", split))
+    whole = wb.fit(model, data, seed=4, members=3, **options)
+    longer = wb.LevenbergMarquardt(steps=50, screening=10)
+    parts = [wb.fit(model, data, seed=s, **{**options, "optimiser": longer}) for s in (7, 8)]
+    joined = wb.Fit.joined([whole, *parts])
+    assert joined.ensemble.members == 5
+    assert joined.history.sizes["member"] == 5
+    x = np.linspace(-2, 2, 9)[:, None]
+    np.testing.assert_allclose(joined.ensemble.value(x)[:3], whole.ensemble.value(x), rtol=1e-12)
+    np.testing.assert_allclose(joined.ensemble.value(x)[4], parts[1].model.value(x), rtol=1e-12)
+    np.testing.assert_allclose(joined.model.value(x), joined.ensemble.value(x)[joined.best], rtol=1e-12)
+    assert joined.error == min(whole.error, *(part.error for part in parts))
+    assert len(joined.outcomes) == 5
+    with pytest.raises(ValueError, match="fits can be joined where data"):
+        wb.Fit.joined([whole, wb.fit(model, double_well(seed=1), seed=0, **options)])

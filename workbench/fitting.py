@@ -74,6 +74,34 @@ class Fit:
         record = self.history.isel(member=self.best)
         return float(np.sqrt(record["loss"].values[np.nanargmin(record["validation_loss"].values)]))
 
+    @classmethod
+    def joined(cls, fits: "Sequence[Fit]") -> "Fit":
+        """Return the members of several fits of the same data, architecture and match as one ensemble."""
+        first = fits[0]
+        for other in fits[1:]:
+            if not (other.data.identical(first.data) and other.match == first.match):
+                raise ValueError("fits can be joined where data (with their split) and match are the same")
+        models = [fit.ensemble.member(k) for fit in fits for k in range(fit.ensemble.members or 1)]
+        history, restarts = (
+            xr.concat([getattr(fit, name) for fit in fits], "member", join="outer").assign_coords(
+                member=np.arange(len(models))
+            )
+            for name in ("history", "restarts")
+        )
+        return cls(
+            model=models[_best(history)],
+            ensemble=LSEICNN.stack(models).requires_grad_(False),
+            history=history,
+            restarts=restarts,
+            scan=first.scan if len(fits) == 1 else None,
+            data=first.data,
+            match=first.match,
+            outcomes=tuple(outcome for fit in fits for outcome in fit.outcomes),
+            seed=" ".join(fit.seed for fit in fits),
+            elapsed=sum(fit.elapsed for fit in fits),
+            settings=first.settings | {"members": len(models)},
+        )
+
     def __repr__(self) -> str:
         noisy = any(str(name).startswith("sigma") for name in self.data.data_vars)
         unit = "sigma" if noisy else "of the data's spread"
