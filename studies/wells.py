@@ -38,7 +38,7 @@ BOUNDS = {"asymmetric_quartic": (2e-8, 0.01), "cosine_quadratic": (1e-8, 0.01), 
 class WellsStudy(Study):
     """Three 1-D functions with two, four and three wells, by Levenberg–Marquardt and by Adam (Figs 2–4)."""
 
-    title: ClassVar[str] = "Wells of three functions of one variable, learned from 200 points each"
+    title: ClassVar[str] = "Wells of three functions of one variable, learned from random points"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}, "paper": {"epochs": 150_000}}
 
     variant: Literal["scaled", "printed"] = parameter("scaled", "min_mixture as it is meant, or as printed")
@@ -138,7 +138,7 @@ class WellsStudy(Study):
         each = self.adam().seconds(task, self.members)
         rounds = -(-len(FUNCTIONS) // machinery.workers)
         machinery.say(
-            f"Adam, {self.epochs} epochs of {self.members} members: about {_duration(each)} a function here, "
+            f"Adam alone, {self.epochs} epochs of {self.members} members: about {_duration(each)} a function here, "
             f"{_duration(rounds * each)} for all {len(FUNCTIONS)} with {machinery.workers} workers; "
             f"checkpoints in {machinery.checkpoints}"
         )

@@ -128,6 +128,8 @@ def race(tree: xr.DataTree) -> Figure:
                 one = history.sel(member=member)
                 panel.loglog(one["elapsed"] / members, one["loss"], color=color, linestyle=style, linewidth=0.6)
         panel.set(title=TITLES[name], xlabel="seconds a fit")
+        panel.xaxis.get_major_locator().set_params(numticks=5)
+        panel.xaxis.set_minor_formatter("")
     axes[0, 0].set_ylabel("mean square error")
     members = tree[f"fits/{name}_adam/history"].sizes["member"]
     handles = [

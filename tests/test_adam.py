@@ -217,6 +217,7 @@ def test_restarts_and_misplaced_checkpoints_are_refused(tmp_path):
         wb.fit(model, double_well(), checkpoint=tmp_path / "c.ckpt", **short)
 
 
+@pytest.mark.filterwarnings("ignore:2 modes are the most")
 def test_modes_are_chosen_with_adam_too():
     optimiser = wb.Adam(epochs=40, rate=3e-2, every=20)
     fit = wb.fit(

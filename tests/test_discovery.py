@@ -37,6 +37,7 @@ def test_wells_are_found_without_and_with_noise(name, wells, levels):
         assert scan["validation_loss"].sel(modes=wells) == pytest.approx(fit.error**2, rel=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:2 modes are the most")
 def test_slopes_in_two_dimensions_choose_modes_too(circuit):
     data = circuit.trajectories(60, time=[0.0, 0.4], seed=3, spread="sobol")
     fit = wb.fit(
@@ -44,7 +45,7 @@ def test_slopes_in_two_dimensions_choose_modes_too(circuit):
     )
     assert fit.model.modes == 2
     assert wb.counts(fit)["wells"].values.tolist() == [2]
-    joint = circuit.points(40, seed=1)
+    joint = circuit.points(60, seed=1)
     fit = wb.fit(wb.LSEICNN(dim=2, modes=2, hidden=(4,)), joint, match={"potential": 1, "gradient": 1}, modes="auto",
                  seed=0, restarts=1, optimiser=wb.LevenbergMarquardt(steps=20, screening=5), members=2)  # fmt: skip
     assert fit.ensemble.members == 2
@@ -91,3 +92,32 @@ def test_nine_of_ten_data_sets_tell_modes_and_wells(name):
         noisy += int(wb.counts(fit)["wells"][0]) == wells
     assert clean >= 9
     assert noisy >= 9
+
+
+def test_steep_walls_do_not_hide_wells():
+    x = np.random.default_rng(3).uniform(-2.6, 2.6, (200, 1))
+    data = wb.dataset.points(x, potential=(x**2 * (x**2 - 1.5) ** 2 + 0.2 * x)[:, 0])
+    fit = wb.fit(wb.LSEICNN(dim=1, modes=5), data, match="potential", modes="auto", seed=0)
+    assert fit.model.modes == 3
+    found = wb.wells(fit.model, [(-2.6, 2.6)])
+    np.testing.assert_allclose(np.sort(found["x"].values[:, 0]), [-1.2365, -0.0427, 1.2136], atol=0.02)
+    assert "3 modes chosen of 3 tried" in repr(fit)
+
+
+def test_a_choice_on_weak_grounds_is_a_warning():
+    x = np.linspace(-2, 2, 60)
+    wavy = wb.dataset.points(x, potential=np.cos(4 * x))
+    with pytest.warns(UserWarning, match="2 modes are the most that were allowed, and were still an improvement"):
+        wb.fit(wb.LSEICNN(dim=1, modes=2), wavy, match="potential", modes="auto", seed=0, optimiser=QUICK)
+    few = wb.dataset.points(x[::6], potential=x[::6] ** 2)
+    with pytest.warns(UserWarning, match="only 2 held-out samples chose the number of modes"):
+        wb.fit(wb.LSEICNN(dim=1, modes=3), few, match="potential", modes="auto", seed=0, optimiser=QUICK)
+
+
+def test_a_fit_and_a_model_are_told_apart(small_fit):
+    with pytest.raises(TypeError, match="counts takes a whole fit, because it needs its data; got LSEICNN"):
+        wb.counts(small_fit.model)
+    with pytest.raises(TypeError, match="Fit"):
+        wb.wells(small_fit, [(0, 2), (0, 2)])
+    with pytest.raises(ValueError, match="optimiser is LevenbergMarquardt"):
+        wb.fit(small_fit.model, small_fit.data, match="velocity", optimiser="adam")

@@ -12,7 +12,7 @@ moves α to 0 without changing Ψ, where ς = 4.5e-5 still counts as active by t
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -249,19 +249,10 @@ def _learn_together(
     task: Task, seeds: Sequence[np.random.SeedSequence], settings: Adam, checkpoint: Path | None, report: Report
 ) -> list[Learned]:
     training = Training(task, seeds, settings)
-    identity = checkpoints.identity(task, seeds, {k: v for k, v in asdict(settings).items() if k != "epochs"})
-    if checkpoint is not None:
-        state = checkpoints.load(checkpoint, identity)
-        if state is not None:
-            training.restore(state)
+    save = _kept_in(checkpoint, training, checkpoints.identity(task, seeds, _without_epochs(settings)))
     if training.epoch > settings.epochs:
         raise ValueError(f"the checkpoint {checkpoint} is at epoch {training.epoch} already, past {settings.epochs}")
     saved = -math.inf  # the first checkpoint comes with the first record
-
-    def save() -> None:
-        if checkpoint is not None:
-            checkpoints.save(checkpoint, training.state(), identity)
-
     try:
         while training.epoch < settings.epochs:
             chunk = min(settings.every - training.epoch % settings.every, settings.epochs - training.epoch)
@@ -272,8 +263,11 @@ def _learn_together(
                 saved = time.perf_counter()
             error = float(training.records[-1]["best"].median()) ** 0.5
             report(min(training.epoch, settings.epochs - 1), settings.epochs, f"median error {error:.1e}")
-    except FitError as error:
-        error.model = training.learned()[0].model
+    except BaseException as stop:
+        if isinstance(stop, FitError):
+            stop.model = training.learned()[0].model
+        elif checkpoint is not None:
+            stop.add_note(f"{checkpoint} holds epoch {training.epoch}: the same call of fit goes on from there")
         raise
     finally:  # also when interrupted: what is done is kept
         save()
@@ -281,3 +275,17 @@ def _learn_together(
         training.look()  # not part of the checkpoint, so that a longer fit goes on as if it had not stopped
     report(settings.epochs, settings.epochs, f"median error {float(training.lowest.median()) ** 0.5:.1e}")
     return training.learned()
+
+
+def _kept_in(path: Path | None, training: Training, identity: dict[str, str]) -> Callable[[], None]:
+    """Restore what the checkpoint holds, if there is one, and return how to save to it."""
+    if path is None:
+        return lambda: None
+    state = checkpoints.load(path, identity)
+    if state is not None:
+        training.restore(state)
+    return lambda: checkpoints.save(path, training.state(), identity)
+
+
+def _without_epochs(settings: Adam) -> dict[str, Any]:
+    return {name: value for name, value in asdict(settings).items() if name != "epochs"}

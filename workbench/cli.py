@@ -377,8 +377,8 @@ def _report(path: Path, figures: list[Path], as_json: bool) -> None:
     _table(rows)
     missed = [row["quantity"] for row in rows if not row["met"]]
     if missed:
-        err.print(f"bounds missed: {', '.join(missed)}", style="bold red")
-    out.print(f"took     {elapsed:.1f} s")
+        err.print(f"bounds missed, which are meant for the preset quick: {', '.join(missed)}", style="bold red")
+    out.print(f"took     {elapsed:.1f} s, without imports and figures")
     out.print(f"file     {path}")
     for figure in figures:
         out.print(f"figure   {figure}")

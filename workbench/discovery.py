@@ -3,10 +3,12 @@
 The published way, a penalty on the gates α, cannot tell: a mode's output bias absorbs log ς(α)/ρ, so α is free to go
 anywhere without any change of Ψ. Here every number of modes K is fitted, with ρ bounded below so that modes cannot
 blend into more wells than modes, and the smallest K is taken whose held-out loss is within one standard error of the
-lowest, or below a floor: a ten-thousandth of what a flat landscape leaves. The scan ends where a larger K cannot change
-the choice (below the floor) or where two more modes brought nothing.
+lowest, or below a floor: a ten-thousandth of what a flat landscape leaves. A K whose landscape has more wells than
+modes is passed over, for its modes have blended after all: steep walls around shallow wells make such a fit look good
+enough. The scan ends below the floor, or where two more modes brought nothing.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ import xarray as xr
 from workbench.lse_icnn import LSEICNN
 from workbench.objectives import LeastSquares, Observations
 from workbench.parallel import Report
+from workbench.prominence import wells
 from workbench.start import Start
 from workbench.task import FitError, Learned, Task
 
@@ -27,6 +30,7 @@ __all__ = ["choose", "smallest"]
 
 RHO_LO = 2.0  # in scaled units, where the model itself has no bound: what it costs and buys is drawn by a study
 FLOOR = 1e-4  # of the loss of a flat landscape
+FEW = 10  # held-out samples, below which nothing can be chosen by them
 PATIENCE = 2  # larger numbers of modes that bring nothing before the scan ends
 
 
@@ -40,7 +44,7 @@ def choose(
     **how: Any,
 ) -> tuple[LSEICNN, xr.Dataset]:
     """Return the model with the number of modes that the data ask for, at most its own, and the scan over `modes`."""
-    loss, error, training = [], [], []
+    loss, error, training, found = [], [], [], []
     progress = how.get("progress")
     for modes in range(1, model.modes + 1):
         task = Task.of(candidate(model, modes), data, match, start)
@@ -48,27 +52,32 @@ def choose(
             how["progress"] = _share_of(progress, modes, model.modes)
         fresh = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
         seen, kept = task.observations()
+        flat = _flat(kept, match)
         try:
             learned = optimiser.learn(task, [fresh], checkpoint=None, **how)[0]
         except FitError:  # a number of modes that cannot be fitted is none to choose
-            squares = np.array([np.inf])
-            training.append(np.inf)
+            squares, fitted, number = np.array([np.inf]), np.inf, 0
         else:
-            squares = _squares(learned, kept, match)
-            training.append(_squares(learned, seen, match).sum())
+            squares, fitted = _squares(learned, kept, match), _squares(learned, seen, match).sum()
+            number = _wells(learned, seen, (squares.sum() / flat) ** 0.5 if flat else 1.0)
         loss.append(squares.sum())
         error.append(squares.std(ddof=1) * len(squares) ** 0.5 if len(squares) > 1 else np.inf)
-        floor = FLOOR * _flat(kept, match)
-        if loss[-1] <= floor or modes - 1 - int(np.argmin(loss)) >= PATIENCE:
+        training.append(fitted)
+        found.append(number)
+        floor = FLOOR * flat
+        if (loss[-1] <= floor and found[-1] <= modes) or modes - 1 - int(np.argmin(loss)) >= PATIENCE:
             break
     if not np.isfinite(loss).any():
         raise FitError(f"no number of modes up to {model.modes} could be fitted; look for outliers in the data")
-    chosen = 1 + smallest(np.array(loss), np.array(error), floor)
     counts = np.arange(1, len(loss) + 1)
+    honest = np.where(np.array(found) <= counts, loss, np.inf)
+    chosen = 1 + smallest(honest if np.isfinite(honest).any() else np.array(loss), np.array(error), floor)
+    _warn(model.modes, chosen, loss, floor, len(kept.x))
     columns = {
         "validation_loss": (loss, "held-out loss"),
         "standard_error": (error, "standard error of the held-out loss"),
         "loss": (training, "training loss"),
+        "wells": (np.array(found), "number of wells in the box of the data"),
         "chosen": ((counts == chosen).astype(np.int8), "whether this number of modes was chosen"),
     }
     variables: dict[str, Any] = {
@@ -85,6 +94,15 @@ def _share_of(report: Report, modes: int, most: int) -> Report:
     return lambda done, total, text: report(int(100 * (modes - 1 + done / total)), whole, f"{modes} modes, {text}")
 
 
+def _warn(most: int, chosen: int, loss: list[float], floor: float, held_out: int) -> None:
+    """Say where the choice stands on weak grounds."""
+    if chosen == most > 1 and floor < loss[-1] < min(loss[:-1]):
+        text = f"{chosen} modes are the most that were allowed, and were still an improvement: allow more"
+        warnings.warn(text, stacklevel=4)
+    if held_out < FEW:
+        warnings.warn(f"only {held_out} held-out samples chose the number of modes: do not rely on it", stacklevel=4)
+
+
 def candidate(model: LSEICNN, modes: int) -> LSEICNN:
     """Return the model with that many modes, and ρ bounded below."""
     return model.like(members=model.members, modes=modes, rho_lo=model.rho_lo or RHO_LO)
@@ -98,6 +116,17 @@ def smallest(loss: np.ndarray, error: np.ndarray, floor: float) -> int:
     """
     best = int(np.argmin(loss))
     return int(np.argmax(loss <= max(loss[best] + error[best], floor)))
+
+
+def _wells(learned: Learned, seen: Observations, relative: float) -> int:
+    """Return how many wells are deeper than the error, a share of the spread of Ψ over the samples."""
+    model = learned.model
+    box = [(low, max(high, low + 1e-9)) for low, high in zip(model.x_low.tolist(), model.x_high.tolist(), strict=True)]
+    spread = float(model.value(seen.x).detach().std()) if len(seen.x) > 1 else 0.0
+    try:
+        return int((wells(model, box, starts=64)["prominence"] >= relative * spread).sum())
+    except ValueError:  # flat
+        return 0
 
 
 def _squares(learned: Learned, observations: Observations, match: Mapping[str, float]) -> np.ndarray:

@@ -106,7 +106,8 @@ class Fit:
         noisy = any(str(name).startswith("sigma") for name in self.data.data_vars)
         unit = "sigma" if noisy else "of the data's spread"
         errors = f"validation error {self.error:.2e}, training {self.training_error:.2e} ({unit})"
-        return f"<Fit of {' + '.join(self.match)}: {errors}, {self.elapsed:.1f} s; {self.outcome}>"
+        scanned = "" if self.scan is None else f", {self.model.modes} modes chosen of {self.scan.sizes['modes']} tried"
+        return f"<Fit of {' + '.join(self.match)}{scanned}: {errors}, {self.elapsed:.1f} s; {self.outcome}>"
 
 
 def fit(
@@ -152,6 +153,8 @@ def fit(
     """
     began = time.perf_counter()
     optimiser, start = optimiser or LevenbergMarquardt(), start or Start()
+    if not isinstance(optimiser, LevenbergMarquardt | Adam):
+        raise ValueError(f"optimiser is LevenbergMarquardt(...) or Adam(...) of workbench, got {optimiser!r}")
     weights = parse_match(match)
     members = (model.members or 1) if members is None else members
     _check_counts(members=members, restarts=1 if restarts is None else restarts)

@@ -20,6 +20,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from workbench.interrupts import held_signals
+
 __all__ = ["Report", "one_thread", "run"]
 
 Report = Callable[[int, int, str], None]  # done, total, text
@@ -73,7 +75,8 @@ def _in_processes(function: Callable, jobs: Sequence[tuple], workers: int, updat
     listener.start()
     pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (news,))
     try:
-        futures = [pool.submit(_call, function, index, job) for index, job in enumerate(jobs)]
+        with held_signals():  # a pool that is interrupted while it starts cannot be shut down
+            futures = [pool.submit(_call, function, index, job) for index, job in enumerate(jobs)]
         return [future.result() for future in futures]
     except BrokenProcessPool:
         raise RuntimeError(

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from workbench import dataset
 from workbench.landscape import stationary_points
-from workbench.potentials import Potential, tensor_options
+from workbench.potentials import Potential, require_potential, tensor_options
 from workbench.scores import predict
 from workbench.task import ACTIVE
 
@@ -34,6 +34,8 @@ STEPS = 400
 def wells(potential: Potential, within: Sequence[tuple[float, float]], *, starts: int = 256) -> xr.Dataset:
     """Return the minima of Ψ inside a box, lowest first, with `prominence` and `share`.
 
+    Only the box counts: its lowest minimum has infinite prominence, even where a lower one lies outside.
+
     A dataset over `point` as of `stationary_points`. `prominence` is in units of Ψ (see the module), `share` the weight
     of the mode that speaks loudest at the minimum, for potentials that have modes: near 1 where the well is one mode's.
 
@@ -41,6 +43,7 @@ def wells(potential: Potential, within: Sequence[tuple[float, float]], *, starts
     >>> wells(systems.get("asymmetric_quartic"), within=[(-3, 3)]).prominence.values.round(4)
     array([   inf, 0.2833])
     """
+    require_potential(potential)
     if potential.members is not None:
         each = [wells(potential.member(k), within, starts=starts) for k in range(potential.members)]  # type: ignore[attr-defined]
         each = [one.assign_coords(member=("point", np.full(one.sizes["point"], k))) for k, one in enumerate(each)]
@@ -77,7 +80,9 @@ def counts(
     Ψ, `resolution`: the RMSE on held-out data, of slopes relative to them and times the spread of Ψ. `found` gives the
     wells of the ensemble where they are known already.
     """
-    ensemble = fit.ensemble
+    ensemble = getattr(fit, "ensemble", None)
+    if ensemble is None:
+        raise TypeError(f"counts takes a whole fit, because it needs its data; got {type(fit).__name__}")
     x = dataset.flat(fit.data)["x"].values
     box = within if within is not None else list(zip(ensemble.x_low.tolist(), ensemble.x_high.tolist(), strict=True))
     resolution = _resolution(fit)
