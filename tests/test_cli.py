@@ -163,4 +163,7 @@ def test_signals_end_the_run_without_leftovers(tmp_path, number, code, word):
     assert word in stderr
     assert "Traceback" not in stderr
     assert list(tmp_path.glob("*.nc*")) == []
+    patience = time.monotonic() + 5  # the resource tracker ends a moment after its parent
+    while living(group=child.pid) and time.monotonic() < patience:
+        time.sleep(0.05)
     assert living(group=child.pid) == []

@@ -18,6 +18,10 @@ from systems import ParameterError
 from workbench import checkpoints, cli, files
 from workbench.files import FileError
 
+pytestmark = [  # small studies choose on weak grounds, and say so
+    pytest.mark.filterwarnings("ignore:2 modes are the most that were allowed"),
+    pytest.mark.filterwarnings("ignore:only 6 held-out samples"),
+]
 SMALL = {
     "gene_circuit": {
         "starts": 24,
