@@ -19,6 +19,7 @@ import systems
 import workbench as wb
 from studies.base import Machinery, Number, Study, numbers_dataset, register
 from systems import parameter
+from workbench.landscape import joined_members
 from workbench.parallel import Report
 from workbench.task import Task
 
@@ -70,9 +71,9 @@ class WellsStudy(Study):
         data = {name: self._data(exact[name], child) for name, child in zip(FUNCTIONS, seeds, strict=True)}
         self._announce(data, machinery)
         jobs, labels, names = [], [], []
-        for name, seed in zip(FUNCTIONS, for_fits, strict=True):  # all members of Adam in one job, else one job each
-            jobs.append((self, data[name], "adam", seed, machinery.checkpoint(name)))
-            jobs += [(self, data[name], "lm", child, None) for child in seed.spawn(self.members)]
+        for name, own in zip(FUNCTIONS, for_fits, strict=True):  # all members of Adam in one job, else one job each
+            jobs.append((self, data[name], "adam", own, machinery.checkpoint(name)))
+            jobs += [(self, data[name], "lm", child, None) for child in own.spawn(self.members)]
             labels += [f"{name}, Adam", *(f"{name}, fit {k + 1} by Levenberg–Marquardt" for k in range(self.members))]
             names += [f"{name}_adam", *[f"{name}_lm"] * self.members]
         order = sorted(range(len(jobs)), key=lambda k: jobs[k][2])  # the long jobs first
@@ -81,9 +82,10 @@ class WellsStudy(Study):
         )
         parts = {name: [done[k] for k, own in enumerate(names) if own == name] for name in dict.fromkeys(names)}
         fits = {name: wb.Fit.joined([fit for fit, _ in found]) for name, found in sorted(parts.items())}
+        places = {name: [wells for _, wells in found] for name, found in sorted(parts.items())}
         wells = _labelled(
             {f"{n}_truth": wb.wells(exact[n], BOX) for n in FUNCTIONS}
-            | {name: _members([wells for _, wells in found]) for name, found in sorted(parts.items())}
+            | {n: joined_members(w) if len(w) > 1 else w[0] for n, w in places.items()}
         )
         counted = {name: wb.counts(fits[name], found=_of(wells, *name.rsplit("_", 1))) for name in fits}
         rows = [xr.concat([counted[f"{n}_{o}"] for n in FUNCTIONS], "case") for o in OPTIMISERS]
@@ -192,13 +194,6 @@ def learn(
     """Return fits and the wells of every member, in a worker process."""
     fit = study.fit(data, optimiser, seed, checkpoint=checkpoint, progress=report)
     return fit, wb.wells(fit.ensemble, BOX, starts=64)
-
-
-def _members(found: list[xr.Dataset]) -> xr.Dataset:
-    """Return the wells of fits of one member each, numbered, or of one fit of all members as they are."""
-    if len(found) > 1:
-        found = [one.assign_coords(member=("point", np.full(one.sizes["point"], k))) for k, one in enumerate(found)]
-    return xr.concat(found, "point")
 
 
 def _labelled(wells: Mapping[str, xr.Dataset]) -> xr.Dataset:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from workbench import checkpoints, parallel
 from workbench.interrupts import held_signals
-from workbench.lse_icnn import LSEICNN
+from workbench.lse_icnn import LSEICNN, SHARED
 from workbench.objectives import predictions
 from workbench.parallel import Report
 from workbench.task import ACTIVE, FitError, Learned, Outcome, Task
@@ -198,7 +198,7 @@ class Training:
         better = validation < self.lowest
         self.lowest = torch.where(better, validation, self.lowest)
         for name, values in model.state_dict().items():
-            if values.ndim and len(values) == len(better) and name not in ("x_shift", "x_scale", "x_low", "x_high"):
+            if name not in SHARED:
                 self.best[name][better] = values[better]
         terms = {f"loss_{name}": seen[..., at].sum((-2, -1)).double() for name, at in self.seen.entries.items()}
         gate = model.gate

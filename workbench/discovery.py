@@ -121,11 +121,10 @@ def smallest(loss: np.ndarray, error: np.ndarray, floor: float) -> int:
 def _wells(learned: Learned, seen: Observations, relative: float) -> int:
     """Return how many wells are deeper than the error, a share of the spread of Ψ over the samples."""
     model = learned.model
-    box = [(low, max(high, low + 1e-9)) for low, high in zip(model.x_low.tolist(), model.x_high.tolist(), strict=True)]
     spread = float(model.value(seen.x).detach().std()) if len(seen.x) > 1 else 0.0
     try:
-        return int((wells(model, box, starts=64)["prominence"] >= relative * spread).sum())
-    except ValueError:  # flat
+        return int((wells(model, model.box, starts=64)["prominence"] >= relative * spread).sum())
+    except ValueError:  # flat, or of data without extent
         return 0
 
 

@@ -158,6 +158,9 @@ def fit(
     weights = parse_match(match)
     members = (model.members or 1) if members is None else members
     _check_counts(members=members, restarts=1 if restarts is None else restarts)
+    if checkpoint is not None and seed is None:
+        raise ValueError("a checkpoint needs a seed: a fresh one each time would never be the fit that it belongs to")
+    where = None if checkpoint is None else check_target(checkpoint, overwrite=True)
     sequence = dataset.seed_sequence(seed)
     shuffle, *seeds = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key).spawn(1 + members)
     data = dataset.check(data)
@@ -175,9 +178,6 @@ def fit(
             how["restarts"] = 2
         model, scan = discovery.choose(model, data, weights, start, optimiser, seeds[0], **how)
     task = Task.of(model, data, weights, start)
-    if checkpoint is not None and seed is None:
-        raise ValueError("a checkpoint needs a seed: a fresh one each time would never be the fit that it belongs to")
-    where = None if checkpoint is None else check_target(checkpoint, overwrite=True)
     learned = optimiser.learn(task, seeds, checkpoint=where, **how)
     if "potential" not in weights:  # slopes leave the constant free: measure from the lowest sample
         for one in learned:

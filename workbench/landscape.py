@@ -61,11 +61,14 @@ def stationary_points(
         x0 = np.atleast_2d(np.asarray(starts, dtype=np.float64))
     if potential.members is None:
         return _search(potential, x0, low, high, tolerance)
-    found = []
-    for index in range(potential.members):
-        one = _search(potential.member(index), x0, low, high, tolerance)  # type: ignore[attr-defined]
-        found.append(one.assign_coords(member=("point", np.full(one.sizes["point"], index))))
-    joined = xr.concat(found, "point")
+    members = [potential.member(k) for k in range(potential.members)]  # type: ignore[attr-defined]
+    return joined_members([_search(member, x0, low, high, tolerance) for member in members])
+
+
+def joined_members(found: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Return the points found on each member of an ensemble over one dimension `point`, labelled by `member`."""
+    labelled = [one.assign_coords(member=("point", np.full(one.sizes["point"], k))) for k, one in enumerate(found)]
+    joined = xr.concat(labelled, "point")
     return joined.assign_coords(point=np.arange(joined.sizes["point"]))
 
 
@@ -144,7 +147,7 @@ def _search(potential: Potential, x0: np.ndarray, low: np.ndarray, high: np.ndar
     falling = torch.arange(len(y), device=y.device) < len(unit)
     active = torch.arange(len(y), device=y.device)
     for _ in range(STEPS):
-        step = _newton(potential, corner + width * y[active], width, falling[active])
+        step = newton_step(potential, corner + width * y[active], width, falling=falling[active])
         y[active] += step
         moving = (step.norm(dim=-1) > CLOSE) & ((y[active] - 0.5).abs().amax(-1) < 1.0)
         active = active[moving]
@@ -157,16 +160,22 @@ def _search(potential: Potential, x0: np.ndarray, low: np.ndarray, high: np.ndar
     return _points(potential, (corner + width * _distinct(y[good])))
 
 
-def _newton(potential: Potential, x: Tensor, width: Tensor, falling: Tensor) -> Tensor:
-    """Return −H⁻¹g in box units, with |H| for the falling searches, no longer than `LONGEST`."""
+def newton_step(
+    potential: Potential, x: Tensor, width: Tensor, *, falling: Tensor | bool = True, longest: float = LONGEST
+) -> Tensor:
+    """Return −H⁻¹g in box units, shape (row, dim), no longer than `longest`.
+
+    With |H| where `falling`, shape (row,): such a step is down on any landscape, and comes to rest at a minimum.
+    """
     g = potential.gradient(x) * width
     values, vectors = torch.linalg.eigh(potential.hessian(x) * torch.outer(width, width))
     floor = 1e-12 * values.abs().amax(-1, keepdim=True) + torch.finfo(x.dtype).tiny
     size = values.abs().clamp_min(floor)
-    curvature = torch.where(falling[:, None] | (values >= 0), size, -size)
+    down = torch.as_tensor(falling, device=x.device).reshape(-1, 1)
+    curvature = torch.where(down | (values >= 0), size, -size)
     step = -((vectors.mT @ g.unsqueeze(-1))[..., 0] / curvature).unsqueeze(-2) @ vectors.mT
     step = step[..., 0, :]
-    return step * (LONGEST / step.norm(dim=-1, keepdim=True).clamp_min(LONGEST))
+    return step * (longest / step.norm(dim=-1, keepdim=True).clamp_min(longest))
 
 
 def _distinct(y: Tensor) -> Tensor:

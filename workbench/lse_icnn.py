@@ -175,6 +175,11 @@ class LSEICNN(nn.Module):
         level = (np.log(self.modes) - log_gate(self.alpha)) / self.rho[:, None]
         return restore((self.potential_scale * (f + level.unsqueeze(-1)) + self.offset[:, None, None]).mT)
 
+    @property
+    def box(self) -> list[tuple[float, float]]:
+        """The box of the data the model was fitted to, one (low, high) per state."""
+        return list(zip(self.x_low.tolist(), self.x_high.tolist(), strict=True))
+
     def inside_data(self, x: Any) -> Any:
         """Return whether x, shape (…, dim), lies in the box of the data the model was fitted to, shape (…)."""
         tensor = isinstance(x, Tensor)

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor
 
 from workbench import dataset
-from workbench.landscape import stationary_points
+from workbench.landscape import joined_members, newton_step, stationary_points
 from workbench.potentials import Potential, require_potential, tensor_options
 from workbench.scores import predict
 from workbench.task import ACTIVE
@@ -45,10 +44,8 @@ def wells(potential: Potential, within: Sequence[tuple[float, float]], *, starts
     """
     require_potential(potential)
     if potential.members is not None:
-        each = [wells(potential.member(k), within, starts=starts) for k in range(potential.members)]  # type: ignore[attr-defined]
-        each = [one.assign_coords(member=("point", np.full(one.sizes["point"], k))) for k, one in enumerate(each)]
-        joined = xr.concat(each, "point")
-        return joined.assign_coords(point=np.arange(joined.sizes["point"]))
+        members = [potential.member(k) for k in range(potential.members)]  # type: ignore[attr-defined]
+        return joined_members([wells(member, within, starts=starts) for member in members])
     found = stationary_points(potential, within, starts=starts)
     minima = found.isel(point=(found["kind"] == "minimum").values).sortby("potential")
     passes = found.isel(point=((found["index"] == 1) & (found["kind"] != "degenerate")).values).sortby("potential")
@@ -84,9 +81,8 @@ def counts(
     if ensemble is None:
         raise TypeError(f"counts takes a whole fit, because it needs its data; got {type(fit).__name__}")
     x = dataset.flat(fit.data)["x"].values
-    box = within if within is not None else list(zip(ensemble.x_low.tolist(), ensemble.x_high.tolist(), strict=True))
     resolution = _resolution(fit)
-    found = wells(ensemble, box) if found is None else found
+    found = wells(ensemble, ensemble.box if within is None else within) if found is None else found
     deep = [(found["prominence"].values >= error) & (found["member"].values == k) for k, error in enumerate(resolution)]
     columns: dict[str, Any] = {
         "gates": ((ensemble.gate > gate).sum(-1).numpy(force=True), f"gates above {gate:g}"),
@@ -131,7 +127,7 @@ def _sides(
     y = torch.cat([(saddle - low) / width + away, (saddle - low) / width - away])
     ends = (torch.as_tensor(minima["x"].values, **like) - low) / width
     for _ in range(STEPS):
-        step = _downhill(potential, low + width * y, width)
+        step = newton_step(potential, low + width * y, width, longest=STEP)
         y = y + step
         if step.abs().max() < 1e-3 * STEP:
             break
@@ -139,15 +135,6 @@ def _sides(
     nearest = torch.where(near.amin(-1) < STEP, near.argmin(-1), -1).tolist()
     sides = zip(passes["potential"].values, nearest[: len(saddle)], nearest[len(saddle) :], strict=True)
     return [(level, one, other) for level, one, other in sides if min(one, other) >= 0]
-
-
-def _downhill(potential: Potential, x: Tensor, width: Tensor) -> Tensor:
-    """Return −|H|⁻¹g in box units, at most `STEP` long: down on any landscape, and to rest at a minimum."""
-    g = potential.gradient(x) * width
-    values, vectors = torch.linalg.eigh(potential.hessian(x) * torch.outer(width, width))
-    size = values.abs().clamp_min(1e-9 * values.abs().amax(-1, keepdim=True)) + torch.finfo(x.dtype).tiny
-    step = -(vectors @ ((vectors.mT @ g.unsqueeze(-1)) / size.unsqueeze(-1)))[..., 0]
-    return step * (STEP / step.norm(dim=-1, keepdim=True).clamp_min(STEP))
 
 
 @torch.no_grad()
