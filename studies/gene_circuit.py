@@ -33,7 +33,6 @@ __all__ = ["GeneCircuitStudy"]
 
 CASES = {"psi_1": 0.1, "psi_2": 1.0}  # the inhibition of Ψ₁ and Ψ₂
 BOX = [(0.0, 2.0), (0.0, 2.0)]
-EXCHANGE = [(1, 0)]
 
 
 @register("gene_circuit")
@@ -69,7 +68,7 @@ class GeneCircuitStudy(Study):
         data = self._data(truth, for_data)
         fits = self._fit(data, for_fits, machinery)
         learned = {case: fits[case].model for case in CASES}
-        fair = {case: wb.Symmetrised(psi, EXCHANGE) for case, psi in learned.items()}
+        fair = {case: wb.Symmetrised(psi, truth[case].symmetry) for case, psi in learned.items()}
         sources = {"truth": truth, "fit": learned, "symmetrised": fair}
         landscape = self._landscape(truth, learned)
         points = self._stationary_points(sources)

@@ -16,13 +16,17 @@ __all__ = ["State", "System", "SYSTEMS", "register"]
 
 @dataclass(frozen=True)
 class State:
-    """One component of the state: its name, unit, meaning, the box it is sampled in, and where the model is defined."""
+    """One component of the state: its name, unit, meaning, the box it is sampled in, and where the model is defined.
+
+    Values outside `domain` are refused; values outside `sensible` are allowed, and noted in the data.
+    """
 
     name: str
     meaning: str = ""
     unit: str = "1"
     box: tuple[float, float] = (-1.0, 1.0)
     domain: tuple[float, float] = (-np.inf, np.inf)
+    sensible: tuple[float, float] = (-np.inf, np.inf)
 
 
 class System(Parameters):
@@ -94,6 +98,9 @@ class System(Parameters):
         }
         if self.slopes and "gradient" in data:
             data["gradient"].attrs["description"] = self.slopes
+        notes = [note for state in self.state_space if (note := _note(state, data["x"].sel(state=state.name).values))]
+        if notes:
+            data["x"].attrs["note"] = "; ".join(notes)
         return data.assign_attrs(
             system=self.name,
             parameters_json=json.dumps(self.model_dump()),
@@ -105,6 +112,13 @@ class System(Parameters):
     def _generator(self, seed: Any) -> tuple[np.random.SeedSequence, np.random.Generator]:
         sequence = seed_sequence(seed)
         return sequence, np.random.default_rng(sequence)
+
+
+def _note(state: State, values: np.ndarray) -> str:
+    """Return how many values lie where the formula goes on but the state has lost its meaning, or nothing."""
+    low, high = state.sensible
+    beyond = int(((values < low) | (values > high)).sum())
+    return f"{state.name} lies outside [{low:g}, {high:g}] in {beyond} of {values.size} samples" if beyond else ""
 
 
 SYSTEMS: Registry[System] = Registry("system", group="workbench.systems", package="systems")

@@ -10,7 +10,7 @@ b = 0.359530. (S = 0.5, used elsewhere for this circuit, is bistable at b = 0.1 
 Defined for x ≥ 0, which the flow never leaves; from negative values solutions can run away in finite time.
 """
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -44,6 +44,11 @@ class GeneCircuit(PotentialSystem):
     p2: float = parameter(1.0, "preferred expression of gene 2", symbol="p₂", gt=0)
     S: float = parameter(1.0, "half-saturation level", symbol="S", gt=0)
     n: int = parameter(4, "Hill exponent", symbol="n", ge=1)
+
+    @property
+    def symmetry(self) -> list[Any]:
+        """The exchange of the genes, where they are alike."""
+        return [(1, 0)] if self.p1 == self.p2 else []
 
     def potential(self, x: "Tensor") -> "Tensor":
         """Return Ξ(x), shape (…), at x with shape (…, 2)."""

@@ -53,7 +53,7 @@ class Mechanochemical(PotentialSystem):
     slopes: ClassVar[str] = "derivatives by the seven independent inputs: entries by E12, E13, E23 are twice the stress"
     state_space: ClassVar[tuple[State, ...]] = (
         *(_strain(i, j) for i, j in ((1, 1), (2, 2), (3, 3), (1, 2), (1, 3), (2, 3))),
-        State("c", "concentration", box=(0.0, 1.0)),
+        State("c", "concentration", box=(0.0, 1.0), sensible=(0.0, 1.0)),
     )
 
     variant: Literal["rudraraju", "eq11", "printed"] = parameter(
@@ -74,6 +74,12 @@ class Mechanochemical(PotentialSystem):
         elastic = (1 - c) * n3 * (n3**2 - 3 * n2**2) + 1.5 * (2 * c - 1) * square + 1.5 * square**2
         harmonic = 1.5 * self.d_e / self.s_e**2 * (e1**2 + (e[..., 3:] ** 2).sum(-1))
         return (6 if self.variant == "eq11" else 1) * (chemical + self.d_e * elastic) + harmonic
+
+    @property
+    def symmetry(self) -> list[Any]:
+        """Generators of the cubic group on (E11 … E23, c): two exchanges of axes, and the reversal of one."""
+        turn, exchange, reversal = (1, 2, 0, 5, 3, 4, 6), (1, 0, 2, 3, 5, 4, 6), np.diag([1.0, 1, 1, -1, -1, 1, 1])
+        return [] if self.variant == "printed" else [turn, exchange, reversal]
 
     @staticmethod
     def invariants(x: "Tensor") -> "Tensor":

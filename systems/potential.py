@@ -48,6 +48,11 @@ class PotentialSystem(System):
     def potential(self, x: "Tensor") -> "Tensor":
         """Return Ψ(x): tensor with shape (…, dim) in, (…) out. The author's formula."""
 
+    @property
+    def symmetry(self) -> list[Any]:
+        """Maps that leave Ψ as it is, as generators of a group: permutations of the states or orthogonal matrices."""
+        return []
+
     @final
     def value(self, x: Any) -> Any:
         """Return Ψ with shape (…) at x with shape (…, dim)."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import systems
 import workbench as wb
 from systems.registry import Registry
+from workbench import symmetry
 from workbench.dataset import DatasetError
 
 POTENTIALS = [n for n in systems.names() if issubclass(systems.SYSTEMS[n], systems.PotentialSystem)]
@@ -39,6 +40,16 @@ def test_every_potential_system_is_a_potential(name):
     )
     torch.testing.assert_close(hessian, bend, rtol=1e-12, atol=1e-12)
     assert system.value(np.zeros((2, 3, system.dim))).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", POTENTIALS)
+def test_every_symmetry_leaves_the_potential_alone(name):
+    system = systems.get(name)
+    data = system.points(20, seed=5)
+    x = data["x"].values
+    for G in symmetry.group(system.dim, system.symmetry):
+        np.testing.assert_allclose(system.value(x @ G.T), system.value(x), rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(system.gradient(x @ G.T), system.gradient(x) @ G.T, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", POTENTIALS)

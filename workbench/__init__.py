@@ -19,7 +19,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "prominence": ["counts", "wells"],
         "start": ["Start"],
         "scores": ["predict", "score"],
-        "potentials": ["Blend", "Potential", "Symmetrised", "WeightedSum"],
+        "potentials": ["Blend", "Potential", "WeightedSum"],
+        "symmetry": ["Symmetrised", "images"],
         "schedules": ["Logistic", "Ramp", "Step", "Table"],
     },
 )

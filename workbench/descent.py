@@ -185,7 +185,7 @@ def _linearise(problem: LeastSquares, theta: Tensor, residuals: Tensor) -> "_Pri
     return _Primal(gram, gradient)
 
 
-def _gram(J: Tensor, width: int = 192) -> Tensor:
+def _gram(J: Tensor, width: int = 128) -> Tensor:
     """Return JᵀJ by blocks of its upper triangle: half the work of the full product, on any device."""
     gram = J.new_empty(J.shape[1], J.shape[1])
     for k in range(0, J.shape[1], width):

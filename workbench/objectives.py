@@ -122,7 +122,7 @@ class LeastSquares:
     """
 
     FROZEN = ("alpha",)
-    CHUNK = 2**25  # entries of the Jacobian held at a time
+    CHUNK = 2**22  # entries of the Jacobian made at a time: few enough for the cache
 
     def __init__(self, model: LSEICNN, observations: Observations, match: Mapping[str, float]) -> None:
         self.model, self.observations, self.match = model, observations, match
@@ -160,7 +160,7 @@ class LeastSquares:
         single = vmap(jacrev(lambda t, x: self._predict(t, x[None])[0]), in_dims=(None, 0))
         for start in range(0, len(o.x), rows):
             at = slice(start, start + rows)
-            yield (single(theta, o.x[at]).detach() * o.factor[at].unsqueeze(-1)).reshape(-1, len(theta))
+            yield single(theta, o.x[at]).detach().mul_(o.factor[at].unsqueeze(-1)).reshape(-1, len(theta))
 
     def _predict(self, theta: Tensor, x: Tensor) -> Tensor:
         named = self._named(theta)

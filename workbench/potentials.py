@@ -1,4 +1,4 @@
-"""What a potential is, and potentials made of others: sums, symmetrised ones, and blends that change in time.
+"""What a potential is, and potentials made of others: sums, and blends that change in time.
 
 Everything that questions or simulates a landscape takes a `Potential`: learned or exact, alone or composed.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from workbench.schedules import Schedule
 
-__all__ = ["Blend", "Potential", "Symmetrised", "WeightedSum", "require_potential", "tensor_or_array"]
+__all__ = ["Blend", "Potential", "WeightedSum", "require_potential", "tensor_or_array"]
 
 
 @runtime_checkable
@@ -108,7 +108,7 @@ class WeightedSum:
 
     def member(self, index: int) -> "WeightedSum":
         """Return the sum of one member of every part; parts without members stay as they are."""
-        return WeightedSum([_member(p, index) for p in self.potentials], self.weights)
+        return WeightedSum([member_of(p, index) for p in self.potentials], self.weights)
 
     @tensor_or_array
     def value(self, x: Tensor) -> Tensor:
@@ -128,57 +128,6 @@ class WeightedSum:
     def _sum(self, name: str, x: Tensor) -> Tensor:
         terms = [w * getattr(p, name)(x) for w, p in zip(self.weights, self.potentials, strict=True)]
         return torch.stack(torch.broadcast_tensors(*terms)).sum(0)
-
-
-class Symmetrised:
-    """The mean of Ψ(G x) over a finite group of linear maps G: exactly invariant under the group.
-
-    `generators` are permutations such as (1, 0), which exchanges two coordinates, (G x)ᵢ = x[g[i]], or orthogonal
-    matrices, shape (dim, dim); the group they generate is used. Convexity of a mode survives; modes and their images
-    are averaged, so wells on a symmetry axis may move, and those off it come in equal sets.
-
-    >>> import systems
-    >>> lopsided = systems.get("gene_circuit", p1=1.2)
-    >>> fair = Symmetrised(lopsided, [(1, 0)])
-    >>> bool(fair.value([0.4, 1.5]) == fair.value([1.5, 0.4]))
-    True
-    """
-
-    def __init__(self, potential: Potential, generators: Sequence[Any]) -> None:
-        require_potential(potential)
-        self.potential, self.group = potential, _closure(len(potential.states), generators)
-
-    states = property(lambda self: self.potential.states, doc="Names of the components of x.")
-    members = property(lambda self: self.potential.members, doc="Members of the potential, None if it has none.")
-    dtype = property(lambda self: getattr(self.potential, "dtype", torch.float64), doc="Type of its numbers.")
-    device = property(lambda self: getattr(self.potential, "device", None), doc="Where its numbers live.")
-
-    def check_domain(self, x: Any) -> None:
-        """Raise where the potential refuses x or one of its images."""
-        for g in self.group:
-            check_domain([self.potential], np.asarray(x) @ g.T)
-
-    def member(self, index: int) -> "Symmetrised":
-        """Return one member, symmetrised."""
-        return Symmetrised(_member(self.potential, index), self.group)
-
-    @tensor_or_array
-    def value(self, x: Tensor) -> Tensor:
-        """Return the mean of Ψ(G x), shape (…)."""
-        return self._mean(x, lambda g: self.potential.value(x @ g.T))
-
-    @tensor_or_array
-    def gradient(self, x: Tensor) -> Tensor:
-        """Return the mean of Gᵀ ∇Ψ(G x), shape (…, dim)."""
-        return self._mean(x, lambda g: self.potential.gradient(x @ g.T) @ g)
-
-    @tensor_or_array
-    def hessian(self, x: Tensor) -> Tensor:
-        """Return the mean of Gᵀ ∇²Ψ(G x) G, shape (…, dim, dim)."""
-        return self._mean(x, lambda g: g.T @ self.potential.hessian(x @ g.T) @ g)
-
-    def _mean(self, x: Tensor, image: Callable[[Tensor], Tensor]) -> Tensor:
-        return torch.stack([image(torch.as_tensor(g).to(x)) for g in self.group]).sum(0) / len(self.group)
 
 
 class Blend:
@@ -238,7 +187,8 @@ def check_domain(potentials: Sequence[Any], x: Any) -> None:
             refuse(x)
 
 
-def _member(potential: Any, index: int) -> Any:
+def member_of(potential: Any, index: int) -> Any:
+    """Return a member of a potential, or the potential itself where it has none."""
     return potential if potential.members is None else potential.member(index)
 
 
@@ -247,31 +197,3 @@ def _members(potentials: Sequence[Potential]) -> int | None:
     if len(counts) > 1:
         raise ValueError(f"the potentials have different numbers of members: {sorted(counts)}")  # type: ignore[type-var]
     return counts.pop() if counts else None
-
-
-def _closure(dim: int, generators: Sequence[Any], largest: int = 1000) -> list[np.ndarray]:
-    """Return the group of orthogonal matrices that the generators generate, identity first."""
-    steps = [_matrix(dim, g) for g in generators]
-    group, fresh = [np.eye(dim)], [np.eye(dim)]
-    while fresh:
-        found = fresh
-        fresh = []
-        for candidate in (step @ h for h in found for step in steps):
-            if not any(np.allclose(candidate, g, atol=1e-9) for g in (*group, *fresh)):
-                fresh.append(candidate)
-        group += fresh
-        if len(group) > largest:
-            raise ValueError(f"the generators generate more than {largest} maps: a finite group is needed")
-    return group
-
-
-def _matrix(dim: int, generator: Any) -> np.ndarray:
-    """Return a permutation of coordinates, or an orthogonal matrix, as a matrix."""
-    g = np.asarray(generator, dtype=np.float64)
-    if g.shape == (dim,):
-        if sorted(g) != list(range(dim)):
-            raise ValueError(f"{generator} is no permutation of the coordinates {tuple(range(dim))}")
-        return np.eye(dim)[g.astype(int)]
-    if g.shape != (dim, dim) or not np.allclose(g @ g.T, np.eye(dim), atol=1e-9):
-        raise ValueError(f"expected a permutation or an orthogonal matrix of {dim} coordinates, got {generator}")
-    return g
