@@ -120,3 +120,11 @@ def test_data_say_what_their_gradient_is():
     outside = np.zeros((1, 7))
     outside[0, 6] = 1.2  # allowed: the energy is defined there
     CRYSTAL.check_domain(outside)
+
+
+def test_concentration_beyond_its_meaning_is_allowed_and_noted():
+    inside = CRYSTAL.trajectories(2, time=[0.0, 0.01], seed=0)
+    assert "note" not in inside["x"].attrs
+    start = [[0, 0, 0, 0, 0, 0, 1.2], [0, 0, 0, 0, 0, 0, 0.5]]
+    beyond = CRYSTAL.trajectories(time=[0.0], starts=start)
+    assert beyond["x"].attrs["note"] == "c lies outside [0, 1] in 1 of 2 samples"

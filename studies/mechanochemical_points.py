@@ -1,0 +1,124 @@
+"""Stationary points of the crystal's energy by family, and the planes on which it is drawn."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import workbench as wb
+
+__all__ = ["FAMILIES", "counted", "exact", "labelled", "planes", "search"]
+
+FAMILIES = {  # name: how many there are
+    "cubic well": 1,
+    "tetragonal well": 3,
+    "saddle between variants": 3,
+    "saddle to cubic": 3,
+    "higher": 2,
+}
+WITHIN = np.array([(-0.2, 0.2)] * 6 + [(-0.1, 1.1)])
+NEAR = 0.1  # of the box searched: a point farther from all true ones belongs to no family
+
+
+def search(potential: wb.Potential, starts: int) -> xr.Dataset:
+    """Return the stationary points in the sampled strains and −0.1 ≤ c ≤ 1.1 (one well lies just below c = 0)."""
+    return wb.stationary_points(potential, within=[tuple(side) for side in WITHIN], starts=starts)
+
+
+def exact(crystal: Any, starts: int = 128) -> xr.Dataset:
+    """Return the true stationary points, labelled by family.
+
+    The point at zero strain and c = 1/2 is degenerate: the energy is flat there to first order, and where exactly a
+    saddle to cubic lies nearby is decided by the smallest of changes.
+    """
+    found = search(crystal, starts)
+    c, index = found["x"].values[:, -1], found["index"].values
+    family = np.full(len(c), "higher", dtype="U24")
+    family[index == 0] = np.where(c[index == 0] > 0.5, "cubic well", "tetragonal well")
+    family[index == 1] = np.where(c[index == 1] > 0.25, "saddle to cubic", "saddle between variants")
+    return found.assign_coords(family=("point", family))
+
+
+def labelled(found: Mapping[str, xr.Dataset], true: xr.Dataset) -> xr.Dataset:
+    """Return all points over one dimension, by source, member and family, with their distance to the true ones.
+
+    `strain_error` is the largest difference of a strain, `c_error` that of c, and `level` the potential above that of
+    the same member's cubic well; NaN where a point belongs to no family ("none") or the well was not found.
+    """
+    parts = []
+    for source, points in found.items():
+        count = points.sizes["point"]
+        member = points["member"].values if "member" in points.coords else np.full(count, -1)
+        nearest, known = _nearest(points, true)
+        family = np.where(known, true["family"].values[nearest], "none")
+        gap = np.where(known[:, None], np.abs(points["x"].values - true["x"].values[nearest]), np.nan)
+        ground = np.full(count, np.nan)
+        for k in np.unique(member):
+            own = member == k
+            cubic = points["potential"].values[own & (family == "cubic well")]
+            ground[own] = cubic[0] if len(cubic) else np.nan
+        columns = {
+            "strain_error": (gap[:, :6].max(-1), "largest difference of a strain to the true point"),
+            "c_error": (gap[:, 6], "difference of the concentration to the true point"),
+            "level": (points["potential"].values - ground, "potential above that of the cubic well"),
+        }
+        variables = {n: ("point", v, {"long_name": text, "units": "1"}) for n, (v, text) in columns.items()}
+        labels = {"source": np.full(count, source), "member": member, "family": family}
+        points = points.assign(variables).assign_coords({n: ("point", v) for n, v in labels.items()})
+        parts.append(points)
+    joined = xr.concat(parts, "point", join="outer", fill_value={"inside_data": 1})
+    return joined.assign_coords(point=np.arange(joined.sizes["point"]))
+
+
+def counted(found: xr.Dataset, true: xr.Dataset) -> tuple[int, int, int]:
+    """Return how many true wells and true index-1 saddles were found, and how many minima are none of the wells."""
+    nearest, known = _nearest(found, true)
+    met, index = set(nearest[known]), true["index"].values
+    spurious = int((~known & (found["index"].values == 0)).sum())
+    return sum(int(index[k] == 0) for k in met), sum(int(index[k] == 1) for k in met), spurious
+
+
+def _nearest(points: xr.Dataset, true: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nearest true point of the same index, and whether it is near, each with shape (point,)."""
+    width = WITHIN[:, 1] - WITHIN[:, 0]
+    distance = np.abs((points["x"].values[:, None] - true["x"].values) / width).max(-1)
+    distance[points["index"].values[:, None] != true["index"].values] = np.inf
+    return distance.argmin(-1), distance.min(-1) <= NEAR
+
+
+def planes(count: int) -> xr.Dataset:
+    """Return the states x(plane, first, second, state) over (e1, c), (e2, c), (e6, c), and (e2, e3) at c = 0.
+
+    `horizontal` and `vertical` are the two coordinates of each plane; all other invariants vanish there.
+    """
+    side, c = np.linspace(-1, 1, count), np.linspace(0, 1, count)
+    directions = {  # unit vectors in (E11, E22, E33, E12, E13, E23, c), and how far to go along them
+        "e1": (np.array([1, 1, 1, 0, 0, 0, 0]) / 3**0.5, 0.2 * 3**0.5),
+        "e2": (np.array([1, -1, 0, 0, 0, 0, 0]) / 2**0.5, 0.2 * 2**0.5),
+        "e3": (np.array([1, 1, -2, 0, 0, 0, 0]) / 6**0.5, 0.16),
+        "e6": (np.array([0, 0, 0, 1, 0, 0, 0]) / 2**0.5, 0.2 * 2**0.5),
+    }
+    horizontal, vertical, x = [], [], []
+    for first, second in (("e1", "c"), ("e2", "c"), ("e6", "c"), ("e2", "e3")):
+        reach = 0.16 if second == "e3" else directions[first][1]
+        across = reach * side
+        up = c if second == "c" else reach * side
+        other = np.eye(7)[6] if second == "c" else directions[second][0]
+        x.append(across[:, None, None] * directions[first][0] + up[None, :, None] * other)
+        horizontal.append(across)
+        vertical.append(up)
+    states = ["E11", "E22", "E33", "E12", "E13", "E23", "c"]
+    return xr.Dataset(
+        {
+            "x": (("plane", "first", "second", "state"), np.array(x), {"long_name": "state", "units": "1"}),
+            "horizontal": (("plane", "first"), np.array(horizontal), {"long_name": "first coordinate", "units": "1"}),
+            "vertical": (("plane", "second"), np.array(vertical), {"long_name": "second coordinate", "units": "1"}),
+        },
+        coords={
+            "plane": ["e1_c", "e2_c", "e6_c", "e2_e3"],
+            "first": np.arange(count),
+            "second": np.arange(count),
+            "state": states,
+        },
+    )
