@@ -25,6 +25,7 @@ lint: .venv/installed
 bench: .venv/installed
 	$(BIN)/python benchmarks/starts.py
 	$(BIN)/python benchmarks/fit_speed.py
+	$(BIN)/python benchmarks/ssa_speed.py --quick
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -10,8 +10,19 @@ from typing import Any
 from systems.base import SYSTEMS, State, System, register
 from systems.parameters import ParameterError, parameter
 from systems.potential import PotentialSystem
+from systems.reactions import ReactionNetwork
 
-__all__ = ["ParameterError", "PotentialSystem", "State", "System", "get", "names", "parameter", "register"]
+__all__ = [
+    "ParameterError",
+    "PotentialSystem",
+    "ReactionNetwork",
+    "State",
+    "System",
+    "get",
+    "names",
+    "parameter",
+    "register",
+]
 
 
 def names() -> list[str]:

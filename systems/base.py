@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from systems.parameters import ParameterError, Parameters
 from systems.registry import Registry
@@ -79,33 +80,41 @@ class System(Parameters):
                     f"state {row} has {state.name} = {rows[row, k]:g} ({int(bad.sum())} such states)"
                 )
 
-    def _count(self, count: Any) -> int:
+    def _count(self, count: Any, each: int = 1) -> int:
         if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
             raise ParameterError(f"count must be a whole number >= 1, got {count!r}")
-        if count * self.dim > 2**31:
-            size = count * self.dim * 8 / 2**30
+        if count * each * self.dim > 2**31:
+            size = count * each * self.dim * 8 / 2**30
+            times = f" at {each} times" if each > 1 else ""
             raise ParameterError(
-                f"{count} samples of {self.dim} states need {size:.0f} GiB or more; ask for fewer at a time"
+                f"{count} samples of {self.dim} states{times} need {size:.0f} GiB or more; ask for fewer at a time"
             )
         return int(count)
 
-    def _describe(self, data: xr.Dataset, seed: np.random.SeedSequence, method: str) -> xr.Dataset:
-        """Attach units, meanings and provenance to generated data."""
+    def _times(self, time: ArrayLike) -> np.ndarray:
+        times = np.atleast_1d(np.asarray(time, dtype=np.float64))
+        if times.size == 0 or not (np.isfinite(times).all() and times[0] >= 0 and (np.diff(times) > 0).all()):
+            raise DatasetError("time must be finite, start at 0 or later and increase strictly")
+        return times
+
+    def _describe(self, data: xr.Dataset, seed: np.random.SeedSequence | None, method: str) -> xr.Dataset:
+        """Attach units, meanings and provenance to generated data; what is exact has no seed."""
         unit = {state.unit for state in self.state_space}
-        data["x"].attrs |= {
-            "units": unit.pop() if len(unit) == 1 else "mixed",
-            "description": "; ".join(f"{s.name}: {s.meaning} [{s.unit}]" for s in self.state_space),
-        }
+        if "x" in data:
+            data["x"].attrs |= {
+                "units": unit.pop() if len(unit) == 1 else "mixed",
+                "description": "; ".join(f"{s.name}: {s.meaning} [{s.unit}]" for s in self.state_space),
+            }
+            notes = [_note(state, data["x"].sel(state=state.name).values) for state in self.state_space]
+            if any(notes):
+                data["x"].attrs["note"] = "; ".join(filter(None, notes))
         if self.slopes and "gradient" in data:
             data["gradient"].attrs["description"] = self.slopes
-        notes = [note for state in self.state_space if (note := _note(state, data["x"].sel(state=state.name).values))]
-        if notes:
-            data["x"].attrs["note"] = "; ".join(notes)
         return data.assign_attrs(
             system=self.name,
             parameters_json=json.dumps(self.model_dump()),
             reference=self.reference,
-            seed=seed_text(seed),
+            **({} if seed is None else {"seed": seed_text(seed)}),
             method=method,
         )
 

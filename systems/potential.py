@@ -146,12 +146,6 @@ class PotentialSystem(System):
             raise DatasetError(f"spread must be 'random', 'sobol' or 'edges', got {spread!r}")
         return sequence, low + (high - low) * unit
 
-    def _times(self, time: ArrayLike) -> np.ndarray:
-        times = np.atleast_1d(np.asarray(time, dtype=np.float64))
-        if times.size == 0 or not (np.isfinite(times).all() and times[0] >= 0 and (np.diff(times) > 0).all()):
-            raise DatasetError("time must be finite, start at 0 or later and increase strictly")
-        return times
-
     def _flow(self, x0: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Integrate all trajectories as one system; shape (trajectory, time, dim)."""
         from scipy.integrate import solve_ivp

@@ -88,6 +88,7 @@ def test_run_info_plot_rerun(tmp_path):
         (["generate", "gene_circuit", "--set", "b=x"], 2, "b of gene_circuit"),
         (["generate", "gene_circuit", "--count", "0"], 2, "count must be a whole number >= 1"),
         (["generate", "gene_circuit", "--seed", "-1"], 2, "seed must be a whole number >= 0"),
+        (["generate", "schlogl", "--kind", "points"], 2, "schlogl generates no points; choose another --kind"),
         (["generate", "gene_circuit", "-o", "no/such/folder.nc"], 1, "does not exist; create it first"),
         (["run", "gene"], 2, "unknown study 'gene'"),
         (["run", "gene_circuit", "--preset", "papr"], 2, "no preset 'papr', did you mean 'paper'?"),

@@ -16,6 +16,7 @@ from workbench import symmetry
 from workbench.dataset import DatasetError
 
 POTENTIALS = [n for n in systems.names() if issubclass(systems.SYSTEMS[n], systems.PotentialSystem)]
+NETWORKS = [n for n in systems.names() if issubclass(systems.SYSTEMS[n], systems.ReactionNetwork)]
 
 
 @pytest.mark.parametrize("name", systems.names())
@@ -66,6 +67,51 @@ def test_every_potential_system_generates_repeatable_data(name):
     assert json.loads(runs.attrs["parameters_json"]) == system.model_dump()
     level = system.value(runs["x"].values)
     assert (np.diff(level, axis=1) <= 1e-12).all()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_reaction_network_generates_repeatable_data(name):
+    system = systems.get(name)
+    time = np.array([0.0, 0.01, 0.02]) * system.duration
+    runs, again = (system.trajectories(5, time=time, seed=3) for _ in range(2))
+    assert runs.identical(again)
+    assert not runs["x"].equals(system.trajectories(5, time=time, seed=4)["x"])
+    x = runs["x"].values
+    np.testing.assert_array_equal(x[:, 0], np.broadcast_to(system.start(), (5, system.dim)))
+    assert ((x >= 0) & (x == np.round(x))).all()
+    assert json.loads(runs.attrs["parameters_json"]) == system.model_dump()
+    assert "SSA" in runs.attrs["method"]
+    assert system.propensities(x).shape == (5, 3, len(system.changes))
+    assert system.rate(x).shape == x.shape
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bad_requests_to_networks_are_refused(name):
+    system = systems.get(name)
+    for count in (0, -1, 2.5, True):
+        with pytest.raises(systems.ParameterError, match="count must be a whole number >= 1, got"):
+            system.trajectories(count)
+    for time in ([0.0, 2.0, 1.0], [1.0, 1.0], [-1.0, 1.0], [0.0, np.nan], []):
+        with pytest.raises(DatasetError, match="time must be finite, start at 0 or later and increase strictly"):
+            system.trajectories(2, time=time)
+        with pytest.raises(DatasetError, match="time must be finite"):
+            system.law(time)
+    with pytest.raises(systems.ParameterError, match="at 101 times need .* GiB or more; ask for fewer at a time"):
+        system.trajectories(10**9)
+    with pytest.raises(ValueError, match="seed must be a whole number"):
+        system.trajectories(2, seed=-1)
+    with pytest.raises(systems.ParameterError, match="method must be 'ssa' or 'law', got 'tau'"):
+        system.trajectories(2, method="tau")
+    for option in ("budget", "workers"):
+        with pytest.raises(systems.ParameterError, match=f"{option} must be a whole number >= 1, got 0"):
+            system.trajectories(2, **{option: 0})
+    for starts in ([0.5] * system.dim, [-1] * system.dim, [np.nan] * system.dim):
+        with pytest.raises(DatasetError, match="counts at t = 0 must be whole numbers from"):
+            system.trajectories(2, starts=starts)
+    with pytest.raises(DatasetError, match=r"starts must have shape \(species,\) or \(2, species\)"):
+        system.trajectories(2, starts=np.ones((3, system.dim)))
+    with pytest.raises(DatasetError, match=r"expected shape \(…, "):
+        system.propensities(np.zeros((2, system.dim + 1)))
 
 
 @pytest.mark.parametrize("name", POTENTIALS)

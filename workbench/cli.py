@@ -150,6 +150,8 @@ def generate(
     from workbench import files
 
     model = systems.get(system, **_parsed(settings))
+    if not hasattr(model, kind):
+        raise ValueError(f"{system} generates no {kind}; choose another --kind")
     target = files.check_target(output or Path(f"{system}-{kind}.nc"), overwrite=overwrite)
     data = getattr(model, kind)(count, seed=seed)
     files.save(
