@@ -38,7 +38,7 @@ def error_of(b: float, seed: int, *, rho: float, usual: bool = False) -> float:
                 width = raw.shape[-1] ** -0.5
                 raw.copy_(torch.as_tensor(rng.uniform(-width, width, tuple(raw.shape))))
     seen = Observations.of(data, MATCH, scales_of(data, MATCH), model.u)
-    descent = Descent(LeastSquares(model, seen, MATCH), seen, LevenbergMarquardt())
+    descent = Descent(LeastSquares(model, seen, MATCH), LevenbergMarquardt())
     for _ in range(STEPS):
         descent.step()
     return descent.loss**0.5

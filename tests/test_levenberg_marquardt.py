@@ -7,18 +7,19 @@ from conftest import random_model
 
 import workbench as wb
 from workbench import dataset
-from workbench.descent import Descent, _Dual, _gram, _Primal
+from workbench.descent import Descent
 from workbench.levenberg_marquardt import LevenbergMarquardt
+from workbench.normal_equations import Dual, Primal, gram_of
 from workbench.objectives import LeastSquares, Observations, scales_of
 from workbench.task import FitError, Outcome
 
 
-class Linear:
+class Linear(LeastSquares):
     """r(θ) = Aθ − y, so that one undamped step is the least-squares solution."""
 
     def __init__(self, A, y):
-        self.A, self.y, self.model = A, y, random_model(0)
-        self.observations = Observations(A, y, y, {"potential": slice(None)})
+        super().__init__(random_model(0), Observations(A, y, y, {}), {})
+        self.A, self.y = A, y
 
     def vector(self):
         return torch.zeros(self.A.shape[1], dtype=torch.float64)
@@ -32,9 +33,6 @@ class Linear:
     def residuals(self, theta, observations=None):
         return (self.A @ theta - self.y)[:, None]
 
-    def terms(self, residuals, observations):
-        return {}
-
     def jacobians(self, theta):
         yield self.A[:3]
         yield self.A[3:]
@@ -44,7 +42,7 @@ class Linear:
 def test_linear_problems_are_solved(shape):
     rng = np.random.default_rng(0)
     problem = Linear(*(torch.as_tensor(rng.normal(size=s)) for s in (shape, shape[0])))
-    descent = Descent(problem, problem.observations, LevenbergMarquardt(steps=30, damping=1e-8))
+    descent = Descent(problem, LevenbergMarquardt(steps=30, damping=1e-8))
     for _ in range(8):
         descent.step()
     exact = np.linalg.lstsq(problem.A.numpy(), problem.y.numpy(), rcond=None)[0]
@@ -54,7 +52,7 @@ def test_linear_problems_are_solved(shape):
 def test_primal_and_dual_take_the_same_step():
     rng = np.random.default_rng(1)
     J, r = torch.as_tensor(rng.normal(size=(7, 9))), torch.as_tensor(rng.normal(size=7))
-    primal, dual = _Primal(J.T @ J, J.T @ r), _Dual(J, r)
+    primal, dual = Primal(J.T @ J, J.T @ r), Dual(J, r)
     for damping in (1e-3, 1.0):
         torch.testing.assert_close(primal.step(damping), dual.step(damping), rtol=1e-9, atol=1e-12)
         delta = dual.step(damping)
@@ -65,7 +63,7 @@ def test_primal_and_dual_take_the_same_step():
 
 def test_gram_by_blocks_is_the_product():
     J = torch.as_tensor(np.random.default_rng(0).normal(size=(30, 45)))
-    torch.testing.assert_close(_gram(J, width=16), J.T @ J, rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(gram_of(J, width=16), J.T @ J, rtol=1e-13, atol=1e-13)
 
 
 def problem_of(model, data, match):
@@ -101,7 +99,7 @@ def test_loss_is_the_stated_mean_square(circuit):
     problem = problem_of(model, data, match)
     residuals = problem.residuals(problem.vector())
     assert float(residuals.square().sum()) == pytest.approx(expected, rel=1e-12)
-    terms = problem.terms(residuals, problem.observations)
+    terms = problem.terms(residuals)
     assert sum(terms.values()) == pytest.approx(expected, rel=1e-12)
     sigma, weight = np.linspace(0.1, 1, 9), np.linspace(1, 2, 9)
     noisy = data.assign(sigma_potential=("sample", sigma), weight=("sample", weight))
@@ -141,7 +139,7 @@ class Poisoned(LeastSquares):
 def test_what_is_not_finite_ends_in_an_error_that_keeps_the_last_good_state(circuit):
     clean = problem_of(random_model(0), circuit.points(9, seed=0), {"gradient": 1.0})
     problem = Poisoned(clean.model, clean.observations, clean.match)
-    descent = Descent(problem, problem.observations, LevenbergMarquardt())
+    descent = Descent(problem, LevenbergMarquardt())
     start = descent.theta.clone()
     while len(descent.records) < Descent.BAD:
         descent.step()
@@ -154,7 +152,7 @@ def test_what_is_not_finite_ends_in_an_error_that_keeps_the_last_good_state(circ
     with torch.no_grad():
         clean.model.convex.b[0][0, 0, 0] = torch.nan
     with pytest.raises(FitError, match="the start is not finite"):
-        Descent(LeastSquares(clean.model, clean.observations, clean.match), clean.observations, LevenbergMarquardt())
+        Descent(LeastSquares(clean.model, clean.observations, clean.match), LevenbergMarquardt())
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,16 @@
-r"""The steps of Levenberg–Marquardt: damped Gauss–Newton on residuals r(θ) with Jacobian J.
+r"""The steps of Levenberg–Marquardt: damped Gauss–Newton on any `Problem` (see `normal_equations`).
 
-    (JᵀJ + λ s I) δ = −Jᵀr,       s = tr(JᵀJ)/P,
-
-or, where residuals are fewer than parameters, δ = −Jᵀ(JJᵀ + λ s I)⁻¹ r, which is the same step. The damping λ follows
-Nielsen's rule: with ϱ the actual over the predicted reduction, λ ← λ max(1/3, 1 − (2ϱ − 1)³) after a good step, and
-λ ← λν, ν ← 2ν after a bad one. A step to where anything is not finite is a bad step, so the state is always good.
+The damping λ follows Nielsen's rule: with ϱ the actual over the predicted reduction, λ ← λ max(1/3, 1 − (2ϱ − 1)³)
+after a good step, and λ ← λν, ν ← 2ν after a bad one. A step to where anything is not finite is a bad step, so the
+state is always good.
 """
 
 import time
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
-from workbench.objectives import LeastSquares, Observations
+from workbench.objectives import Problem
 from workbench.task import ACTIVE, FitError, Outcome
 
 if TYPE_CHECKING:
@@ -33,24 +30,23 @@ class Descent:
 
     def __init__(
         self,
-        problem: LeastSquares,
-        validation: Observations,
+        problem: Problem,
         settings: "LevenbergMarquardt",
         began: float | None = None,
     ) -> None:
-        self.problem, self.validation, self.settings = problem, validation, settings
+        self.problem, self.settings = problem, settings
         self._began = time.perf_counter() if began is None else began
         self.outcome = Outcome.RUNNING
         self.records: list[dict[str, Any]] = []
         self._damping, self._growth, self._bad, self._stale = settings.damping, 2.0, 0, 0
         self.theta = problem.vector()
         self._limit = problem.limit()
-        self._residuals = problem.residuals(self.theta)
-        self.loss = float(self._residuals.square().sum())
-        self._linear = _linearise(problem, self.theta, self._residuals)
-        self.held_out = self._held_out()
+        self._seen = problem.evaluate(self.theta)
+        self.loss = problem.loss(self._seen)
+        self._linear = problem.linearise(self.theta, self._seen)
+        self.held_out = problem.held_out(self.theta)
         if not (self._linear.finite and self.held_out < float("inf")):
-            raise FitError(f"the start is not finite: {_bad_term(problem, self._residuals)}")
+            raise FitError(f"the start is not finite: {problem.bad_term(self._seen)}")
         self.best, self._reference = self.theta, self.held_out
         self._record()
 
@@ -68,7 +64,7 @@ class Descent:
             self._damping *= self._growth
             self._growth *= 2
         self._record()
-        if max(self.loss, self.held_out) <= self.settings.tolerance**2:
+        if self.problem.small(max(self.loss, self.held_out), self.settings.tolerance):
             self.outcome = Outcome.TOLERANCE
         elif self._damping > self.STALLED:
             self.outcome = Outcome.CONVERGED
@@ -83,43 +79,40 @@ class Descent:
             return False
         delta = torch.clamp(delta, -self._limit, self._limit)
         theta = self.theta + delta
-        residuals = self.problem.residuals(theta)
-        loss = float(residuals.square().sum())
+        seen = self.problem.evaluate(theta)
+        loss = self.problem.loss(seen)
         expected = self._linear.reduction(delta)
         if not loss < self.loss or expected <= 0:
-            self._check_finite(loss, residuals)
+            self._check_finite(loss, seen)
             return False
-        linear = _linearise(self.problem, theta, residuals)
+        linear = self.problem.linearise(theta, seen)
         if not linear.finite:
-            self._check_finite(float("nan"), residuals)
+            self._check_finite(float("nan"), seen)
             return False
         ratio = (self.loss - loss) / expected
         self._damping *= max(1 / 3, 1 - (2 * ratio - 1) ** 3)
-        self.theta, self._residuals, self.loss, self._linear, self._bad = theta, residuals, loss, linear, 0
+        self.theta, self._seen, self.loss, self._linear, self._bad = theta, seen, loss, linear, 0
         return True
 
     def _select(self) -> None:
-        self.held_out = self._held_out()
+        self.held_out = self.problem.held_out(self.theta)
         if self.held_out < self.lowest:
             self.best = self.theta
-        improved = self.held_out < 0.999 * self._reference
+        improved = self.held_out < self._reference - self.problem.resolution(self._reference)
         self._reference = self.held_out if improved else self._reference
         self._stale = 0 if improved else self._stale + 1
 
-    def _check_finite(self, loss: float, residuals: Tensor) -> None:
+    def _check_finite(self, loss: float, seen: Any) -> None:
         self._bad = 0 if loss < float("inf") else self._bad + 1
         if self._bad >= self.BAD:
             raise FitError(
                 f"step {len(self.records)}: {self.BAD} steps in a row were not finite "
-                f"({_bad_term(self.problem, residuals)}). Look for outliers in the data, or start with more damping"
+                f"({self.problem.bad_term(seen)}). Look for outliers in the data, or start with more damping"
             )
-
-    def _held_out(self) -> float:
-        return float(self.problem.residuals(self.theta, self.validation).square().sum())
 
     def _record(self) -> None:
         best = min(self.held_out, self.lowest) if self.records else self.held_out
-        terms = self.problem.terms(self._residuals, self.problem.observations)
+        terms = self.problem.terms(self._seen)
         self.problem.load(self.theta)
         model = self.problem.model
         gate = model.gate[0].detach().cpu().numpy()
@@ -136,75 +129,3 @@ class Descent:
             | {f"loss_{name}": value for name, value in terms.items()}
             | {"rho": float(model.rho.detach()[0]), "gate": gate, "active": int((gate > ACTIVE).sum())}
         )
-
-
-class _Primal:
-    """Normal equations (P × P), for at least as many residuals as parameters."""
-
-    def __init__(self, gram: Tensor, gradient: Tensor) -> None:
-        self.gram, self.gradient = gram, gradient
-        self.finite = bool(torch.isfinite(gradient).all() and torch.isfinite(gram).all())
-
-    def step(self, damping: float) -> Tensor | None:
-        factor = _factor(self.gram, damping * self.gram.diagonal().mean())
-        return None if factor is None else -torch.cholesky_solve(self.gradient[:, None], factor)[:, 0]
-
-    def reduction(self, delta: Tensor) -> float:
-        return float(-(2 * self.gradient @ delta + delta @ (self.gram @ delta)))
-
-
-class _Dual:
-    """The same step from the smaller matrix JJᵀ, for fewer residuals than parameters."""
-
-    def __init__(self, jacobian: Tensor, residuals: Tensor) -> None:
-        self.jacobian, self.residuals = jacobian, residuals
-        self.gram = _gram(jacobian.T)
-        self.finite = bool(torch.isfinite(self.gram).all() and torch.isfinite(residuals).all())
-
-    def step(self, damping: float) -> Tensor | None:
-        factor = _factor(self.gram, damping * self.gram.diagonal().sum() / self.jacobian.shape[1])
-        if factor is None:
-            return None
-        return -self.jacobian.T @ torch.cholesky_solve(self.residuals[:, None], factor)[:, 0]
-
-    def reduction(self, delta: Tensor) -> float:
-        change = self.jacobian @ delta
-        return float(-(2 * self.residuals @ change + change @ change))
-
-
-def _linearise(problem: LeastSquares, theta: Tensor, residuals: Tensor) -> "_Primal | _Dual":
-    flat = residuals.reshape(-1)
-    blocks = problem.jacobians(theta)
-    if len(flat) < len(theta):
-        return _Dual(torch.cat(list(blocks)), flat)
-    gram, gradient, start = theta.new_zeros(len(theta), len(theta)), torch.zeros_like(theta), 0
-    for J in blocks:
-        gram += _gram(J)
-        gradient += J.T @ flat[start : start + len(J)]
-        start += len(J)
-    return _Primal(gram, gradient)
-
-
-def _gram(J: Tensor, width: int = 128) -> Tensor:
-    """Return JᵀJ by blocks of its upper triangle: half the work of the full product, on any device."""
-    gram = J.new_empty(J.shape[1], J.shape[1])
-    for k in range(0, J.shape[1], width):
-        block = J[:, k : k + width].T @ J[:, k:]
-        gram[k : k + width, k:] = block
-        gram[k:, k : k + width] = block.T
-    return gram
-
-
-def _factor(gram: Tensor, shift: Tensor) -> Tensor | None:
-    """Return the Cholesky factor of gram + shift·I, or None where rounding leaves it indefinite."""
-    damped = gram.clone()
-    damped.diagonal().add_(torch.clamp_min(shift, torch.finfo(gram.dtype).tiny))
-    factor, failed = torch.linalg.cholesky_ex(damped)
-    return None if failed else factor
-
-
-def _bad_term(problem: LeastSquares, residuals: Tensor) -> str:
-    for name, at in problem.observations.entries.items():
-        if not torch.isfinite(residuals[:, at]).all():
-            return f"the {name} predicted is not finite"
-    return "its derivative by the weights is not finite"

@@ -11,7 +11,6 @@ import numpy as np
 
 from workbench import parallel
 from workbench.descent import Descent
-from workbench.objectives import LeastSquares
 from workbench.parallel import Report
 from workbench.task import FitError, Learned, Outcome, Task
 
@@ -68,27 +67,26 @@ def _learn_member(
 ) -> Learned:
     """Screen the restarts, carry on the best."""
     began = time.perf_counter()
-    seen, kept = task.observations()
     total = settings.screening * restarts + max(0, settings.steps - settings.screening)
     done = itertools.count(1)
 
     def advance(descent: Descent, until: float, text: str) -> Descent:
         while descent.outcome is Outcome.RUNNING and len(descent.records) <= until:
             descent.step()
-            report(min(next(done), total - 1), total, f"{text}error {descent.loss**0.5:.1e}")
+            report(min(next(done), total - 1), total, f"{text}{descent.problem.told(descent.loss)}")
         return descent
 
     starts: list[Descent | FitError] = []
     for turn, child in enumerate(seed.spawn(restarts)):
         try:
-            problem = LeastSquares(task.begin(child, turn), seen, task.match)
-            starts.append(advance(Descent(problem, kept, settings, began), settings.screening, "screening, "))
+            start = Descent(task.problem(child, turn), settings, began)
+            starts.append(advance(start, settings.screening, "screening, "))
         except FitError as error:
             starts.append(error)
     screened = [float("nan") if isinstance(start, FitError) else start.lowest for start in starts]
     chosen = _carry_on(starts, lambda start: advance(start, math.inf, ""))
     model = chosen.problem.model
-    report(total, total, f"validation error {chosen.lowest**0.5:.1e}")
+    report(total, total, f"validation {chosen.problem.told(chosen.lowest)}")
     return Learned(model, chosen.records, screened, chosen.outcome)
 
 

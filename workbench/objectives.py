@@ -10,8 +10,10 @@ multiplies the squares of its sample, relative to the mean weight. Noise levels 
 (`sigma={"potential": …, "gradient": …}`), for all of them or for none: they have different units.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +23,9 @@ from torch.func import functional_call, jacrev, vmap
 
 from workbench.dataset import DatasetError, nearest
 from workbench.lse_icnn import LSEICNN
+from workbench.normal_equations import Dual, Primal, gram_of
 
-__all__ = ["OBJECTIVES", "LeastSquares", "Objective", "Observations", "parse_match", "predictions"]
+__all__ = ["OBJECTIVES", "LeastSquares", "Objective", "Observations", "Problem", "parse_match", "predictions"]
 
 
 @dataclass(frozen=True)
@@ -114,19 +117,54 @@ def predictions(model: Callable[[Tensor, str], Tensor], x: Tensor, match: Iterab
     return torch.cat(columns, -1)
 
 
-class LeastSquares:
-    """Residuals of a model as a function of one flat vector θ of its free parameters.
+class Problem(ABC):
+    """What Gauss–Newton descends on: a loss as a function of one flat vector θ of a model's free parameters.
 
-    The gates α are not among them: a mode's output bias absorbs log ς(α)/ρ, so least squares cannot tell the two
-    apart. (A sparsity penalty can; it belongs to optimisers of a loss that is no sum of squares.)
+    The gates α are not among them: a mode's output bias absorbs log ς(α)/ρ, so no match can tell the two apart. (A
+    sparsity penalty can; it belongs to Adam.) To make a problem, say how to evaluate it, and how to linearise it there.
     """
 
     FROZEN = ("alpha",)
-    CHUNK = 2**22  # entries of the Jacobian made at a time: few enough for the cache
 
-    def __init__(self, model: LSEICNN, observations: Observations, match: Mapping[str, float]) -> None:
-        self.model, self.observations, self.match = model, observations, match
+    def __init__(self, model: LSEICNN) -> None:
+        self.model = model
         self._free = {name: p for name, p in model.named_parameters() if name not in self.FROZEN}
+
+    @abstractmethod
+    def evaluate(self, theta: Tensor) -> Any:
+        """Return what loss, terms and linearisation at θ are made of."""
+
+    @abstractmethod
+    def loss(self, seen: Any) -> float:
+        """Return the loss of what was evaluated."""
+
+    @abstractmethod
+    def terms(self, seen: Any) -> dict[str, float]:
+        """Return the parts of the loss by name."""
+
+    @abstractmethod
+    def linearise(self, theta: Tensor, seen: Any) -> Primal | Dual:
+        """Return gradient and matrix of the Gauss–Newton step at θ."""
+
+    @abstractmethod
+    def held_out(self, theta: Tensor) -> float:
+        """Return the loss of the held-out samples."""
+
+    @abstractmethod
+    def bad_term(self, seen: Any) -> str:
+        """Say which part of what was evaluated is not finite."""
+
+    @abstractmethod
+    def resolution(self, loss: float) -> float:
+        """Return the smallest change of a held-out loss that counts as progress."""
+
+    @abstractmethod
+    def small(self, loss: float, tolerance: float) -> bool:
+        """Return whether a loss is within the tolerance."""
+
+    @abstractmethod
+    def told(self, loss: float) -> str:
+        """Return a loss as progress shows it."""
 
     def vector(self) -> Tensor:
         """Return the model's current free parameters, shape (parameter,)."""
@@ -143,15 +181,84 @@ class LeastSquares:
             for name, values in self._named(theta).items():
                 self._free[name].copy_(values)
 
+    def apply(self, theta: Tensor, x: Tensor, quantity: str) -> Tensor:
+        """Return `value` or `gradient` of the model at x with parameters θ."""
+        return functional_call(self.model, self._named(theta), (x, quantity))
+
+    def _named(self, theta: Tensor) -> dict[str, Tensor]:
+        parts = theta.split([p.numel() for p in self._free.values()])
+        return {name: part.view(p.shape) for (name, p), part in zip(self._free.items(), parts, strict=True)}
+
+
+class LeastSquares(Problem):
+    """Residuals of a model and their squares; `validation` are the observations that are held out."""
+
+    CHUNK = 2**22  # entries of the Jacobian made at a time: few enough for the cache
+
+    def __init__(
+        self,
+        model: LSEICNN,
+        observations: Observations,
+        match: Mapping[str, float],
+        validation: Observations | None = None,
+    ) -> None:
+        super().__init__(model)
+        self.observations, self.match = observations, match
+        self.validation = observations if validation is None else validation
+
+    def evaluate(self, theta: Tensor) -> Tensor:
+        """Return the residuals."""
+        return self.residuals(theta)
+
+    def loss(self, seen: Tensor) -> float:
+        """Return the sum of squares."""
+        return float(seen.square().sum())
+
+    def terms(self, seen: Tensor) -> dict[str, float]:
+        """Return the loss of each quantity."""
+        return {name: float(seen[:, at].square().sum()) for name, at in self.observations.entries.items()}
+
+    def held_out(self, theta: Tensor) -> float:
+        """Return the loss of the held-out samples."""
+        return float(self.residuals(theta, self.validation).square().sum())
+
+    def bad_term(self, seen: Tensor) -> str:
+        """Say which quantity is not finite."""
+        for name, at in self.observations.entries.items():
+            if not torch.isfinite(seen[:, at]).all():
+                return f"the {name} predicted is not finite"
+        return "its derivative by the weights is not finite"
+
+    def resolution(self, loss: float) -> float:
+        """Return a thousandth of the loss."""
+        return 0.001 * loss
+
+    def small(self, loss: float, tolerance: float) -> bool:
+        """Return whether the root of the loss is within the tolerance."""
+        return loss <= tolerance**2
+
+    def told(self, loss: float) -> str:
+        """Return the root of the loss."""
+        return f"error {loss**0.5:.1e}"
+
+    def linearise(self, theta: Tensor, seen: Tensor) -> Primal | Dual:
+        """Return the normal equations, from the smaller of JᵀJ and JJᵀ."""
+        flat = seen.reshape(-1)
+        blocks = self.jacobians(theta)
+        if len(flat) < len(theta):
+            return Dual(torch.cat(list(blocks)), flat)
+        gram, gradient, start = theta.new_zeros(len(theta), len(theta)), torch.zeros_like(theta), 0
+        for J in blocks:
+            gram += gram_of(J)
+            gradient += J.T @ flat[start : start + len(J)]
+            start += len(J)
+        return Primal(gram, gradient)
+
     def residuals(self, theta: Tensor, observations: Observations | None = None) -> Tensor:
         """Return the residuals, shape (sample, entry); their squares sum to the loss."""
         o = observations or self.observations
         with torch.no_grad():
             return (self._predict(theta, o.x) - o.target) * o.factor
-
-    def terms(self, residuals: Tensor, observations: Observations) -> dict[str, float]:
-        """Return the loss of each quantity."""
-        return {name: float(residuals[:, at].square().sum()) for name, at in observations.entries.items()}
 
     def jacobians(self, theta: Tensor) -> Iterator[Tensor]:
         """Yield the Jacobian of the residuals in blocks with shape (rows, parameter), rows as in `residuals`."""
@@ -163,12 +270,7 @@ class LeastSquares:
             yield single(theta, o.x[at]).detach().mul_(o.factor[at].unsqueeze(-1)).reshape(-1, len(theta))
 
     def _predict(self, theta: Tensor, x: Tensor) -> Tensor:
-        named = self._named(theta)
-        return predictions(lambda x, quantity: functional_call(self.model, named, (x, quantity)), x, self.match)
-
-    def _named(self, theta: Tensor) -> dict[str, Tensor]:
-        parts = theta.split([p.numel() for p in self._free.values()])
-        return {name: part.view(p.shape) for (name, p), part in zip(self._free.items(), parts, strict=True)}
+        return predictions(lambda x, quantity: self.apply(theta, x, quantity), x, self.match)
 
 
 def _noise(samples: xr.Dataset, kind: str, name: str) -> np.ndarray | None:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from workbench import dataset
 from workbench.lse_icnn import LSEICNN
-from workbench.objectives import Observations, scales_of
+from workbench.objectives import LeastSquares, Observations, Problem, scales_of
 from workbench.start import Start
 
 __all__ = ["ACTIVE", "FitError", "Learned", "Outcome", "Task"]
@@ -80,6 +80,11 @@ class Task:
         rng, rho = np.random.default_rng(seed), start.rho[turn % len(start.rho)]
         targets = _targets(train, self.match)
         return model.initialise(rng, train["x"].values, rho=rho, gate=start.gate, weights=start.weights, **targets)
+
+    def problem(self, seed: np.random.SeedSequence, turn: int) -> Problem:
+        """Return what is to be minimised, from a start as `begin` draws it."""
+        seen, kept = self.observations()
+        return LeastSquares(self.begin(seed, turn), seen, self.match, kept)
 
     def observations(self) -> tuple[Observations, Observations]:
         """Return what is learned from, and what is held out, both in the scales of the training data."""
