@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["dataset", "plot"],
     submod_attrs={
         "adam": ["Adam"],
+        "density": ["Density"],
         "dynamics": ["simulate"],
         "files": ["FileError", "load", "save"],
         "fitting": ["Fit", "FitError", "fit"],
@@ -20,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "start": ["Start"],
         "scores": ["predict", "score"],
         "potentials": ["Blend", "Potential", "WeightedSum"],
+        "support": ["Support"],
         "symmetry": ["Symmetrised", "images"],
         "schedules": ["Logistic", "Ramp", "Step", "Table"],
     },

@@ -22,9 +22,11 @@ __all__ = [
     "assign_split",
     "check",
     "flat",
+    "folds",
     "points",
     "seed_sequence",
     "seed_text",
+    "timed",
     "trajectories",
     "with_states",
 ]
@@ -159,6 +161,50 @@ def flat(data: xr.Dataset) -> xr.Dataset:
         data = data.assign_coords(split=data["split"].broadcast_like(data["x"].isel(state=0, drop=True)))
     stacked = data.stack(sample=("trajectory", "time"), create_index=False).transpose("sample", ...)
     return stacked.assign_coords(sample=np.arange(stacked.sizes["sample"]))
+
+
+def timed(data: xr.Dataset) -> xr.Dataset:
+    """Return trajectories as points in the states and the time, whose states are (…, "time").
+
+    >>> import numpy as np, workbench as wb
+    >>> runs = wb.dataset.trajectories(np.ones((2, 3, 1)), np.arange(3.0))
+    >>> wb.dataset.timed(runs).x.values[:3].tolist()
+    [[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]
+    """
+    if kind_of(data) == "points":
+        raise DatasetError("points have no time; give trajectories, or points whose last state is the time")
+    samples = flat(data)
+    time = samples["time"].astype(np.float64).expand_dims(state=["time"], axis=1).drop_vars(("time", "trajectory"))
+    x = xr.concat([samples["x"].drop_vars(("time", "trajectory"), errors="ignore"), time], "state")
+    kept = [name for name in ("weight",) if name in samples]
+    result = samples[kept].drop_vars(("state", "time", "trajectory"), errors="ignore").assign(x=x)
+    return result.transpose("sample", "state")
+
+
+def folds(data: xr.Dataset, count: int, seed: Any = 0) -> list[xr.Dataset]:
+    """Return the data `count` times with another part marked "validation" each time, the rest "train".
+
+    Whole trajectories, or points, are dealt out at random into parts of equal size; those marked "test" stay so. Fits
+    to all of them, `Fit`s of one ensemble, have together learned from everything.
+
+    >>> import numpy as np, workbench as wb
+    >>> data = wb.dataset.points(np.arange(10.0))
+    >>> [int((fold.split == "validation").sum()) for fold in wb.dataset.folds(data, 5)]
+    [2, 2, 2, 2, 2]
+    """
+    data = check(data)
+    dim = SAMPLING[kind_of(data)][0]
+    old = data["split"].values if "split" in data.coords else np.full(data.sizes[dim], "train", dtype="<U10")
+    open_to = np.flatnonzero(old != "test") if old.ndim == 1 else np.arange(0)
+    if isinstance(count, bool) or not isinstance(count, int) or not 2 <= count <= len(open_to):
+        raise DatasetError(f"count of folds must be a whole number from 2 to {len(open_to)}, got {count!r}")
+    part = np.random.default_rng(seed_sequence(seed)).permutation(len(open_to)) % count
+    dealt = []
+    for k in range(count):
+        split = old.astype("<U10")
+        split[open_to] = np.where(part == k, "validation", "train")
+        dealt.append(data.assign_coords(split=(dim, split, {"long_name": "role of the sample in the fit"})))
+    return dealt
 
 
 def assign_split(

@@ -23,9 +23,11 @@ import xarray as xr
 
 from workbench.atomic import FileError, check_seal, check_target, replacing, seal
 from workbench.dataset import nearest, storable
+from workbench.density import Density
 from workbench.fitting import Fit
 from workbench.interrupts import held_signals
 from workbench.lse_icnn import LSEICNN
+from workbench.objectives import DENSITY
 from workbench.provenance import provenance
 from workbench.scores import predict, score
 from workbench.weights import from_dataset, to_dataset
@@ -196,14 +198,23 @@ def _fit_groups(root: str, fit: Fit | LSEICNN) -> dict[str, xr.Dataset]:
     length, last = fit.history.sizes["epoch"], {fit.history.sizes["epoch"] - 1}
     best = {int(np.nanargmin(row)) for row in fit.history["validation_loss"].values}
     kept = sorted(set(range(0, length, -(-length // (EPOCHS - 1 - len(best))))) | best | last)
-    predictions = xr.merge([predict(fit.ensemble, fit.data), score(fit.ensemble, fit.data)], compat="no_conflicts")
     return {
         root: to_dataset(fit.ensemble).assign_attrs(attrs),
         f"{root}/history": fit.history.isel(epoch=kept),
         f"{root}/restarts": fit.restarts,
-        f"{root}/predictions": predictions,
+        f"{root}/predictions": _predictions(fit),
         **({f"{root}/scan": fit.scan} if fit.scan is not None else {}),
     }
+
+
+def _predictions(fit: Fit) -> xr.Dataset:
+    """Return predictions and scores on the data; after match="density", the log-density of every sample."""
+    if DENSITY not in fit.match:
+        both = [predict(fit.ensemble, fit.data), score(fit.ensemble, fit.data)]
+        return xr.merge(both, compat="no_conflicts")
+    log_q = Density(fit.ensemble).log_prob(fit.data["x"].values)
+    label = {"long_name": "logarithm of the mean density of the members", "units": "1"}
+    return xr.Dataset({"log_prob": (fit.data["x"].dims[:-1], log_q, label)}, coords=fit.data.coords)
 
 
 def _origin(fit: Any) -> dict[str, Any]:

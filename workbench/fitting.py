@@ -21,11 +21,13 @@ import xarray as xr
 from workbench import dataset, discovery
 from workbench.adam import Adam
 from workbench.atomic import check_target
+from workbench.density import normalise
 from workbench.levenberg_marquardt import LevenbergMarquardt
 from workbench.lse_icnn import LSEICNN
-from workbench.objectives import check_matched, parse_match
+from workbench.objectives import DENSITY, check_matched, parse_match
 from workbench.parallel import Report
 from workbench.start import Start
+from workbench.support import Support
 from workbench.task import FitError, Outcome, Task
 
 __all__ = ["Fit", "FitError", "fit"]
@@ -65,14 +67,19 @@ class Fit:
 
     @property
     def error(self) -> float:
-        """Validation error of the best member: the root of its loss, in units of the noise or of the data's spread."""
-        return float(np.sqrt(self.history["best"].min()))
+        """Validation error of the best member: the root of its loss, in units of the noise or of the data's spread.
+
+        After match="density" it is the mean negative log-likelihood of the held-out samples, in nats.
+        """
+        loss = float(self.history["best"].min())
+        return loss if DENSITY in self.match else loss**0.5
 
     @property
     def training_error(self) -> float:
         """Training error of the best member at the same step."""
         record = self.history.isel(member=self.best)
-        return float(np.sqrt(record["loss"].values[np.nanargmin(record["validation_loss"].values)]))
+        loss = float(record["loss"].values[np.nanargmin(record["validation_loss"].values)])
+        return loss if DENSITY in self.match else loss**0.5
 
     @classmethod
     def joined(cls, fits: "Sequence[Fit]") -> "Fit":
@@ -104,8 +111,8 @@ class Fit:
 
     def __repr__(self) -> str:
         noisy = any(str(name).startswith("sigma") for name in self.data.data_vars)
-        unit = "sigma" if noisy else "of the data's spread"
-        errors = f"validation error {self.error:.2e}, training {self.training_error:.2e} ({unit})"
+        unit = "nats" if DENSITY in self.match else "sigma" if noisy else "of the data's spread"
+        errors = f"validation error {self.error:.3g}, training {self.training_error:.3g} ({unit})"
         scanned = "" if self.scan is None else f", {self.model.modes} modes chosen of {self.scan.sizes['modes']} tried"
         return f"<Fit of {' + '.join(self.match)}{scanned}: {errors}, {self.elapsed:.1f} s; {self.outcome}>"
 
@@ -122,6 +129,8 @@ def fit(
     held_out: float = 0.2,
     start: Start | None = None,
     optimiser: LevenbergMarquardt | Adam | None = None,
+    support: Support | None = None,
+    prior: float = 0.0,
     checkpoint: str | Path | None = None,
     workers: int = 1,
     progress: bool | Report | None = None,
@@ -137,6 +146,10 @@ def fit(
 
     With `modes="auto"` the model's number of modes is the most that are tried, and `fit.scan` tells what each number
     reached (see `discovery`).
+
+    With match="density" the model becomes the density of the samples on `support`, q = exp(−Ψ)/Z; Ψ is in nats,
+    `prior` is the weight β of KL(q ‖ uniform), and `Density` and `fit.model.log_prob` ask the result. States that are
+    not in the support are conditions, q(y | t): for trajectories the time is one if the model has a state "time".
 
     `checkpoint` names a file from which an interrupted fit by Adam goes on, equal to the last bit; it is written every
     20 seconds and at the end, so that a longer fit goes on from a shorter one.
@@ -163,11 +176,7 @@ def fit(
     where = None if checkpoint is None else check_target(checkpoint, overwrite=True)
     sequence = dataset.seed_sequence(seed)
     shuffle, *seeds = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key).spawn(1 + members)
-    data = dataset.check(data)
-    check_matched(data, weights, model.dim)
-    if model.states != tuple(f"x{i + 1}" for i in range(model.dim)):
-        data = dataset.with_states(data, model.states)
-    data = dataset.assign_split(dataset.check(data, weights), shuffle, held_out)
+    model, data = _prepared(model, data, weights, shuffle, held_out, (support, prior, optimiser, modes))
     settings: dict[str, Any] = {"members": members, "restarts": restarts, "held_out": held_out}
     how: dict[str, Any] = {"restarts": restarts, "workers": workers, "progress": progress}
     scan = None
@@ -177,13 +186,10 @@ def fit(
         if restarts is None and isinstance(optimiser, LevenbergMarquardt):
             how["restarts"] = 2
         model, scan = discovery.choose(model, data, weights, start, optimiser, seeds[0], **how)
-    task = Task.of(model, data, weights, start)
+    task = Task.of(model, data, weights, start, prior)
     learned = optimiser.learn(task, seeds, checkpoint=where, **how)
-    if "potential" not in weights:  # slopes leave the constant free: measure from the lowest sample
-        for one in learned:
-            x = torch.tensor(task.parts["train"]["x"].values).to(one.model.u)
-            with torch.no_grad():
-                one.model.offset -= one.model.value(x).min()
+    for one in learned:
+        _level(one.model, task)
     history = _history([one.records for one in learned])
     return Fit(
         model=learned[_best(history)].model.requires_grad_(False),
@@ -198,6 +204,61 @@ def fit(
         elapsed=time.perf_counter() - began,
         settings=settings | {"optimiser": repr(optimiser), "start": repr(start)},
     )
+
+
+def _level(model: LSEICNN, task: Task) -> None:
+    """Choose the constant that the match leaves free: Z = 1 for a density, 0 at the lowest sample for slopes."""
+    if DENSITY in task.match:
+        normalise(model)
+    elif "potential" not in task.match:
+        x = torch.tensor(task.parts["train"]["x"].values).to(model.u)
+        with torch.no_grad():
+            model.offset -= model.value(x).min()
+
+
+def _prepared(
+    model: LSEICNN, data: xr.Dataset, weights: Mapping[str, float], shuffle: Any, held_out: float, density: tuple
+) -> tuple[LSEICNN, xr.Dataset]:
+    """Return the data as the fit sees them, checked and split, and the model with a support if it is to have one."""
+    data = dataset.check(data)
+    if DENSITY in weights:
+        return _as_density(model, dataset.assign_split(data, shuffle, held_out), *density)
+    support, prior, *_ = density
+    if support is not None or prior:
+        raise ValueError("support and prior belong to match='density'")
+    check_matched(data, weights, model.dim)
+    if model.states != tuple(f"x{i + 1}" for i in range(model.dim)):
+        data = dataset.with_states(data, model.states)
+    return model, dataset.assign_split(dataset.check(data, weights), shuffle, held_out)
+
+
+def _as_density(
+    model: LSEICNN, data: xr.Dataset, support: Support | None, prior: float, optimiser: Any, modes: Any
+) -> tuple[LSEICNN, xr.Dataset]:
+    """Return the model on its support, and the data as points in its states; refuse what cannot be."""
+    if support is None:
+        raise ValueError("match='density' needs a support, such as support=wb.Support({'x1': (-3, 3)})")
+    if not isinstance(optimiser, LevenbergMarquardt):
+        raise ValueError("a density is fitted by natural-gradient steps: leave the optimiser at LevenbergMarquardt")
+    if modes is not None:
+        raise ValueError("modes='auto' scans errors of least squares; for a density compare fit.error of several fits")
+    if not (0 <= prior < np.inf):
+        raise ValueError(f"prior must be finite and >= 0, got {prior!r}")
+    if "time" in model.states and "time" in data.dims:
+        data = dataset.timed(data)
+    if data.sizes["state"] != model.dim:
+        raise dataset.DatasetError(f"the data have {data.sizes['state']} states, the model dim = {model.dim}")
+    model = model.like(members=model.members)
+    if model.states == tuple(f"x{i + 1}" for i in range(model.dim)):
+        model.states = tuple(map(str, data["state"].values))
+    data = dataset.with_states(data, model.states)
+    missing = set(support.states) - set(model.states)
+    if missing:
+        raise ValueError(f"the support names {sorted(missing)}; the model has the states {model.states}")
+    samples = dataset.flat(data)
+    support.check(samples.isel(sample=(samples["split"] != "test").values))
+    model.support = support
+    return model, data
 
 
 def _history(records: Sequence[list[dict[str, Any]]]) -> xr.Dataset:

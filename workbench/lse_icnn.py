@@ -24,6 +24,7 @@ from torch.nn.functional import log_softmax, logsigmoid
 from workbench.convex import ConvexNetworks
 from workbench.potentials import tensor_or_array
 from workbench.start import Start, local_slopes, spread_samples
+from workbench.support import Support
 
 __all__ = ["LSEICNN", "log_gate", "soft_minimum", "soft_minimum_constant"]
 
@@ -110,6 +111,7 @@ class LSEICNN(nn.Module):
         for name, value in SHARED.items():
             self.register_buffer(name, torch.full((dim,) if name.startswith("x_") else (), value, **options))
         self.register_buffer("offset", torch.zeros(copies, **options))
+        self.support: Support | None = None  # where it is a density, after match="density"
 
     x_shift: Tensor
     x_scale: Tensor
@@ -186,6 +188,19 @@ class LSEICNN(nn.Module):
         y = x if tensor else torch.tensor(np.asarray(x, dtype=np.float64)).to(self.x_low)
         inside = ((y >= self.x_low) & (y <= self.x_high)).all(-1)
         return inside if tensor else inside.cpu().numpy()
+
+    def log_prob(self, x: Any) -> np.ndarray:
+        """Return the logarithm of the density after match="density", shape (…), at x with shape (…, dim)."""
+        return self._density().log_prob(x)
+
+    def sample(self, count: int, *, seed: Any = None, **conditions: float) -> np.ndarray:
+        """Return `count` draws of the density after match="density" (see `Density`, which answers more questions)."""
+        return self._density().sample(count, seed=seed, **conditions)
+
+    def _density(self) -> Any:
+        from workbench.density import Density
+
+        return Density(self)
 
     def __repr__(self) -> str:
         of = f"{self.members} × " if self.members else ""
@@ -304,7 +319,9 @@ class LSEICNN(nn.Module):
         """Return a flat model of the same architecture, with that many members and `changes` (modes, rho_lo, …)."""
         options: dict[str, Any] = {"rho_lo": self.rho_lo, "states": self.states, "device": self.device}
         options |= {"dim": self.dim, "modes": self.modes, "hidden": self.hidden, "dtype": self.dtype, **changes}
-        return LSEICNN(members=members, **options)
+        model = LSEICNN(members=members, **options)
+        model.support = self.support
+        return model
 
     def member(self, index: int) -> "LSEICNN":
         """Return one member as a plain potential, with its own copy of the weights."""

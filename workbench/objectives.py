@@ -25,7 +25,16 @@ from workbench.dataset import DatasetError, nearest
 from workbench.lse_icnn import LSEICNN
 from workbench.normal_equations import Dual, Primal, gram_of
 
-__all__ = ["OBJECTIVES", "LeastSquares", "Objective", "Observations", "Problem", "parse_match", "predictions"]
+__all__ = [
+    "DENSITY",
+    "OBJECTIVES",
+    "LeastSquares",
+    "Objective",
+    "Observations",
+    "Problem",
+    "parse_match",
+    "predictions",
+]
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,7 @@ OBJECTIVES = {
 }
 
 
+DENSITY = "density"  # matched by likelihood (see `likelihood`)
 TWINS = {"velocity": "gradient", "gradient": "velocity"}  # one is minus the other
 
 
@@ -53,11 +63,14 @@ def parse_match(match: str | Mapping[str, float]) -> dict[str, float]:
     ({'velocity': 1.0}, {'potential': 1.0, 'gradient': 10.0})
     """
     weights = {match: 1.0} if isinstance(match, str) else {name: float(weight) for name, weight in dict(match).items()}
+    known = (*OBJECTIVES, DENSITY)
     for name, weight in weights.items():
-        if name not in OBJECTIVES:
-            raise ValueError(f"cannot match {name!r}{nearest(name, OBJECTIVES) or ';'} Known: {', '.join(OBJECTIVES)}")
+        if name not in known:
+            raise ValueError(f"cannot match {name!r}{nearest(name, known) or ';'} Known: {', '.join(known)}")
         if not (np.isfinite(weight) and weight > 0):
             raise ValueError(f"the weight of {name!r} must be positive and finite, got {weight!r}")
+    if DENSITY in weights and len(weights) > 1:
+        raise ValueError("a density is matched alone: its loss is in nats, that of the others in squares")
     if not weights:
         raise ValueError(f"match names nothing; choose from {', '.join(OBJECTIVES)}")
     return weights

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from workbench import dataset
+from workbench.likelihood import Likelihood, Samples, kernel_potential
 from workbench.lse_icnn import LSEICNN
 from workbench.objectives import LeastSquares, Observations, Problem, scales_of
 from workbench.start import Start
@@ -58,9 +59,12 @@ class Task:
     parts: Mapping[str, xr.Dataset]
     match: Mapping[str, float]
     start: Start
+    prior: float = 0.0
 
     @classmethod
-    def of(cls, model: LSEICNN, data: xr.Dataset, match: Mapping[str, float], start: Start) -> "Task":
+    def of(
+        cls, model: LSEICNN, data: xr.Dataset, match: Mapping[str, float], start: Start, prior: float = 0.0
+    ) -> "Task":
         """Return the task for checked data with `split`; the model given is left as it is."""
         samples = dataset.flat(data)
         parts = {name: samples.isel(sample=(samples["split"] == name).values) for name in ("train", "validation")}
@@ -69,8 +73,14 @@ class Task:
         template = model.like(members=None)
         template.states = tuple(map(str, data["state"].values))
         targets = _targets(parts["train"], match)
-        template.set_scaling(parts["train"]["x"].values, units=not start.scaled, **targets)
-        return cls(template, parts, match, start)
+        x = parts["train"]["x"].values
+        if template.support is not None:  # samples crowd at the wells; the landscape is wanted on all of the support
+            x = np.vstack([x, *(_corner(template, x, end) for end in (0, 1))])
+            targets = {"potential": None, "gradient": np.ones((1, 1))}
+        template.set_scaling(x, units=not start.scaled, **targets)
+        if template.support is not None:
+            template.potential_scale.fill_(1.0)
+        return cls(template, parts, match, start, prior)
 
     def begin(self, seed: np.random.SeedSequence, turn: int) -> LSEICNN:
         """Return a start drawn from the seed; successive turns take the sharpnesses of `start` in order."""
@@ -79,10 +89,17 @@ class Task:
         train, start = self.parts["train"], self.start
         rng, rho = np.random.default_rng(seed), start.rho[turn % len(start.rho)]
         targets = _targets(train, self.match)
+        if model.support is not None:
+            targets["potential"] = kernel_potential(train["x"].values)
         return model.initialise(rng, train["x"].values, rho=rho, gate=start.gate, weights=start.weights, **targets)
 
     def problem(self, seed: np.random.SeedSequence, turn: int) -> Problem:
         """Return what is to be minimised, from a start as `begin` draws it."""
+        if self.template.support is not None:
+            train, validation = (
+                Samples.of(self.parts[name], self.template.support, self.template.u) for name in ("train", "validation")
+            )
+            return Likelihood(self.begin(seed, turn), train, validation, self.prior)
         seen, kept = self.observations()
         return LeastSquares(self.begin(seed, turn), seen, self.match, kept)
 
@@ -93,6 +110,14 @@ class Task:
             Observations.of(self.parts[name], self.match, scales, self.template.u) for name in ("train", "validation")
         )
         return train, validation
+
+
+def _corner(model: LSEICNN, x: np.ndarray, end: int) -> np.ndarray:
+    """Return the first sample moved to a corner of the support."""
+    corner = x[0].copy()
+    for name, side in (model.support.bounds if model.support else {}).items():
+        corner[model.states.index(name)] = side[end]
+    return corner
 
 
 def _targets(train: xr.Dataset, match: Mapping[str, float]) -> dict[str, np.ndarray | None]:

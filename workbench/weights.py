@@ -6,6 +6,7 @@ W is stored raw (the network uses log(1 + exp(raw))); the output layer has no ax
 """
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import xarray as xr
 
 from workbench.convex import POSITIVE_MAP
 from workbench.lse_icnn import LSEICNN
+from workbench.support import Support
 
 __all__ = ["from_dataset", "to_dataset"]
 
@@ -47,6 +49,8 @@ def to_dataset(model: LSEICNN) -> xr.Dataset:
     coords: dict[str, Any] = {dim: np.arange(_size(model, dim)) for dim in counted} | {"state": list(model.states)}
     config = {"dim": model.dim, "modes": model.modes, "hidden": list(model.hidden), "members": model.members}
     config |= {"rho_lo": model.rho_lo, "states": list(model.states), "dtype": str(model.dtype).removeprefix("torch.")}
+    if model.support is not None:
+        config["support"] = asdict(model.support)
     attrs = {"kind": "LSEICNN", "config_json": json.dumps(config), "positive_map": POSITIVE_MAP}
     return xr.Dataset(variables, coords=coords, attrs=attrs)
 
@@ -62,7 +66,9 @@ def from_dataset(dataset: xr.Dataset, device: Any = None) -> LSEICNN:
         raise ValueError(f"expected the weights of an LSEICNN, got kind = {dataset.attrs.get('kind')!r}")
     try:
         config = json.loads(dataset.attrs["config_json"])
+        support = config.pop("support", None)
         model = LSEICNN(**{**config, "dtype": getattr(torch, config["dtype"])})
+        model.support = None if support is None else Support(**support)
     except (TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"the configuration describes no LSEICNN of this version: {error}") from None
     state = {}
