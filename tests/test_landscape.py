@@ -7,6 +7,7 @@ import torch
 import systems
 import workbench as wb
 from systems import PotentialSystem, State
+from workbench.searches import LandscapeError, LandscapeWarning
 
 BOX = [(0.0, 2.0)] * 2
 
@@ -18,24 +19,6 @@ class Quartics(PotentialSystem):
 
     def potential(self, x):
         return ((x**2 - 1) ** 2).sum(-1)
-
-
-class MuellerBrown(PotentialSystem):
-    """The classic test surface; its stationary points are published."""
-
-    state_space = (State("x", box=(-1.5, 1.2)), State("y", box=(-0.2, 2.0)))
-
-    def potential(self, x):
-        terms = [
-            (-200, -1, 0, -10, 1, 0),
-            (-100, -1, 0, -10, 0, 0.5),
-            (-170, -6.5, 11, -6.5, -0.5, 1.5),
-            (15, 0.7, 0.6, 0.7, -1, 1),
-        ]
-        u, v = x[..., 0], x[..., 1]
-        return sum(
-            A * torch.exp(a * (u - p) ** 2 + b * (u - p) * (v - q) + c * (v - q) ** 2) for A, a, b, c, p, q in terms
-        )
 
 
 def test_gene_circuit_points(circuit):
@@ -64,13 +47,43 @@ def test_every_point_of_a_separable_landscape_in_4d():
     assert (found["kind"] == "maximum").sum() == 1
 
 
-def test_mueller_brown():
-    found = wb.stationary_points(MuellerBrown(), within=MuellerBrown().box)
-    minima = found["x"].values[(found["kind"] == "minimum").values]
-    saddles = found["x"].values[(found["kind"] == "saddle").values]
-    np.testing.assert_allclose(minima, [(-0.558, 1.442), (0.623, 0.028), (-0.050, 0.467)], atol=1e-3)
-    np.testing.assert_allclose(saddles, [(0.212, 0.293), (-0.822, 0.624)], atol=1e-3)
-    np.testing.assert_allclose(found["potential"].values[:3], [-146.700, -108.167, -80.768], atol=1e-3)
+class DoubleWells:
+    """Σ (xᵢ² − 1)² in closed form: 2^dim minima, 3^dim stationary points."""
+
+    members = None
+
+    def __init__(self, dim):
+        self.states = tuple(f"x{i}" for i in range(dim))
+
+    def value(self, x):
+        return ((torch.as_tensor(x) ** 2 - 1) ** 2).sum(-1)
+
+    def gradient(self, x):
+        return 4 * x * (x**2 - 1)
+
+    def hessian(self, x):
+        return torch.diag_embed(12 * x**2 - 4)
+
+
+def test_all_minima_in_ten_dimensions_and_no_false_one():
+    found = wb.stationary_points(DoubleWells(10), [(-1.6, 1.6)] * 10, starts=4096, index=0)
+    assert found.sizes["point"] == len(np.unique(np.sign(found["x"].values), axis=0)) == 1024
+    np.testing.assert_allclose(np.abs(found["x"].values), 1, atol=1e-9)
+
+
+@pytest.mark.parametrize("index", [0, 1, 2, 3])
+def test_points_of_one_index_are_found_by_climbing_as_many_directions(index):
+    found = wb.stationary_points(DoubleWells(3), [(-1.6, 1.6)] * 3, starts=256, index=index)
+    assert set(found["index"].values) == {index}
+    assert found.sizes["point"] == [8, 12, 6, 1][index]
+
+
+def test_further_starts_find_what_few_starts_miss():
+    wells, box = DoubleWells(6), [(-1.6, 1.6)] * 6
+    few = wb.stationary_points(wells, box, starts=8, index=0)
+    corners = np.array(np.meshgrid(*[[-0.7, 0.7]] * 6)).reshape(6, -1).T
+    assert few.sizes["point"] <= 8
+    assert wb.stationary_points(wells, box, starts=8, also=corners, index=0).sizes["point"] == 64
 
 
 def test_members_are_told_apart(small_fit):
@@ -98,6 +111,51 @@ def test_degenerate_and_absent_points():
     assert none["kind"].dtype.kind == "U"
 
 
+class Valley(PotentialSystem):
+    """Flat along y: every point of the line x = 0 is stationary."""
+
+    state_space = (State("x", box=(-1, 1)), State("y", box=(-1, 1)))
+
+    def potential(self, x):
+        return x[..., 0] ** 2 + 0 * x[..., 1]
+
+
+def test_flat_directions_are_told():
+    with pytest.warns(LandscapeWarning, match=r"64 of 64 points are samples of a continuum: at .* flat along \[0.0, "):
+        found = wb.stationary_points(Valley(), [(-1, 1)] * 2, starts=64)
+    assert set(found["kind"].values) == {"degenerate"}
+    np.testing.assert_allclose(found["x"][:, 0], 0, atol=1e-12)
+
+
+class Undefined(PotentialSystem):
+    """(x − ½)² where x > 0, NaN elsewhere."""
+
+    state_space = (State("x", box=(-1, 1)),)
+
+    def potential(self, x):
+        return ((x - 0.5) ** 2 + 0 * x.sqrt()).sum(-1)
+
+
+def test_values_that_are_not_finite_are_told():
+    with pytest.warns(LandscapeWarning, match=r"not finite at \d+ of 64 starts, such as .*; the search left them"):
+        found = wb.stationary_points(Undefined(), [(-1, 1)], starts=64)
+    np.testing.assert_allclose(found["x"], [[0.5]], atol=1e-12)
+    with pytest.raises(LandscapeError, match="not finite at any of the 64 starts"):
+        wb.stationary_points(Undefined(), [(-1, -0.5)], starts=64)
+
+
+def test_a_potential_unbounded_below_has_its_points_all_the_same():
+    class Cubic(PotentialSystem):
+        state_space = (State("x", box=(-2, 2)),)
+
+        def potential(self, x):
+            return (x**3 - 3 * x).sum(-1)
+
+    found = wb.stationary_points(Cubic(), [(-2, 2)])
+    np.testing.assert_allclose(found["x"].values.ravel(), [1, -1], atol=1e-10)
+    assert found["kind"].values.tolist() == ["minimum", "maximum"]
+
+
 def test_split_of_the_exact_blend():
     weak, strong = systems.get("gene_circuit", b=0.1), systems.get("gene_circuit", b=1.0)
     blend = wb.Blend(weak, strong, wb.Logistic(rate=0.7, start=0.01))
@@ -120,3 +178,7 @@ def test_bad_boxes_are_refused(circuit):
         wb.stationary_points(circuit, within=[(0, 2), (2, 0)])
     with pytest.raises(ValueError, match="starts must be at least 1"):
         wb.stationary_points(circuit, within=BOX, starts=0)
+    with pytest.raises(ValueError, match="index must be between 0 and 2, the number of states; got 3"):
+        wb.stationary_points(circuit, within=BOX, index=3)
+    with pytest.raises(ValueError, match=r"also must be finite, with shape \(row, 2\)"):
+        wb.stationary_points(circuit, within=BOX, also=[[np.nan, 0.0]])

@@ -55,24 +55,8 @@ def test_prominence_in_two_dimensions_is_the_barrier(circuit):
     assert "share" not in found
 
 
-class MuellerBrown(systems.PotentialSystem):
-    """The Müller–Brown potential, with published minima and saddles."""
-
-    state_space = (systems.State("x", "x", box=(-1.5, 1.2)), systems.State("y", "y", box=(-0.2, 2.0)))
-
-    def potential(self, x):
-        A, a, b, c, x0, y0 = x.new_tensor(
-            [
-                [-200, -100, -170, 15], [-1, -1, -6.5, 0.7], [0, 0, 11, 0.6], [-10, -10, -6.5, 0.7],
-                [1, 0, -0.5, -1], [0, 0.5, 1.5, 1],
-            ]
-        )  # fmt: skip
-        u, v = x[..., :1] - x0, x[..., 1:] - y0
-        return (A * (a * u**2 + b * u * v + c * v**2).exp()).sum(-1)
-
-
 def test_prominence_follows_the_passes_of_a_known_surface():
-    found = wb.wells(MuellerBrown(), [(-1.5, 1.2), (-0.2, 2.0)])
+    found = wb.wells(systems.get("muller_brown"), [(-1.5, 1.2), (-0.2, 2.0)])
     np.testing.assert_allclose(found["potential"], [-146.6995, -108.1667, -80.7678], atol=1e-3)
     expected = [np.inf, -40.6648 + 108.1667, -72.2489 + 80.7678]
     np.testing.assert_allclose(found["prominence"], expected, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Motion on a landscape: the gradient flow ẋ = −∇Ψ(x), or −∇Ψ_b(t)(x) where the landscape changes in time."""
+"""Motion on a landscape: the gradient flow ẋ = −∇Ψ(x), or with ∇Ψ_b(t) where it changes in time, and noise."""
 
 import json
 import warnings
@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torchdiffeq import odeint
 
+from workbench import langevin
+from workbench.dataset import seed_sequence, seed_text
 from workbench.potentials import Blend, Potential, check_domain, require_potential
 
 __all__ = ["SimulationError", "SimulationWarning", "simulate"]
@@ -30,6 +32,9 @@ def simulate(
     x0: ArrayLike,
     time: ArrayLike,
     *,
+    noise: float | None = None,
+    step: float | None = None,
+    seed: Any = None,
     method: str = "dopri5",
     rtol: float = 1e-7,
     atol: float = 1e-9,
@@ -37,16 +42,22 @@ def simulate(
     budget: int = 100_000,
     options: dict[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Return gradient-flow trajectories from x0, shape (trajectory, dim), at the given times, shape (time,).
+    """Return trajectories of dx = −∇Ψ dt from x0, shape (trajectory, dim), at the given times, shape (time,).
 
     x0 is the state at `time[0]`. All trajectories are integrated at once by a method of torchdiffeq; its adaptive
     Runge–Kutta methods hold each to the tolerances on its own. The result has x(trajectory, time, state), the potential
     along the way, b(time) where the landscape is a `Blend`, inside_data where the potential knows the box of its data,
     and a leading `member` axis for an ensemble.
 
+    With `noise`, the temperature T > 0, they are Langevin trajectories dx = −∇Ψ dt + √(2T) dW by a method of weak order
+    2 (see `workbench.langevin`) with steps no longer than `step`; `seed` makes them repeatable, and trajectory i does
+    not depend on how many there are. The step is chosen so that the error in what you ask for is small: halve it and
+    compare. The options of the adaptive methods have no meaning then.
+
     A trajectory that leaves |x| ≤ `limit`, or that cannot be integrated further, has blown up: it is NaN from there on,
     named in a `SimulationWarning` and in the attribute `blown_up_json`, and the others are kept. Starts of another
-    shape, not finite, or outside a system's domain raise `ValueError`; a velocity that is not finite at the start, and
+    shape, not finite, or outside a system's domain raise `ValueError`, and so does noise that carries one out of it;
+    a velocity that is not finite at the start, and
     more than `budget` evaluations, `SimulationError`.
 
     >>> import systems, workbench as wb
@@ -64,6 +75,10 @@ def simulate(
         rows = rows.expand(potential.members, *rows.shape).clone()
     velocity = _Velocity(potential, limit, budget)
     velocity.check_start(rows, times[0])
+    if noise is not None:
+        return _noisy(potential, rows, times, langevin.require_temperature(noise), step, seed, limit)
+    if step is not None or seed is not None:
+        raise ValueError("step and seed belong to Langevin dynamics: give noise=T as well, or leave them out")
     given = {**_method_options(potential, times, method), **(options or {})}
 
     def integrate(y: Tensor, moments: Tensor) -> Tensor:
@@ -72,6 +87,26 @@ def simulate(
     with torch.no_grad():
         path = _integrate(integrate, rows, torch.tensor(times).to(rows))
     return _dataset(potential, torch.movedim(path, 0, -2).cpu().numpy(), times, limit)
+
+
+def _noisy(
+    potential: Potential | Blend,
+    rows: Tensor,
+    times: np.ndarray,
+    noise: float,
+    step: float | None,
+    seed: Any,
+    limit: float,
+) -> xr.Dataset:
+    if step is None or not (np.isfinite(step) and step > 0):
+        raise ValueError(
+            f"Langevin dynamics needs the longest time step, step=… > 0, got {step!r}; it must be well "
+            "2 over the steepest curvature of the landscape"
+        )
+    sequence = seed_sequence(seed)
+    path = langevin.trajectories(potential, rows, times, noise, float(step), sequence, limit)
+    run = _dataset(potential, torch.movedim(path, 0, -2).cpu().numpy(), times, limit)
+    return run.assign_attrs(noise=noise, step=float(step), seed=seed_text(sequence), method="stochastic Heun")
 
 
 _STIFF = "For a stiff landscape try method='scipy_solver', options={'solver': 'LSODA'}"

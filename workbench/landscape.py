@@ -3,6 +3,7 @@
 Every function takes any `Potential`, learned or exact, in any dimension, and returns an `xarray.Dataset`.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,14 +15,12 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from workbench.potentials import Blend, Potential, require_potential, tensor_options
+from workbench.searches import NEWTON, Box, LandscapeError, LandscapeWarning, distinct, each_member, search
 
 __all__ = ["splitting", "stationary_points"]
 
-STEPS = 40  # far more than a search that arrives needs
-LONGEST = 0.2  # of the box, a step
-CLOSE = 1e-10  # of the box, a step of Newton's that leaves nothing to gain
-SAME = 1e-4  # of the box: closer points are one
 FLAT = 1e-8  # relative size of an eigenvalue that counts as zero
+ASIDE = 0.01  # of the box: where the slope still vanishes that far along a flat direction, points are a continuum
 
 
 def stationary_points(
@@ -29,20 +28,28 @@ def stationary_points(
     within: Sequence[tuple[float, float]],
     *,
     starts: int | ArrayLike = 256,
+    also: ArrayLike | None = None,
+    index: int | None = None,
     seed: int = 0,
     tolerance: float = 1e-9,
 ) -> xr.Dataset:
     """Return the stationary points of Ψ inside a box: minima, saddles of every index, maxima.
 
-    `within` is one (low, high) per state. From every start two searches leave: Newton's, which finds any index, and
-    Newton's with the eigenvalues of the Hessian made positive, which falls to minima. `starts` is a number of Sobol
-    points of the box, or an array with shape (start, dim). A point counts when ‖∇Ψ‖ (in units of the box) is below
-    `tolerance` times its median over the starts; points closer than 1e-4 of the box are one.
+    `within` is one (low, high) per state. `starts` is a number of Sobol points of the box, or an array with shape
+    (start, dim); `also` holds further ones, such as the data. From every start three searches leave: Newton's, which
+    finds any index, one that falls to minima, and one that climbs along the softest direction to saddles of index 1.
+    With `index` only the points of that index are sought and returned, by following as many eigenvectors up: the way
+    to all minima in many dimensions. A point counts when ‖∇Ψ‖ (in units of the box) is below `tolerance` times its
+    median over the starts; points closer than 1e-4 of the box are one.
 
     The dataset is over `point`, sorted by index and potential: x(point, state), potential, gradient residual,
     eigenvalue(point, state) in ascending order, index (number of negative eigenvalues), kind ("minimum", "saddle",
     "maximum", "degenerate"), and inside_data where the potential knows the box of its data: points outside are
     extrapolation, and so are those of an exact system outside its domain. Ensembles gain the coordinate member.
+
+    A box of the wrong shape raises `ValueError`; a potential that is flat over the box, or not finite at any start,
+    `LandscapeError`. Starts where it is not finite, and points that are samples of a continuum, are told by a
+    `LandscapeWarning`.
 
     >>> import systems
     >>> found = stationary_points(systems.get("gene_circuit", b=1.0), within=[(0, 2), (0, 2)])
@@ -50,19 +57,33 @@ def stationary_points(
     (['minimum', 'minimum', 'saddle'], [0.813477, 0.813477])
     """
     require_potential(potential)
-    low, high = _box(potential, within)
-    if isinstance(starts, int | np.integer):
-        if starts < 1:
-            raise ValueError(f"starts must be at least 1, got {starts}")
-        power = max(0, int(np.ceil(np.log2(starts))))
-        unit = qmc.Sobol(len(low), rng=np.random.default_rng(seed)).random_base2(power)[:starts]
-        x0 = low + (high - low) * unit
-    else:
-        x0 = np.atleast_2d(np.asarray(starts, dtype=np.float64))
+    box = Box.of(potential, within)
+    if index is not None and not 0 <= index <= len(potential.states):
+        raise ValueError(f"index must be between 0 and {len(potential.states)}, the number of states; got {index!r}")
+    x0 = sobol(box, int(starts), seed) if isinstance(starts, int | np.integer) else rows_of(potential, starts, "starts")
+    if also is not None:
+        x0 = torch.cat([x0, rows_of(potential, also, "also")])
     if potential.members is None:
-        return _search(potential, x0, low, high, tolerance)
-    members = [potential.member(k) for k in range(potential.members)]  # type: ignore[attr-defined]
-    return joined_members([_search(member, x0, low, high, tolerance) for member in members])
+        return _stationary_points(potential, x0, box, index, tolerance)
+    return joined_members([_stationary_points(one, x0, box, index, tolerance) for one in each_member(potential)])
+
+
+def sobol(box: Box, count: int, seed: int) -> Tensor:
+    """Return that many points spread evenly over a box, shape (count, dim)."""
+    if count < 1:
+        raise ValueError(f"starts must be at least 1, got {count}")
+    power = max(0, int(np.ceil(np.log2(count))))
+    unit = qmc.Sobol(len(box.low), rng=np.random.default_rng(seed)).random_base2(power)[:count]
+    return box.low + box.width * torch.as_tensor(unit).to(box.low)
+
+
+def rows_of(potential: Potential, x: ArrayLike, name: str) -> Tensor:
+    """Return states given as one row or several as a tensor, shape (row, dim); others raise `ValueError`."""
+    rows = np.atleast_2d(np.asarray(x, dtype=np.float64))
+    dim = len(potential.states)
+    if rows.ndim != 2 or rows.shape[1] != dim or not np.isfinite(rows).all():
+        raise ValueError(f"{name} must be finite, with shape (row, {dim}); got shape {np.shape(x)}")
+    return torch.tensor(rows, **tensor_options(potential))
 
 
 def joined_members(found: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -93,8 +114,7 @@ def splitting(
     grid = np.linspace(0, 1, scan)
 
     def count(b: float) -> int:
-        points = stationary_points(blend.at(b=b), within, starts=starts)
-        return int((points["kind"] == "minimum").sum())
+        return stationary_points(blend.at(b=b), within, starts=starts, index=0).sizes["point"]
 
     counts = np.array([count(b) for b in grid])
     split = _bisect(lambda b: count(b) >= minima, grid, counts >= minima, tolerance)
@@ -122,69 +142,65 @@ def _bisect(happens: Any, grid: np.ndarray, known: np.ndarray, tolerance: float)
     return float(after)
 
 
-def _box(potential: Potential, within: Sequence[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
-    box = np.asarray(within, dtype=np.float64)
-    dim = len(potential.states)
-    if box.shape != (dim, 2) or not (np.isfinite(box).all() and (box[:, 0] < box[:, 1]).all()):
-        raise ValueError(
-            f"within must be {dim} pairs (low, high) with low < high, one for each of {potential.states}; got {within}"
-        )
-    return box[:, 0], box[:, 1]
-
-
 @torch.no_grad()
-def _search(potential: Potential, x0: np.ndarray, low: np.ndarray, high: np.ndarray, tolerance: float) -> xr.Dataset:
-    """Run both searches from all starts at once, in coordinates in which the box has unit sides."""
-    like = tensor_options(potential)
-    width, corner = torch.as_tensor(high - low, **like), torch.as_tensor(low, **like)
-    x = torch.tensor(x0, **like)
-    unit = (x - corner) / width
-    slopes = (potential.gradient(x) * width).norm(dim=-1)
-    if not slopes.max() > 0:
-        raise ValueError("the potential is flat over the box; a new model is, until it is fitted")
-    scale = slopes.median().clamp_min(torch.finfo(x.dtype).tiny)
-    y = torch.cat([unit, unit])
-    falling = torch.arange(len(y), device=y.device) < len(unit)
-    active = torch.arange(len(y), device=y.device)
-    for _ in range(STEPS):
-        step = newton_step(potential, corner + width * y[active], width, falling=falling[active])
-        y[active] += step
-        moving = (step.norm(dim=-1) > CLOSE) & ((y[active] - 0.5).abs().amax(-1) < 1.0)
-        active = active[moving]
-        if len(active) == 0:
-            break
-    residual = (potential.gradient(corner + width * y) * width).norm(dim=-1) / scale
-    inside = ((y >= -SAME) & (y <= 1 + SAME)).all(-1)
-    good = torch.nonzero(inside & (residual <= tolerance))[:, 0]
-    good = good[residual[good].argsort()]
-    return _points(potential, (corner + width * _distinct(y[good])))
+def _stationary_points(potential: Potential, x0: Tensor, box: Box, index: int | None, tolerance: float) -> xr.Dataset:
+    slopes = (potential.gradient(x0) * box.width).norm(dim=-1)
+    finite = torch.isfinite(slopes) & torch.isfinite(potential.value(x0))
+    _check_slopes(x0, slopes, finite)
+    x0, scale = x0[finite], slopes[finite].median().clamp_min(torch.finfo(x0.dtype).tiny)
+    climbs = [NEWTON, 0, 1] if index is None else [index]
+    climb = torch.tensor(climbs, device=x0.device).repeat_interleave(len(x0))
+    x = search(potential, x0.repeat(len(climbs), 1), box, climb)
+    x = x[box.contains(x)]
+    residual = (potential.gradient(x) * box.width).norm(dim=-1) / scale
+    x = x[residual.argsort()][: int((residual <= tolerance).sum())]
+    x = x[distinct(x, box)]
+    _check_continuum(potential, x, box, tolerance * scale)
+    found = _points(potential, x)
+    if index is None:
+        return found
+    found = found.isel(point=((found["index"] == index) & (found["kind"] != "degenerate")).values)
+    return found.assign_coords(point=np.arange(found.sizes["point"]))
 
 
-def newton_step(
-    potential: Potential, x: Tensor, width: Tensor, *, falling: Tensor | bool = True, longest: float = LONGEST
-) -> Tensor:
-    """Return −H⁻¹g in box units, shape (row, dim), no longer than `longest`.
+def _check_slopes(x0: Tensor, slopes: Tensor, finite: Tensor) -> None:
+    lost = int((~finite).sum())
+    if lost == len(x0):
+        raise LandscapeError(
+            f"the potential is not finite at any of the {lost} starts, such as {x0[0].tolist()}; check its formula, or "
+            "give a box where it is defined"
+        )
+    if not slopes[finite].max() > 0:
+        raise LandscapeError("the potential is flat over the box; a new model is, until it is fitted")
+    if lost:
+        first = x0[~finite][0].tolist()
+        warnings.warn(
+            f"the potential is not finite at {lost} of {len(x0)} starts, such as {first}; the search left them out",
+            LandscapeWarning,
+            stacklevel=4,
+        )
 
-    With |H| where `falling`, shape (row,): such a step is down on any landscape, and comes to rest at a minimum.
-    """
-    g = potential.gradient(x) * width
-    values, vectors = torch.linalg.eigh(potential.hessian(x) * torch.outer(width, width))
-    floor = 1e-12 * values.abs().amax(-1, keepdim=True) + torch.finfo(x.dtype).tiny
-    size = values.abs().clamp_min(floor)
-    down = torch.as_tensor(falling, device=x.device).reshape(-1, 1)
-    curvature = torch.where(down | (values >= 0), size, -size)
-    step = -((vectors.mT @ g.unsqueeze(-1))[..., 0] / curvature).unsqueeze(-2) @ vectors.mT
-    step = step[..., 0, :]
-    return step * (longest / step.norm(dim=-1, keepdim=True).clamp_min(longest))
 
-
-def _distinct(y: Tensor) -> Tensor:
-    """Return the points that are not within `SAME` of one before them."""
-    kept: list[Tensor] = []
-    for row in y:
-        if all((row - other).norm() > SAME for other in kept):
-            kept.append(row)
-    return torch.stack(kept) if kept else y[:0]
+def _check_continuum(potential: Potential, x: Tensor, box: Box, steepest: Tensor) -> None:
+    """Warn of points whose slope still vanishes some way along a flat direction."""
+    if not len(x):
+        return
+    values, vectors = torch.linalg.eigh(potential.hessian(x) * torch.outer(box.width, box.width))
+    flattest = values.abs().argmin(-1)
+    rows = torch.arange(len(x), device=x.device)
+    along = vectors[rows, :, flattest] * box.width
+    flat = values[rows, flattest].abs() <= FLAT * values.abs().amax(-1)
+    on = flat.clone()
+    for side in (ASIDE, -ASIDE):
+        on &= (potential.gradient(x + side * along) * box.width).norm(dim=-1) <= 100 * steepest
+    if on.any():
+        first = int(torch.nonzero(on)[0])
+        warnings.warn(
+            f"{int(on.sum())} of {len(x)} points are samples of a continuum: at {x[first].tolist()} the potential is "
+            f"flat along {along[first].tolist()}",
+            LandscapeWarning,
+            stacklevel=4,
+        )
 
 
 def _points(potential: Potential, x: Tensor) -> xr.Dataset:

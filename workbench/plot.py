@@ -14,12 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 __all__ = [
+    "basins",
+    "branches",
     "figure",
     "history",
     "label",
     "landscape",
     "letters",
     "nullclines",
+    "path",
+    "profile",
     "stationary_points",
     "style",
     "trajectories",
@@ -121,3 +125,54 @@ def history(axes: Axes, record: xr.Dataset, *, color: str = "black") -> None:
         at = (mine["epoch"][kept], mine["validation_loss"][kept])
         axes.plot(*at, "o", color=color, markersize=4, label="kept" if member == 0 else None)
     axes.set(xlabel="step", ylabel="relative error")
+
+
+def path(axes: Axes, found: xr.Dataset, **style: Any) -> None:
+    """Draw minimum-energy paths x(…, image, state) in the plane of their two states."""
+    options = {"color": "black", "linewidth": 1.4, **style}
+    name = options.pop("label", "minimum-energy path")
+    x = found["x"].values.reshape(-1, found.sizes["image"], found.sizes["state"])
+    for k, line in enumerate(x):
+        axes.plot(line[:, 0], line[:, 1], label=name if k == 0 else None, **options)
+
+
+def profile(axes: Axes, found: xr.Dataset, **style: Any) -> None:
+    """Draw the potential along minimum-energy paths over the distance, from the level of the start."""
+    options = {"color": "black", **style}
+    name = options.pop("label", None)
+    level = (found["potential"] - found["potential"].isel(image=0)).values.reshape(-1, found.sizes["image"])
+    distance = found["distance"].values.reshape(-1, found.sizes["image"])
+    for k, (along, height) in enumerate(zip(distance, level, strict=True)):
+        axes.plot(along, height, label=name if k == 0 else None, **options)
+    axes.set(xlabel=label(found["distance"]), ylabel="potential above the start")
+
+
+def basins(axes: Axes, found: xr.Dataset) -> None:
+    """Draw label(x, y) in shades of grey, white where a start ends in no minimum, and the separatrix as points."""
+    first, second = (found[str(dim)] for dim in found["label"].dims)
+    wells = found.sizes["well"]
+    shades = np.where(found["label"] >= 0, found["label"], np.nan)
+    axes.pcolormesh(first, second, shades.T, cmap="Greys", vmin=-0.5, vmax=1.6 * wells, rasterized=True)
+    axes.plot(*found["separatrix"].values.T, ".", color="black", markersize=1.5, label="separatrix")
+    axes.plot(*found["well_x"].values.T[:2], "o", color="white", markeredgecolor="black", markersize=5, label="minimum")
+    axes.set(xlabel=label(first), ylabel=label(second), aspect="equal")
+
+
+def branches(axes: Axes, found: xr.Dataset, *, state: str | None = None, color: str = "black") -> None:
+    """Draw a component of x over the parameter: minima solid, other points dashed, bifurcations as diamonds."""
+    name = str(found["state"].values[0]) if state is None else state
+    x, b = found["x"].sel(state=name).values, found["b"].values
+    owner = np.stack([found["branch"].values, found["member"].values if "member" in found.coords else 0 * b])
+    stable = (found["index"] == 0).values
+    for rank, (style, text) in enumerate((("solid", "minimum"), ("dashed", "saddle or maximum"))):
+        mine = stable == (rank == 0)
+        for k, group in enumerate(np.unique(owner, axis=1).T):
+            on = np.all(owner.T == group, axis=1)
+            near = mine | (np.roll(mine, 1) & on & np.roll(on, 1))
+            line = np.where(near[on], x[on], np.nan)
+            axes.plot(b[on], line, color=color, linestyle=style, label=text if k == 0 else None)
+    at = found["bifurcation_x"].sel(state=name).values
+    axes.plot(
+        found["bifurcation_b"], at, "D", color="white", markeredgecolor="black", markersize=5, label="bifurcation"
+    )
+    axes.set(xlabel=label(found["b"]), ylabel=name)

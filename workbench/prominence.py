@@ -16,18 +16,17 @@ import torch
 import xarray as xr
 
 from workbench import dataset
-from workbench.landscape import joined_members, newton_step, stationary_points
+from workbench.landscape import joined_members, stationary_points
+from workbench.passes import sides
 from workbench.potentials import Potential, require_potential, tensor_options
 from workbench.scores import predict
+from workbench.searches import each_member
 from workbench.task import ACTIVE
 
 if TYPE_CHECKING:
     from workbench.fitting import Fit
 
 __all__ = ["counts", "wells"]
-
-STEP = 0.01  # of the box: the length of a step down from a saddle
-STEPS = 400
 
 
 def wells(potential: Potential, within: Sequence[tuple[float, float]], *, starts: int = 256) -> xr.Dataset:
@@ -44,8 +43,7 @@ def wells(potential: Potential, within: Sequence[tuple[float, float]], *, starts
     """
     require_potential(potential)
     if potential.members is not None:
-        members = [potential.member(k) for k in range(potential.members)]  # type: ignore[attr-defined]
-        return joined_members([wells(member, within, starts=starts) for member in members])
+        return joined_members([wells(member, within, starts=starts) for member in each_member(potential)])
     found = stationary_points(potential, within, starts=starts)
     minima = found.isel(point=(found["kind"] == "minimum").values).sortby("potential")
     passes = found.isel(point=((found["index"] == 1) & (found["kind"] != "degenerate")).values).sortby("potential")
@@ -111,30 +109,14 @@ def _resolution(fit: "Fit") -> np.ndarray:
 Pass = tuple[float, int, int]  # level, and the minima on its two sides
 
 
-@torch.no_grad()
 def _sides(
     potential: Potential, minima: xr.Dataset, passes: xr.Dataset, within: Sequence[tuple[float, float]]
 ) -> list[Pass]:
     """Return the saddles with the minima to which their two sides lead down, if both stay in the box."""
-    if not (passes.sizes["point"] and minima.sizes["point"]):
-        return []
-    box = np.asarray(within, dtype=float)
-    like = tensor_options(potential)
-    low, width = torch.as_tensor(box[:, 0], **like), torch.as_tensor(box[:, 1] - box[:, 0], **like)
-    saddle = torch.as_tensor(passes["x"].values, **like)
-    vectors = torch.linalg.eigh(potential.hessian(saddle) * torch.outer(width, width)).eigenvectors
-    away = STEP * vectors[..., 0]
-    y = torch.cat([(saddle - low) / width + away, (saddle - low) / width - away])
-    ends = (torch.as_tensor(minima["x"].values, **like) - low) / width
-    for _ in range(STEPS):
-        step = newton_step(potential, low + width * y, width, longest=STEP)
-        y = y + step
-        if step.abs().max() < 1e-3 * STEP:
-            break
-    near = (y[:, None] - ends).norm(dim=-1)
-    nearest = torch.where(near.amin(-1) < STEP, near.argmin(-1), -1).tolist()
-    sides = zip(passes["potential"].values, nearest[: len(saddle)], nearest[len(saddle) :], strict=True)
-    return [(level, one, other) for level, one, other in sides if min(one, other) >= 0]
+    saddle, well = (torch.as_tensor(one["x"].values, **tensor_options(potential)) for one in (passes, minima))
+    ends = sides(potential, saddle, well, within).tolist()
+    levels = passes["potential"].values
+    return [(level, one, other) for level, (one, other) in zip(levels, ends, strict=True) if min(one, other) >= 0]
 
 
 @torch.no_grad()

@@ -1,0 +1,43 @@
+"""Drawings of analyses hold what the datasets hold."""
+
+import numpy as np
+import pytest
+from test_continuation import Family1D
+from test_langevin import Quartic
+
+import workbench as wb
+from workbench import plot
+
+
+@pytest.fixture
+def axes():
+    return plot.figure(1, 1, size=(3, 3))[1][0, 0]
+
+
+def test_path_and_profile(axes):
+    well = Quartic(stiffness=2.0)
+    found = wb.minimum_energy_path(well, (-1, 0), (1, 0), images=21)
+    plot.path(axes, found)
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), found["x"].values)
+    plot.profile(axes, found)
+    assert axes.lines[1].get_ydata().max() == pytest.approx(0.25)
+    assert axes.get_xlabel() == "distance along the path"
+
+
+def test_basins(axes):
+    found = wb.basins(Quartic(stiffness=2.0), [(-2, 2), (-1, 1)], resolution=6)
+    plot.basins(axes, found)
+    assert np.abs(axes.lines[0].get_xdata()).max() < 1e-3
+    np.testing.assert_allclose(axes.lines[1].get_xydata(), [[-1, 0], [1, 0]], atol=1e-9)
+
+
+def test_branches(axes):
+    found = wb.branches(lambda b: Family1D(1, 0, -b, 0), [(-1.5, 1.5)], between=(-0.5, 1.0))
+    plot.branches(axes, found)
+    solid = [line for line in axes.lines if line.get_linestyle() == "-"]
+    drawn = np.concatenate([line.get_xydata() for line in solid])
+    drawn = drawn[np.isfinite(drawn).all(-1)]
+    b, x = drawn.T
+    assert np.minimum(np.abs(x), np.abs(x**2 - b)).max() < 1e-9
+    assert b[np.abs(x) < 1e-9].max() < 0.05
+    np.testing.assert_allclose(axes.lines[-1].get_xydata(), [[0, 0]], atol=1e-9)
