@@ -9,11 +9,13 @@ from typing import Any
 
 from systems.base import SYSTEMS, State, System, register
 from systems.parameters import ParameterError, parameter
+from systems.paths import PathSystem
 from systems.potential import PotentialSystem
 from systems.reactions import ReactionNetwork
 
 __all__ = [
     "ParameterError",
+    "PathSystem",
     "PotentialSystem",
     "ReactionNetwork",
     "State",

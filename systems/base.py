@@ -41,6 +41,7 @@ class System(Parameters):
     name: ClassVar[str] = ""
     reference: ClassVar[str] = ""
     slopes: ClassVar[str] = ""  # what users must know of the gradient's components
+    observed: ClassVar[str] = "x"  # the variable over the states in what the family generates
     state_space: ClassVar[tuple[State, ...]] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -100,14 +101,15 @@ class System(Parameters):
     def _describe(self, data: xr.Dataset, seed: np.random.SeedSequence | None, method: str) -> xr.Dataset:
         """Attach units, meanings and provenance to generated data; what is exact has no seed."""
         unit = {state.unit for state in self.state_space}
-        if "x" in data:
-            data["x"].attrs |= {
+        if self.observed in data:
+            observed = data[self.observed]
+            observed.attrs |= {
                 "units": unit.pop() if len(unit) == 1 else "mixed",
                 "description": "; ".join(f"{s.name}: {s.meaning} [{s.unit}]" for s in self.state_space),
             }
-            notes = [_note(state, data["x"].sel(state=state.name).values) for state in self.state_space]
+            notes = [_note(s, observed.sel(state=s.name).values) for s in self.state_space if "state" in observed.dims]
             if any(notes):
-                data["x"].attrs["note"] = "; ".join(filter(None, notes))
+                observed.attrs["note"] = "; ".join(filter(None, notes))
         if self.slopes and "gradient" in data:
             data["gradient"].attrs["description"] = self.slopes
         return data.assign_attrs(

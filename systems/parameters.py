@@ -52,6 +52,8 @@ class Parameters(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             problem = error.errors()[0]
+            if not problem["loc"]:  # a check of several parameters, with its own message
+                raise ParameterError(str(problem.get("ctx", {}).get("error", problem["msg"]))) from None
             name = ".".join(map(str, problem["loc"]))
             message = f"{name} of {whose}: {problem['msg']}, got {problem['input']!r}"
             raise ParameterError(message) from None

@@ -137,7 +137,9 @@ def list_studies(as_json: Json = False) -> None:
 @guarded
 def generate(
     system: Annotated[str, typer.Argument(help="Name of a system, see `workbench systems`.")],
-    kind: Annotated[Literal["trajectories", "points"], typer.Option(help="What to generate.")] = "trajectories",
+    kind: Annotated[
+        Literal["trajectories", "points", "paths"] | None, typer.Option(help="Default: trajectories, or paths.")
+    ] = None,
     count: Annotated[int, typer.Option(help="How many.")] = 40,
     settings: Settings = None,
     seed: Seed = None,
@@ -150,6 +152,7 @@ def generate(
     from workbench import files
 
     model = systems.get(system, **_parsed(settings))
+    kind = kind or ("paths" if hasattr(model, "paths") else "trajectories")
     if not hasattr(model, kind):
         raise ValueError(f"{system} generates no {kind}; choose another --kind")
     target = files.check_target(output or Path(f"{system}-{kind}.nc"), overwrite=overwrite)

@@ -2,6 +2,13 @@
 
     points         x(sample, state)             potential(sample)   gradient(sample, state)   velocity(sample, state)
     trajectories   x(trajectory, time, state)   velocity(trajectory, time, state)             …
+    paths          strain(trajectory, time, component)   stress(trajectory, time, component)
+                   phase_fraction(trajectory, time)      dissipation(trajectory, time)         …
+
+Paths have a history: a prescribed strain and what the material answered. Components are those of symmetric tensors,
+"11", "22", "33", "12", "13", "23" (E12, not 2 E12; not Voigt order). Samples joined by straight lines are the path, so
+that a turning point between two samples is not seen. Shorter paths are held at their last sample, and a coordinate
+`valid(trajectory, time)` says how far each goes.
 
 Beside them may stand `sigma` (standard deviation of the noise) and `weight` over the sampling dimensions, or one of
 each for one quantity (`sigma_potential`, …), and a coordinate `split` ("train", "validation", "test") along one or
@@ -23,21 +30,30 @@ __all__ = [
     "check",
     "flat",
     "folds",
+    "paths",
     "points",
     "seed_sequence",
     "seed_text",
     "timed",
     "trajectories",
+    "valid",
     "with_states",
 ]
 
-SAMPLING = {"points": ("sample",), "trajectories": ("trajectory", "time")}
+SAMPLING = {"points": ("sample",), "trajectories": ("trajectory", "time"), "paths": ("trajectory", "time")}
+COMPONENTS = ("11", "22", "33", "12", "13", "23")
+SYMMETRIC = 1e-10  # largest difference of E12 and E21, relative to the largest strain
 QUANTITIES = {  # name: (dimensions beside the sampling ones, long name)
     "x": (("state",), "state"),
     "potential": ((), "potential"),
     "gradient": (("state",), "gradient of the potential"),
     "velocity": (("state",), "rate of change of the state"),
+    "strain": (("component",), "strain"),
+    "stress": (("component",), "stress"),
+    "phase_fraction": ((), "phase fraction"),
+    "dissipation": ((), "energy dissipated in the step that ends here"),
 }
+LEADING = {"points": ("x", "state"), "trajectories": ("x", "state"), "paths": ("strain", "component")}
 SPLITS = ("train", "validation", "test")
 
 
@@ -100,21 +116,62 @@ def trajectories(
     return _build("trajectories", x, given, noise, states, split, {"time": np.asarray(time)})
 
 
+def paths(
+    strain: ArrayLike | Sequence[ArrayLike],
+    time: ArrayLike | None = None,
+    *,
+    stress: ArrayLike | Sequence[ArrayLike] | None = None,
+    potential: ArrayLike | Sequence[ArrayLike] | None = None,
+    phase_fraction: ArrayLike | Sequence[ArrayLike] | None = None,
+    dissipation: ArrayLike | Sequence[ArrayLike] | None = None,
+    sigma: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
+    split: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Return strain paths, and what a material answered along them, as a checked dataset.
+
+    `strain` and `stress` have shape (trajectory, time, 6), or (trajectory, time, 3, 3) and symmetric; the others
+    (trajectory, time). Lists of arrays with shape (time, 6) may have unequal lengths: the shorter ones are held at
+    their last sample and marked by `valid`. `time` (time,) is that of the longest path, increasing; without it the
+    samples are equally spaced on [0, 1]. `sigma` and `weight` are numbers or over (trajectory, time), of the stress.
+
+    >>> import numpy as np, workbench as wb
+    >>> data = wb.dataset.paths([np.zeros((5, 6)), np.zeros((3, 6))], stress=[np.ones((5, 6)), np.ones((3, 6))])
+    >>> dict(data.sizes), data.valid.values.sum(1).tolist()
+    ({'trajectory': 2, 'time': 5, 'component': 6}, [5, 3])
+    """
+    given = {"stress": stress, "potential": potential, "phase_fraction": phase_fraction, "dissipation": dissipation}
+    lengths = [np.shape(path)[0] for path in strain] if isinstance(strain, Sequence) else []
+    E = _components("strain", strain, lengths)
+    longest = E.shape[1] if E.ndim > 1 else 0
+    coords: dict[str, Any] = {"time": np.linspace(0, 1, longest) if time is None else np.asarray(time)}
+    if len(set(lengths)) > 1:
+        known = np.arange(longest) < np.array(lengths)[:, None]
+        coords["valid"] = (("trajectory", "time"), known, {"long_name": "whether the path goes that far"})
+    values = {name: None if v is None else _components(name, v, lengths) for name, v in given.items()}
+    data = _build("paths", E, values, {"sigma": sigma, "weight": weight}, COMPONENTS, split, coords)
+    for name in ("strain", "stress"):
+        if name in data:
+            data[name].attrs["description"] = "tensor components: entries 12, 13, 23 are not doubled"
+    return data
+
+
 def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
     """Return the data in canonical form (float64, dimensions in order), or raise `DatasetError`.
 
-    `needs` names the variables the caller is about to use, beside `x`. Dimensions in another order are transposed by
-    name; missing variables, other dimensions, NaN or infinite values, times that do not increase, and noise levels or
-    weights that are not positive are errors that name the variable and the first offending index.
+    `needs` names the variables the caller is about to use, beside `x` (of paths, `strain`). Dimensions in another order
+    are transposed by name; missing variables, other dimensions, NaN or infinite values, times that do not increase, and
+    noise levels or weights that are not positive are errors that name the variable and the first offending index.
     """
     if not isinstance(data, xr.Dataset):
         raise DatasetError(
             f"expected an xarray.Dataset, got {type(data).__name__}; "
-            "build one with workbench.dataset.points(...) or .trajectories(...)"
+            "build one with workbench.dataset.points(...), .trajectories(...) or .paths(...)"
         )
-    _require(data, ["x", *needs])
+    _require(data, [*([] if "strain" in data else ["x"]), *needs])
     kind = kind_of(data)
-    data = data.copy()
+    lead, component = LEADING[kind]
+    data = _ordered(data) if kind == "paths" else data.copy()
     if "split" in data.data_vars:
         data = data.set_coords("split")
     for name in data.data_vars:
@@ -124,19 +181,32 @@ def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
         if name in QUANTITIES:
             data[name] = _canonical(data, str(name), (*SAMPLING[kind], *QUANTITIES[str(name)][0]))
         elif quantity != name or name in ("sigma", "weight"):
-            each = ("state",) if "state" in data[name].dims else ()
+            each = (component,) if component in data[name].dims else ()
             data[name] = _canonical(data, str(name), (*SAMPLING[kind], *each))
             if not (data[name] > 0).all():
                 raise DatasetError(f"{name} must be positive, its smallest value is {float(data[name].min()):g}")
-    if min(data.sizes[dim] for dim in data["x"].dims) == 0:
-        raise DatasetError(f"x is empty: its sizes are {dict(data['x'].sizes)}")
-    if kind == "trajectories" and not (np.diff(data["time"].astype(float)) > 0).all():
-        raise DatasetError("time must increase strictly along the trajectories; sort it and drop repeated times")
+    _check_extent(data, kind)
     return data
 
 
+def _check_extent(data: xr.Dataset, kind: str) -> None:
+    lead = LEADING[kind][0]
+    if min(data.sizes[dim] for dim in data[lead].dims) == 0:
+        raise DatasetError(f"{lead} is empty: its sizes are {dict(data[lead].sizes)}")
+    if kind == "paths" and data.sizes["time"] < 2:
+        raise DatasetError("a path needs at least two samples, one step; these have one")
+    if kind != "points" and not (np.diff(data["time"].astype(float)) > 0).all():
+        raise DatasetError("time must increase strictly along the trajectories; sort it and drop repeated times")
+
+
 def kind_of(data: xr.Dataset) -> str:
-    """Return "points" or "trajectories", from the dimensions of `x`."""
+    """Return "points", "trajectories" or "paths", from the dimensions of `x` or `strain`."""
+    if "strain" in data and "x" not in data:
+        if set(data["strain"].dims) == {*SAMPLING["paths"], "component"}:
+            return "paths"
+        raise DatasetError(
+            f"strain has dimensions {tuple(data['strain'].dims)}; expected (trajectory, time, component)"
+        )
     for kind, sampling in SAMPLING.items():
         if set(data["x"].dims) == {*sampling, "state"}:
             return kind
@@ -157,6 +227,8 @@ def flat(data: xr.Dataset) -> xr.Dataset:
     """
     if kind_of(data) == "points":
         return data
+    if kind_of(data) == "paths":
+        raise DatasetError("samples of a path depend on what came before and are no points; use match='stress'")
     if "split" in data.coords:
         data = data.assign_coords(split=data["split"].broadcast_like(data["x"].isel(state=0, drop=True)))
     stacked = data.stack(sample=("trajectory", "time"), create_index=False).transpose("sample", ...)
@@ -235,6 +307,13 @@ def assign_split(
     return data.assign_coords(split=(dims, labels.reshape(shape), {"long_name": "role of the sample in the fit"}))
 
 
+def valid(data: xr.Dataset) -> np.ndarray:
+    """Return how far each path goes, shape (trajectory, time), true where there is data."""
+    if "valid" in data.coords:
+        return data["valid"].transpose("trajectory", "time").values.astype(bool)
+    return np.ones((data.sizes["trajectory"], data.sizes["time"]), dtype=bool)
+
+
 def seed_sequence(seed: Any) -> np.random.SeedSequence:
     """Return the seed sequence of a whole number; None draws one. Its `entropy` is the number to record, as text.
 
@@ -304,7 +383,8 @@ def _build(
     coords: dict,
 ) -> xr.Dataset:
     sampling = SAMPLING[kind]
-    arrays = {"x": x, **{name: values for name, values in given.items() if values is not None}}
+    lead, component = LEADING[kind]
+    arrays = {lead: x, **{name: values for name, values in given.items() if values is not None}}
     for name, values in noise.items():
         if isinstance(values, Mapping):
             arrays |= {f"{name}_{quantity}": value for quantity, value in values.items()}
@@ -316,17 +396,17 @@ def _build(
         dims = (*sampling, *extra)
         values = _filled(values)
         if name not in QUANTITIES:  # noise and weights: one number, one per sample, or one per component
-            values = np.full(variables["x"].shape[:-1], values) if values.ndim == 0 else values
-            dims = (*sampling, "state") if values.ndim > len(sampling) else dims
+            values = np.full(variables[lead].shape[:-1], values) if values.ndim == 0 else values
+            dims = (*sampling, component) if values.ndim > len(sampling) else dims
         if values.ndim != len(dims):
             raise DatasetError(f"{name} has shape {values.shape}; expected {len(dims)} axes: ({', '.join(dims)})")
         variables[name] = xr.Variable(dims, values, {"long_name": long_name, "units": "1"})
-    dim = variables["x"].sizes["state"]
+    dim = variables[lead].sizes[component]
     labels = list(states) if states is not None else [f"x{i + 1}" for i in range(dim)]
     if len(labels) != dim:
-        raise DatasetError(f"x has {dim} components but {len(labels)} names were given: {labels}")
+        raise DatasetError(f"{lead} has {dim} components but {len(labels)} names were given: {labels}")
     try:
-        data = xr.Dataset(variables, coords={**coords, "state": labels})
+        data = xr.Dataset(variables, coords={**coords, component: labels})
         data = data.assign_coords({sampling[0]: np.arange(data.sizes[sampling[0]])})
         data = data if split is None else data.assign_coords(split=(sampling[0], np.asarray(split, dtype=str)))
     except ValueError as error:
@@ -334,6 +414,47 @@ def _build(
     if "time" in data.coords:
         data["time"].attrs = {"long_name": "time", "units": "1"}
     return check(data)
+
+
+def _components(name: str, values: Any, lengths: Sequence[int]) -> np.ndarray:
+    """Return paths as one array (trajectory, time, …), held at their last samples; 3 × 3 tensors as components."""
+    if len(set(lengths)) > 1:
+        arrays = [_filled(path) for path in values]
+        if [len(path) for path in arrays] != list(lengths):
+            raise DatasetError(f"{name} has paths of {[len(path) for path in arrays]} samples, strain of {lengths}")
+        if min(lengths) == 0 or len({path.shape[1:] for path in arrays}) > 1:
+            raise DatasetError(f"{name}: every path needs samples, all of one shape, got {[p.shape for p in arrays]}")
+        array = np.stack([path[np.minimum(np.arange(max(lengths)), len(path) - 1)] for path in arrays])
+    else:
+        array = _filled(values)
+    if name not in ("strain", "stress") or array.shape[2:] != (3, 3):
+        return array
+    gap = np.abs(array - np.swapaxes(array, -1, -2))
+    if gap.max(initial=0) > SYMMETRIC * np.abs(array).max(initial=0):
+        trajectory, time, row, column = (int(k) for k in np.argwhere(gap == gap.max())[0])
+        raise DatasetError(
+            f"{name} must be symmetric, but at trajectory {trajectory}, time {time} the entries {row + 1}{column + 1} "
+            f"and {column + 1}{row + 1} differ by {gap.max():.2g}"
+        )
+    return np.stack([array[..., int(label[0]) - 1, int(label[1]) - 1] for label in COMPONENTS], -1)
+
+
+def _ordered(data: xr.Dataset) -> xr.Dataset:
+    """Return paths with their components in order, and `valid` a coordinate that begins every path."""
+    labels = [str(label) for label in data["component"].values] if "component" in data.coords else []
+    if sorted(labels) != sorted(COMPONENTS):
+        raise DatasetError(
+            f"paths have the components {', '.join(COMPONENTS)} (tensor, not Voigt), got {', '.join(labels) or 'none'}"
+        )
+    data = data.sel(component=list(COMPONENTS)) if tuple(labels) != COMPONENTS else data.copy()
+    data = data.set_coords("valid") if "valid" in data.data_vars else data
+    if "valid" in data.coords:
+        if set(data["valid"].dims) != set(SAMPLING["paths"]):
+            raise DatasetError(f"valid has dimensions {tuple(data['valid'].dims)}; expected {SAMPLING['paths']}")
+        known = valid(data)
+        if not known[:, :2].all() or (np.diff(known.astype(int), axis=1) > 0).any():
+            raise DatasetError("valid must be true from the start of every path, for two samples or more, to its end")
+    return data
 
 
 def _filled(values: ArrayLike) -> np.ndarray:

@@ -5,14 +5,14 @@ held-out loss is carried on and the rest are dropped. Every choice (between rest
 held-out part of the data only, and never at samples marked "test". All randomness descends from one `SeedSequence`.
 
 An optimiser, `LevenbergMarquardt` or `Adam`, is a frozen value with settings and one verb, `learn(task, seeds, …)`,
-which returns a member for each seed.
+which returns a member for each seed. Materials, which have a history, are learned by `path_fitting`.
 """
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -24,8 +24,10 @@ from workbench.atomic import check_target
 from workbench.density import normalise
 from workbench.levenberg_marquardt import LevenbergMarquardt
 from workbench.lse_icnn import LSEICNN
+from workbench.materials import Material
 from workbench.objectives import DENSITY, check_matched, parse_match
 from workbench.parallel import Report
+from workbench.path_fitting import PathFit, PathTraining, fit_paths
 from workbench.start import Start
 from workbench.support import Support
 from workbench.task import FitError, Outcome, Task
@@ -117,7 +119,8 @@ class Fit:
         return f"<Fit of {' + '.join(self.match)}{scanned}: {errors}, {self.elapsed:.1f} s; {self.outcome}>"
 
 
-def fit(
+@overload
+def fit(  # noqa: D418
     model: LSEICNN,
     data: xr.Dataset,
     *,
@@ -135,6 +138,42 @@ def fit(
     workers: int = 1,
     progress: bool | Report | None = None,
 ) -> Fit:
+    """Fit a landscape."""
+
+
+@overload
+def fit(  # noqa: D418
+    model: Material,
+    data: xr.Dataset,
+    *,
+    match: Literal["stress"],
+    seed: Any = None,
+    restarts: int | None = None,
+    held_out: float = 0.2,
+    optimiser: PathTraining | None = None,
+    progress: bool | Report | None = None,
+) -> PathFit:
+    """Fit a material."""
+
+
+def fit(
+    model: LSEICNN | Material,
+    data: xr.Dataset,
+    *,
+    match: str | Mapping[str, float],
+    seed: Any = None,
+    modes: Literal["auto"] | None = None,
+    members: int | None = None,
+    restarts: int | None = None,
+    held_out: float = 0.2,
+    start: Start | None = None,
+    optimiser: LevenbergMarquardt | Adam | PathTraining | None = None,
+    support: Support | None = None,
+    prior: float = 0.0,
+    checkpoint: str | Path | None = None,
+    workers: int = 1,
+    progress: bool | Report | None = None,
+) -> Fit | PathFit:
     """Fit a landscape to data, and return the result; the model given says the architecture and is left as it is.
 
     `match` is "potential", "gradient" or "velocity", or several with weights, {"potential": 1, "gradient": 10} (see
@@ -154,6 +193,10 @@ def fit(
     `checkpoint` names a file from which an interrupted fit by Adam goes on, equal to the last bit; it is written every
     20 seconds and at the end, so that a longer fit goes on from a shorter one.
 
+    A material, `GeneralisedPlay` or `StateNODE`, is fitted to paths by match="stress"; then `optimiser` is a
+    `PathTraining`, the result a `PathFit`, and of the other settings `seed`, `restarts` (default 2), `held_out` and
+    `progress` apply (see `path_fitting`).
+
     Raises `DatasetError` for data that do not fit, `ValueError` for wrong settings, `FitError` if no start is finite.
 
     >>> import numpy as np, workbench as wb
@@ -164,6 +207,11 @@ def fit(
     >>> fit.error < 0.01, fit.model.value(np.array([[1.0]])).shape
     (True, (1,))
     """
+    if isinstance(model, Material) or match == "stress":
+        others = {"modes": modes, "members": members, "start": start, "checkpoint": checkpoint, "support": support}
+        _check_material(model, match, optimiser, **others)
+        how: dict[str, Any] = {"restarts": restarts, "held_out": held_out, "progress": progress}
+        return fit_paths(model, data, seed=seed, optimiser=optimiser, **how)  # type: ignore[arg-type]
     began = time.perf_counter()
     optimiser, start = optimiser or LevenbergMarquardt(), start or Start()
     if not isinstance(optimiser, LevenbergMarquardt | Adam):
@@ -178,7 +226,7 @@ def fit(
     shuffle, *seeds = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key).spawn(1 + members)
     model, data = _prepared(model, data, weights, shuffle, held_out, (support, prior, optimiser, modes))
     settings: dict[str, Any] = {"members": members, "restarts": restarts, "held_out": held_out}
-    how: dict[str, Any] = {"restarts": restarts, "workers": workers, "progress": progress}
+    how = {"restarts": restarts, "workers": workers, "progress": progress}
     scan = None
     if modes is not None:
         if modes != "auto":
@@ -296,6 +344,19 @@ def _check_counts(**counts: Any) -> None:
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ValueError(f"{name} must be a whole number >= 1, got {count!r}")
+
+
+def _check_material(model: Any, match: Any, optimiser: Any, **others: Any) -> None:
+    if not isinstance(model, Material) or match != "stress":
+        raise ValueError(
+            "stress is matched by a material (GeneralisedPlay, StateNODE), and a material by match='stress'; "
+            f"got {type(model).__name__} and match={match!r}"
+        )
+    if not isinstance(optimiser, PathTraining | None):
+        raise ValueError(f"the optimiser of a material is PathTraining(...), got {optimiser!r}")
+    for name, value in others.items():
+        if value is not None:
+            raise ValueError(f"{name} is no setting of a material's fit, got {value!r}")
 
 
 _MEANING = {

@@ -299,6 +299,8 @@ def _noise(samples: xr.Dataset, kind: str, name: str) -> np.ndarray | None:
 
 def check_matched(samples: xr.Dataset, match: Mapping[str, float], dim: int) -> None:
     """Raise `DatasetError` where the data lack a matched quantity or have another dimension than the model."""
+    if "state" not in samples.dims:
+        raise DatasetError("paths are matched by stress, with a material: match='stress'")
     if samples.sizes["state"] != dim:
         raise DatasetError(f"the data have {samples.sizes['state']} states, the model dim = {dim}")
     for name in match:

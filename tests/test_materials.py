@@ -1,0 +1,358 @@
+"""Materials: exact steps, the energy balance, derivatives against differences, and short fits."""
+
+import numpy as np
+import pytest
+import torch
+from torchdiffeq import odeint
+
+import systems
+import workbench as wb
+from workbench.convex import inverse_softplus
+from workbench.dataset import DatasetError
+from workbench.dynamics import SimulationError
+from workbench.invariants import SHEAR
+from workbench.play import clamp_scan
+
+AXIS = wb.Invariants(axis=(1.0, 0.0, 0.0))
+ROSSI = systems.get("rossi")
+DATA = ROSSI.paths(12, loading="random", samples=30, seed=0)
+E, S, TIME = DATA["strain"].values, DATA["stress"].values, DATA["time"].values
+MODELS = {
+    "play": lambda: wb.GeneralisedPlay(AXIS, operators=3, hidden=(4,)),
+    "hardening play": lambda: wb.GeneralisedPlay(AXIS, operators=2, hardening=True, hidden=(4,)),
+    "elastic": lambda: wb.GeneralisedPlay(wb.Invariants(), operators=0, hidden=(4,)),
+    "node": lambda: wb.StateNODE(wb.Invariants(), internal=2, hidden=(4,), widths=(5, 5)),
+    "node, rk4": lambda: wb.StateNODE(AXIS, internal=2, hidden=(4,), widths=(5,), method="rk4"),
+    "rate-independent node": lambda: wb.StateNODE(AXIS, internal=3, hidden=(4,), widths=(5,), rate_independent=True),
+}
+PLAYS = ["play", "hardening play"]
+
+
+def material(name, seed=0):
+    model = MODELS[name]()
+    model.initialise(np.random.default_rng(seed), E, S, TIME)
+    return model.requires_grad_(False)
+
+
+def refined(strain, by):
+    share = np.arange(by)[:, None] / by
+    steps = strain[..., :-1, None, :] * (1 - share) + strain[..., 1:, None, :] * share
+    return np.concatenate([steps.reshape(*strain.shape[:-2], -1, 6), strain[..., -1:, :]], -2)
+
+
+def true_play():
+    """Return the play whose dissipative part is that of the Rossi material: q = −E₀:C:E + Δψ, b = H, k."""
+    model = wb.GeneralisedPlay(AXIS, hidden=(4,)).requires_grad_(False)
+    model.w.copy_(torch.tensor([[0.1 * 2 / 3, 0.1]]))
+    model.d.fill_(0.006)
+    model.b.copy_(inverse_softplus(torch.tensor([ROSSI.H], dtype=torch.float64)))
+    model.k.copy_(inverse_softplus(torch.tensor([0.006], dtype=torch.float64)))
+    return model
+
+
+def test_scan_is_the_loop():
+    rng = np.random.default_rng(0)
+    low = torch.as_tensor(rng.uniform(-1, 1, (4, 37, 3)))
+    high = low + torch.as_tensor(rng.uniform(0, 0.5, low.shape))
+    h = start = torch.as_tensor(rng.uniform(-1, 1, (4, 3)))
+    looped = []
+    for t in range(37):
+        h = torch.minimum(torch.maximum(h, low[:, t]), high[:, t])
+        looped.append(h)
+    torch.testing.assert_close(clamp_scan(low, high, start), torch.stack(looped, 1), rtol=0, atol=0)
+
+
+def test_one_play_is_the_phase_of_rossi():
+    """The steps are those of the generator, with its phase fraction and dissipation."""
+    path = ROSSI.paths(30, loading="random", seed=5)
+    response = true_play().respond(path["strain"].values)
+    np.testing.assert_allclose(response.state[..., 0], path["phase_fraction"], atol=1e-7)
+    np.testing.assert_allclose(response.dissipation, path["dissipation"], atol=1e-9)
+    assert path["phase_fraction"].max() > 0.9
+
+
+@pytest.mark.parametrize("name", PLAYS)
+def test_play_does_not_depend_on_steps_or_rate(name):
+    model = material(name)
+    coarse, fine = model.respond(E), model.respond(refined(E, 5), np.linspace(0, 7, 146))
+    np.testing.assert_allclose(fine.state[:, ::5], coarse.state, atol=1e-12)
+    np.testing.assert_allclose(fine.stress[:, ::5], coarse.stress, atol=1e-12)
+    np.testing.assert_allclose(fine.dissipation.sum(-1), coarse.dissipation.sum(-1), atol=1e-14)
+    assert np.ptp(coarse.state) > 0.5
+
+
+@pytest.mark.parametrize("name", PLAYS)
+def test_play_dissipates_the_work_it_does_not_store(name):
+    model = material(name)
+    gaps = []
+    for by in (20, 80):
+        fine = refined(E[:4], by)
+        response = model.respond(fine)
+        forces = response.stress
+        work = (((forces[:, 1:] + forces[:, :-1]) / 2 * np.diff(fine, axis=1)) @ SHEAR).sum(-1)
+        stored = response.potential[:, -1] - response.potential[:, 0]
+        assert (response.dissipation >= 0).all()
+        gaps.append(np.abs(work - stored - response.dissipation.sum(-1)).max() / response.dissipation.sum(-1).max())
+    assert gaps[1] < 1e-3
+    assert gaps[1] < gaps[0] / 8
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_forces_are_derivatives_of_the_energy(name):
+    model = material(name)
+    strain = torch.as_tensor(E).requires_grad_()
+    features = model.features(strain, torch.tensor(TIME).expand(len(E), -1))
+    h = model.states(features, None).detach().requires_grad_()
+    by_E, *by_h = torch.autograd.grad(model.energy(features, h).sum(), (strain, h) if model.internal else (strain,))
+    torch.testing.assert_close(model._stress(features, h), by_E / torch.tensor(SHEAR), rtol=1e-10, atol=1e-12)
+    for slope in by_h:
+        torch.testing.assert_close(model.gradients(features, h)[1], slope, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_tangent_is_the_difference_of_responses(name):
+    """At steps where no operator changes between resting and moving within the difference."""
+    model, size, paths = material(name), 1e-6, E[:3, :8]
+    tangent, h = model.tangent(paths, TIME[:8]), model.respond(paths, TIME[:8]).state
+    compared = 0
+    for t in (1, 4, 7):
+        for k in range(6):
+            pair = paths[:, t - 1 : t + 1]
+            sides = []
+            for sign in (1, -1):
+                moved = pair.copy()
+                moved[:, 1, k] += sign * size
+                sides.append(model.respond(moved, TIME[t - 1 : t + 1], start=h[:, t - 1]).stress[:, 1])
+            middle = model.respond(pair, TIME[t - 1 : t + 1], start=h[:, t - 1]).stress[:, 1]
+            smooth = np.abs(sides[0] + sides[1] - 2 * middle).max(-1) < 1e-3 * size
+            slope = (sides[0] - sides[1]) / (2 * size)
+            np.testing.assert_allclose(
+                tangent[smooth, t, :, k], slope[smooth], rtol=1e-6, atol=1e-6 * np.abs(slope).max()
+            )
+            compared += smooth.sum()
+    assert compared >= 50
+
+
+def test_tangent_of_an_elastic_material_is_symmetric():
+    tangent = material("elastic").tangent(E) / SHEAR
+    np.testing.assert_allclose(tangent, np.swapaxes(tangent, -1, -2), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_paths_can_be_taken_in_pieces_and_one_at_a_time(name):
+    model = material(name)
+    whole = model.respond(E, TIME)
+    first = model.respond(E[:, :11], TIME[:11])
+    second = model.respond(E[:, 10:], TIME[10:], start=first.state[:, -1])
+    np.testing.assert_allclose(second.stress, whole.stress[:, 10:], atol=1e-13)
+    np.testing.assert_allclose(second.dissipation[:, 1:], whole.dissipation[:, 11:], atol=1e-13)
+    alone = model.respond(torch.as_tensor(E[3]), torch.tensor(TIME))
+    np.testing.assert_allclose(alone.stress.numpy(), whole.stress[3], atol=1e-13)
+
+
+def test_only_the_published_node_feels_the_rate():
+    slow = np.sqrt(TIME) * 3
+    for name, free in (("node", False), ("rate-independent node", True)):
+        model = material(name)
+        gap = np.abs(model.respond(E, slow).stress - model.respond(E, TIME).stress).max()
+        assert (gap < 1e-12) == free
+
+
+@pytest.mark.parametrize("method", ["euler", "rk4"])
+def test_node_is_the_integral_of_its_equation(method):
+    """Against torchdiffeq on dḣ/dt with strain interpolated in time, at a fine step."""
+    model = wb.StateNODE(wb.Invariants(), internal=2, hidden=(4,), widths=(5,), method=method)
+    model.initialise(np.random.default_rng(1), E, S, TIME)
+    model.requires_grad_(False)
+    paths, time = torch.as_tensor(E[:2, :6]), torch.tensor(TIME[:6])
+
+    def rate(t, h):
+        k = min(int(torch.searchsorted(time, t, right=True)) - 1, 4)
+        D = (paths[:, k + 1] - paths[:, k]) / (time[k + 1] - time[k])
+        at = paths[:, k] + (t - time[k]) * D
+        known = torch.cat([model.invariants.value(at), model.invariants.value(D), model.invariants.joint(at, D)], -1)
+        z = torch.cat([(known - model.input_shift) / model.input_scale, h], -1)
+        return (torch.tanh(z @ model.W[0].mT + model.b[0]) @ model.W[1].mT + model.b[1]) / model.pace
+
+    h = odeint(rate, torch.zeros(2, 2, dtype=torch.float64), time, method=method, options={"perturb": True})
+    np.testing.assert_allclose(model.respond(paths, time).state, h.movedim(0, 1), atol=1e-12)
+
+
+def test_blow_up_is_named_by_trajectory_and_step():
+    model = material("node")
+    model.b[-1].fill_(1e6)
+    still = np.zeros((3, 5, 6))
+    with pytest.raises(SimulationError, match="internal variables of trajectory 0 blow up in step 2"):
+        model.respond(still, np.array([0.0, 1e-3, 1.0, 2.0, 3.0]) * float(model.pace))
+
+
+def test_bad_paths_are_refused():
+    model = material("play")
+    for strain in (np.zeros((4, 1, 6)), np.zeros((4, 5, 3)), np.zeros(6), np.zeros((4, 5, 3, 3))):
+        with pytest.raises(DatasetError, match="strain has shape .* expected .* two samples or more"):
+            model.respond(strain)
+    with pytest.raises(DatasetError, match=r"strain is not finite at \[0, 2, 1\]"):
+        model.respond(np.where(np.arange(60).reshape(2, 5, 6) == 13, np.nan, 0.0))
+    with pytest.raises(DatasetError, match="expected 5 times that increase strictly"):
+        model.respond(np.zeros((1, 5, 6)), np.zeros(5))
+    with pytest.raises(DatasetError, match=r"start has shape \(1, 2\); expected \(1, 3\)"):
+        model.respond(np.zeros((1, 5, 6)), start=np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: wb.GeneralisedPlay(AXIS, operators=-1), "operators must be a whole number >= 0"),
+        (lambda: wb.StateNODE(AXIS, internal=0), "internal must be a whole number >= 1"),
+        (lambda: wb.StateNODE(AXIS, method="dopri5"), "method must be one of euler, midpoint, rk4"),
+        (lambda: wb.PathTraining(batch=0), "batch must be a whole number >= 1"),
+        (lambda: wb.PathTraining(rate=0.0), "rate must be positive"),
+    ],
+)
+def test_bad_settings_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+QUICK = wb.PathTraining(steps=80, polish=80, screening=20, every=10)
+CYCLES = ROSSI.paths(40, loading="compression", samples=50, seed=1)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return wb.fit(wb.GeneralisedPlay(AXIS), CYCLES, match="stress", seed=0, optimiser=QUICK)
+
+
+def test_play_learns_the_stress_and_its_dissipation(fitted):
+    """Well below what any elastic material leaves, about 0.5, and with the dissipation it was never shown."""
+    unseen = ROSSI.paths(40, loading="compression", seed=2)
+    response = fitted.model.respond(unseen["strain"].values)
+    error = (response.stress - unseen["stress"].values)[..., :3]
+    assert np.sqrt((error**2).mean()) / unseen["stress"].values[..., :3].std() < 0.05
+    assert response.dissipation.sum() == pytest.approx(float(unseen["dissipation"].sum()), rel=0.05)
+    assert fitted.error < 0.05
+
+
+def test_fit_repeats_and_records(fitted):
+    again = wb.fit(wb.GeneralisedPlay(AXIS), CYCLES, match="stress", seed=0, optimiser=QUICK)
+    assert again.history.drop_vars("elapsed").identical(fitted.history.drop_vars("elapsed"))
+    for one, other in zip(again.model.parameters(), fitted.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    history = fitted.history
+    assert (np.diff(history["best"].values) <= 0).all()
+    assert history["epoch"].values[-1] <= 160
+    assert fitted.restarts.sizes["restart"] == 2
+    assert (fitted.data["split"] == "validation").sum() == 8
+    assert fitted.match == {"stress": 1.0}
+    assert not any(p.requires_grad for p in fitted.model.parameters())
+
+
+def test_elastic_material_learns_a_frozen_phase():
+    data = systems.get("rossi", frozen=0.5).paths(20, samples=25, seed=3)
+    fit = wb.fit(wb.GeneralisedPlay(AXIS, operators=0), data, match="stress", seed=0, restarts=1, optimiser=QUICK)
+    assert fit.error < 0.01
+
+
+def test_padding_is_not_learned():
+    """A path held at its last sample teaches no more than the path itself."""
+    short = [E[k, : 30 - 2 * k] for k in range(8)]
+    data = ROSSI.paths(strain=short)
+    wrong = data.copy(deep=True)
+    wrong["stress"] = data["stress"].where(data["valid"], 100.0)
+    steps = wb.PathTraining(steps=5, polish=0, every=5)
+    fits = [wb.fit(MODELS["play"](), d, match="stress", seed=0, restarts=1, optimiser=steps) for d in (data, wrong)]
+    np.testing.assert_array_equal(fits[0].history["validation_loss"], fits[1].history["validation_loss"])
+
+
+def test_noise_and_weights_scale_the_loss():
+    steps = wb.PathTraining(steps=0, polish=0)
+    split = ["train"] * 8 + ["validation"] * 4
+
+    def first(**given):
+        data = wb.dataset.paths(E, TIME, stress=S, split=split, **given)
+        fit = wb.fit(MODELS["play"](), data, match="stress", seed=0, restarts=1, optimiser=steps)
+        return float(fit.history["loss"][0]), float(fit.history["validation_loss"][0])
+
+    np.testing.assert_allclose(first(sigma=0.01), 4 * np.array(first(sigma=0.02)))
+    np.testing.assert_allclose(first(weight=3.0), first(), rtol=1e-12)
+    half = np.where(np.arange(30) < 15, 1.0, 1e-12) * np.ones((12, 1))
+    assert first(weight=half)[0] != pytest.approx(first()[0])
+
+
+def test_training_that_leaves_the_finite_rolls_back(monkeypatch):
+    """The first batches fail, the rate is halved, and the fit ends well."""
+    model, calls = MODELS["play"](), []
+    forward = type(model).forward
+
+    def sometimes(self, features):
+        calls.append(0)
+        stress = forward(self, features)
+        return stress * np.nan if len(calls) in (5, 7) else stress
+
+    monkeypatch.setattr(type(model), "forward", sometimes)
+    fit = wb.fit(
+        model, DATA, match="stress", seed=0, restarts=1, optimiser=wb.PathTraining(steps=20, polish=0, every=5)
+    )
+    assert np.isfinite(fit.history["loss"]).all()
+
+
+class Fragile(wb.GeneralisedPlay):
+    """A play that breaks beyond a strain, after some calls."""
+
+    calls = 0
+
+    def states(self, features, start):
+        Fragile.calls += 1
+        h = super().states(features, start)
+        return torch.where((features["x"][..., :1] > 5) & (Fragile.calls > self.good), torch.nan, h)
+
+
+@pytest.mark.parametrize(("good", "step"), [(0, "the start is not finite"), (8, "step 12 of Adam: not finite 7 times")])
+def test_training_that_cannot_be_finite_names_trajectory_and_step(good, step):
+    wild = E.copy()
+    wild[7, 12:] = 2.0
+    data = wb.dataset.paths(wild, TIME, stress=S, split=["train"] * 9 + ["validation"] * 3)
+    model = Fragile(AXIS, hidden=(4,))
+    Fragile.calls, model.good = 0, good
+    with pytest.raises(wb.FitError, match=f"{step}.*trajectory 7 blows up at its step 12"):
+        wb.fit(model, data, match="stress", seed=0, restarts=1, optimiser=wb.PathTraining(steps=100, polish=0, every=5))
+
+
+def test_mismatched_requests_are_refused(circuit):
+    play, landscape = MODELS["play"](), wb.LSEICNN(dim=2, modes=2)
+    with pytest.raises(ValueError, match="a material by match='stress'; got GeneralisedPlay and match='potential'"):
+        wb.fit(play, DATA, match="potential")
+    with pytest.raises(ValueError, match="stress is matched by a material .* got LSEICNN"):
+        wb.fit(landscape, DATA, match="stress")
+    with pytest.raises(ValueError, match=r"the optimiser of a material is PathTraining\(...\), got LevenbergMarquardt"):
+        wb.fit(play, DATA, match="stress", optimiser=wb.LevenbergMarquardt())
+    with pytest.raises(ValueError, match="members is no setting of a material's fit, got 3"):
+        wb.fit(play, DATA, match="stress", members=3)
+    with pytest.raises(DatasetError, match="paths are matched by stress"):
+        wb.fit(landscape, DATA, match="potential")
+    with pytest.raises(DatasetError, match="needs paths"):
+        wb.fit(play, circuit.points(5, seed=0).assign(stress=("sample", np.zeros(5))), match="stress")
+    with pytest.raises(DatasetError, match="hold no 'stress'"):
+        wb.fit(play, DATA.drop_vars("stress"), match="stress")
+
+
+def test_scores_are_those_of_the_stress(fitted):
+    data = ROSSI.paths(9, loading="compression", samples=40, seed=4)
+    predicted, scores = wb.predict(fitted.model, data), wb.score(fitted.model, data)
+    response = fitted.model.respond(data["strain"].values)
+    np.testing.assert_array_equal(predicted["stress"], response.stress)
+    residual = (response.stress - data["stress"].values)[..., :3]
+    spread = data["stress"].values[..., :3].std((0, 1))
+    np.testing.assert_allclose(scores["stress_relative_rmse"][:3], np.sqrt((residual**2).mean((0, 1))) / spread)
+    pooled = np.sqrt((spread**2).mean())
+    assert float(scores["stress_relative_error"]) == pytest.approx(np.sqrt((residual**2).mean()) / pooled)
+    assert float(scores["stress_worst"]) == pytest.approx(np.abs(residual).max() / pooled)
+    by_part = wb.score(fitted.model, fitted.data)
+    assert list(by_part["part"].values) == ["train", "validation"]
+    assert float(by_part["stress_relative_error"].sel(part="validation")) == pytest.approx(fitted.error, rel=0.05)
+    short = ROSSI.paths(strain=[data["strain"].values[0], data["strain"].values[1, :7]])
+    whole = wb.score(fitted.model, data.isel(trajectory=[0]))["stress_rmse"].values ** 2 * 40
+    part = wb.score(fitted.model, data.isel(trajectory=[1], time=slice(7)))["stress_rmse"].values ** 2 * 7
+    np.testing.assert_allclose(
+        wb.score(fitted.model, short)["stress_rmse"] ** 2 * 47, whole + part, rtol=1e-9, atol=1e-20
+    )

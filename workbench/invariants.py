@@ -1,0 +1,136 @@
+r"""Invariants of strain, of its rate, and of both together: what a material with a symmetry may depend on.
+
+An isotropic material knows a strain E by three numbers, and one with a preferred axis n (M = n ⊗ n) by five:
+
+    tr E,   tr E²,   tr E³,       and   E:M,   E²:M                   with derivatives   I, 2E, 3E²,   M, EM + ME.
+
+Of a strain E and its rate D together it knows, beside the invariants of each,
+
+    tr ED,   tr E²D,   tr ED²,    and   tr EDM                 with derivatives   D, ED + DE, D², (DM + MD)/2   by E,
+                                                               and               E, E², ED + DE, (EM + ME)/2   by D.
+
+Tensors are symmetric and given by six components "11", "22", "33", "12", "13", "23" along the last axis, not doubled.
+A derivative ∂I/∂E is a symmetric tensor in the same components: dI = ∂I/∂E : dE, so that a stress is Σ ∂Ψ/∂I ∂I/∂E.
+(The derivative by one shear component alone, which moves two entries of the tensor, is twice as large.)
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workbench.dataset import COMPONENTS
+from workbench.potentials import tensor_or_array
+
+__all__ = ["SHEAR", "Invariants", "contract", "product"]
+
+SHEAR = (1.0, 1.0, 1.0, 2.0, 2.0, 2.0)  # how often each component occurs in the tensor
+ROWS = [int(label[0]) - 1 for label in COMPONENTS]
+COLUMNS = [int(label[1]) - 1 for label in COMPONENTS]
+FULL = [[0, 3, 4], [3, 1, 5], [4, 5, 2]]
+
+
+def contract(A: Tensor, B: Tensor) -> Tensor:
+    """Return A:B, shape (…), of symmetric tensors with shape (…, 6)."""
+    return (A * B * A.new_tensor(SHEAR)).sum(-1)
+
+
+def product(A: Tensor, B: Tensor) -> Tensor:
+    """Return the symmetric product (AB + BA)/2, shape (…, 6), of symmetric tensors with shape (…, 6).
+
+    >>> e12 = torch.tensor([0.0, 0, 0, 1, 0, 0])
+    >>> product(e12, e12)
+    tensor([1., 1., 0., 0., 0., 0.])
+    """
+    AB = A[..., FULL] @ B[..., FULL]
+    return (AB[..., ROWS, COLUMNS] + AB[..., COLUMNS, ROWS]) / 2
+
+
+@dataclass(frozen=True)
+class Invariants:
+    """The invariants of an isotropic material, or of one with the preferred `axis`, a direction in space.
+
+    >>> E = np.array([0.1, 0.2, 0.0, 0.3, 0.0, 0.0])
+    >>> Invariants().names, Invariants().value(E).round(6)
+    (('trE', 'trE2', 'trE3'), array([0.3 , 0.23, 0.09]))
+    >>> Invariants(axis=(1, 0, 0)).names[3:], Invariants(axis=(1, 0, 0)).value(E)[3:].round(6)
+    (('E:M', 'E2:M'), array([0.1, 0.1]))
+    """
+
+    axis: tuple[float, float, float] | None = None
+
+    states = COMPONENTS
+
+    def __post_init__(self) -> None:
+        if self.axis is not None:
+            n = np.asarray(self.axis, dtype=np.float64)
+            if n.shape != (3,) or not (np.isfinite(n).all() and n.any()):
+                raise ValueError(
+                    f"axis is a direction in space, three numbers that are not all zero, got {self.axis!r}"
+                )
+            object.__setattr__(self, "axis", tuple((n / np.linalg.norm(n)).tolist()))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the invariants of one tensor."""
+        return ("trE", "trE2", "trE3") if self.axis is None else ("trE", "trE2", "trE3", "E:M", "E2:M")
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the invariants that two tensors have together."""
+        return ("trED", "trE2D", "trED2") if self.axis is None else ("trED", "trE2D", "trED2", "trEDM")
+
+    @property
+    def linear(self) -> tuple[int, ...]:
+        """Places of the invariants that are linear in E, and so change monotonically along straight lines."""
+        return (0,) if self.axis is None else (0, 3)
+
+    @tensor_or_array
+    def value(self, E: Tensor) -> Tensor:
+        """Return the invariants, shape (…, invariant), of E with shape (…, 6)."""
+        E2 = product(E, E)
+        columns = [E[..., :3].sum(-1), E2[..., :3].sum(-1), contract(E, E2)]
+        if self.axis is not None:
+            M = self._structure(E)
+            columns += [contract(E, M), contract(E2, M)]
+        return torch.stack(columns, -1)
+
+    @tensor_or_array
+    def gradient(self, E: Tensor) -> Tensor:
+        """Return the derivatives as symmetric tensors, shape (…, invariant, 6), at E with shape (…, 6)."""
+        rows = [self._identity(E).expand_as(E), 2 * E, 3 * product(E, E)]
+        if self.axis is not None:
+            M = self._structure(E).expand_as(E)
+            rows += [M, 2 * product(E, M)]
+        return torch.stack(rows, -2)
+
+    @tensor_or_array
+    def joint(self, E: Tensor, D: Tensor) -> Tensor:
+        """Return the joint invariants, shape (…, invariant), of tensors E and D with shape (…, 6)."""
+        D = torch.as_tensor(D).to(E)
+        ED = product(E, D)
+        columns = [contract(E, D), contract(E, ED), contract(ED, D)]
+        if self.axis is not None:
+            columns.append(contract(ED, self._structure(E)))
+        return torch.stack(columns, -1)
+
+    @tensor_or_array
+    def joint_gradient(self, E: Tensor, D: Tensor) -> Tensor:
+        """Return the derivatives by E and by D as symmetric tensors, shape (2, …, invariant, 6)."""
+        D = torch.as_tensor(D).to(E)
+        twice = 2 * product(E, D)
+        by_E, by_D = [D, twice, product(D, D)], [E, product(E, E), twice]
+        if self.axis is not None:
+            M = self._structure(E)
+            by_E.append(product(D, M))
+            by_D.append(product(E, M))
+        return torch.stack([torch.stack(by_E, -2), torch.stack(by_D, -2)])
+
+    def _structure(self, like: Tensor) -> Tensor:
+        n = self.axis or ()
+        return like.new_tensor([n[i] * n[j] for i, j in zip(ROWS, COLUMNS, strict=True)])
+
+    @staticmethod
+    def _identity(like: Tensor) -> Tensor:
+        return like.new_tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])

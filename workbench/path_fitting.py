@@ -1,0 +1,358 @@
+r"""Fitting materials to stress along strain paths, `workbench.fit(material, data, match="stress")`.
+
+    L(θ) = Σ ‖S(θ) − S‖² / Σ ‖S − S̄‖²                over the samples of the training paths, ‖S‖² = S:S,
+
+so that √L is the error relative to the spread of the stress, in any coordinates. Where the data give the noise `sigma`
+L is the mean of ((S(θ) − S)/σ)² instead; a `weight` multiplies the squares of its sample, relative to the mean weight.
+
+First Adam on mini-batches of whole trajectories, its rate falling along a cosine and its gradient clipped; then L-BFGS
+on all of them. Several starts go the first steps, the best goes on. Held-out trajectories decide between starts and
+steps: the weights with the lowest held-out loss are kept, those of the end or not.
+"""
+
+import copy
+import itertools
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from workbench import dataset, parallel
+from workbench.invariants import SHEAR
+from workbench.materials import LIMIT, Features, Material
+from workbench.parallel import Report
+from workbench.task import FitError, Outcome
+
+__all__ = ["PathFit", "PathTraining", "fit_paths"]
+
+
+@dataclass(frozen=True)
+class PathTraining:
+    """Settings of the fit of a material: first Adam, then L-BFGS.
+
+    `steps` of Adam on batches of `batch` trajectories, at a `rate` that falls to 0 along a cosine, with gradients
+    clipped to the norm `clip`; the first `screening` of them decide between restarts. Then at most `polish` iterations
+    of L-BFGS on all trajectories. The held-out loss is looked at after `every` of either; L-BFGS stops when it has not
+    fallen by a thousandth for `patience` looks.
+
+    >>> PathTraining(steps=100, polish=0).rate
+    0.02
+    """
+
+    steps: int = 400
+    batch: int = 32
+    rate: float = 2e-2
+    clip: float = 1.0
+    polish: int = 300
+    screening: int = 60
+    every: int = 20
+    patience: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "polish", "screening", "every", "patience"):
+            value, least = getattr(self, name), 0 if name in ("polish", "steps") else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+        for name in ("rate", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True)
+class PathFit:
+    """What fitting a material returns.
+
+    `model` has the weights of the lowest held-out loss. `history` is over epoch (a look at the held-out data, after
+    some steps), `restarts` over restart; `data` are the paths as the fit saw them, with `split`.
+    """
+
+    model: Material
+    history: xr.Dataset
+    restarts: xr.Dataset
+    data: xr.Dataset
+    match: dict[str, float]
+    outcome: Outcome
+    seed: str
+    elapsed: float
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def error(self) -> float:
+        """Validation error: the root of the loss, relative to the spread of the stress, or in units of the noise."""
+        return float(np.sqrt(self.history["best"].min()))
+
+    @property
+    def training_error(self) -> float:
+        """Training error at the same step."""
+        return float(np.sqrt(self.history["loss"].values[np.nanargmin(self.history["validation_loss"].values)]))
+
+    def __repr__(self) -> str:
+        unit = "sigma" if "sigma" in self.data else "of the spread"
+        errors = f"validation error {self.error:.2e}, training {self.training_error:.2e} ({unit})"
+        return f"<PathFit of stress: {errors}, {self.elapsed:.1f} s; {self.outcome}>"
+
+
+def fit_paths(
+    model: Material,
+    data: xr.Dataset,
+    *,
+    seed: Any = None,
+    restarts: int | None = None,
+    held_out: float = 0.2,
+    optimiser: PathTraining | None = None,
+    progress: bool | Report | None = None,
+) -> PathFit:
+    """Fit a material to the stress of paths and return the result; the model given is left as it is.
+
+    `data` are paths (`workbench.dataset.paths`) with stress; where they have no `split`, the share `held_out` of the
+    trajectories validates. The best of `restarts` starts (default 2) is carried on. All randomness comes from `seed`.
+
+    Raises `DatasetError` for data that do not fit, `FitError` where the model cannot be kept finite.
+    """
+    began = time.perf_counter()
+    settings = optimiser or PathTraining()
+    restarts = 2 if restarts is None else restarts
+    if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 1:
+        raise ValueError(f"restarts must be a whole number >= 1, got {restarts!r}")
+    sequence = dataset.seed_sequence(seed)
+    fresh = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key)
+    shuffle, *seeds = fresh.spawn(1 + restarts)
+    if "strain" not in data:
+        raise dataset.DatasetError("match='stress' needs paths: build them with workbench.dataset.paths(...)")
+    data = dataset.check(data, ["stress"])
+    data = dataset.assign_split(data, shuffle, held_out)
+    job = (model, data, seeds, settings)
+    [(learned, records, screened, outcome)] = parallel.run(_learn, [job], labels=["fit"], workers=1, progress=progress)
+    return PathFit(
+        model=learned.requires_grad_(False),
+        history=_history(records),
+        restarts=_restarts(screened),
+        data=data,
+        match={"stress": 1.0},
+        outcome=outcome,
+        seed=dataset.seed_text(sequence),
+        elapsed=time.perf_counter() - began,
+        settings={"restarts": restarts, "held_out": held_out, "optimiser": asdict(settings)},
+    )
+
+
+def _learn(
+    model: Material,
+    data: xr.Dataset,
+    seeds: list[np.random.SeedSequence],
+    settings: PathTraining,
+    report: Report,
+) -> tuple[Material, list[dict[str, Any]], list[float], Outcome]:
+    """Screen the starts, and carry on the one with the lowest held-out loss."""
+    screening = min(settings.screening, settings.steps) if len(seeds) > 1 else 0
+    total = screening * (len(seeds) - 1) + settings.steps + settings.polish
+    done = itertools.count(1)
+
+    def tell(training: "_Training") -> None:
+        report(min(next(done), total - 1), total, f"error {math.sqrt(training.lowest):.1e}")
+
+    starts: list[_Training] = []
+    screened, failure = [], None
+    for seed in seeds:
+        try:
+            training = _Training(model, data, settings, seed)
+            training.adam(screening, tell)
+        except FitError as error:
+            failure = error
+            screened.append(float("nan"))
+        else:
+            starts.append(training)
+            screened.append(training.lowest)
+    if not starts:
+        raise failure or FitError("no start is finite")
+    best = min(starts, key=lambda start: start.lowest)
+    best.adam(settings.steps - screening, tell)
+    outcome = best.polish(tell)
+    best.model.load_state_dict(best.kept)
+    report(total, total, f"validation error {math.sqrt(best.lowest):.1e}")
+    return best.model, best.records, screened, outcome
+
+
+class _Part:
+    """Paths of one part of the split, with all that does not depend on weights."""
+
+    def __init__(self, model: Material, data: xr.Dataset, factor: np.ndarray) -> None:
+        like = model.potential.u
+        self.numbers = data["trajectory"].values
+        E, S, self.factor = (
+            torch.tensor(values).to(like) for values in (data["strain"].values, data["stress"].values, factor)
+        )
+        times = torch.tensor(data["time"].values).to(like).expand(len(E), -1)
+        with torch.no_grad():
+            self.features: Features = model.features(E, times)
+        self.stress = S
+
+    def residuals(self, model: Material, rows: Any = slice(None)) -> Tensor:
+        predicted = model({name: values[rows] for name, values in self.features.items()})
+        return (predicted - self.stress[rows]) * self.factor[rows]
+
+
+class _Training:
+    """One start on its way; `kept` are the weights of the lowest held-out loss so far, `lowest` that loss."""
+
+    RETRIES = 6
+
+    def __init__(self, model: Material, data: xr.Dataset, settings: PathTraining, seed: np.random.SeedSequence) -> None:
+        self.settings, self.began = settings, time.perf_counter()
+        self.rng = np.random.default_rng(seed)
+        parts = {name: data.isel(trajectory=(data["split"] == name).values) for name in ("train", "validation")}
+        train = parts["train"]
+        if parts["validation"].sizes["trajectory"] == 0:
+            raise dataset.DatasetError("split marks no 'validation' paths; the fit needs some to choose by")
+        self.model = copy.deepcopy(model).requires_grad_(True)
+        known = np.where(dataset.valid(train)[..., None], train["stress"].values, 0.0)
+        self.model.initialise(self.rng, train["strain"].values, known, train["time"].values)
+        self.seen, self.held = (_Part(self.model, part, _factor(part, train)) for part in parts.values())
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.step, self.pace = 0, 1.0
+        self.optimiser = torch.optim.Adam(self.parameters, lr=settings.rate)
+        self.records: list[dict[str, Any]] = []
+        self.lowest = math.inf
+        self.look()
+        if not math.isfinite(self.lowest):
+            raise FitError(f"the start is not finite: {self._culprit()}")
+
+    def adam(self, steps: int, tell: Any) -> None:
+        """Take steps of Adam; from where anything is not finite back to the last look, at half the rate."""
+        good, retries = self._state(), 0
+        for _ in range(steps):
+            share = self.step / max(1, self.settings.steps)
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.pace * self.settings.rate * 0.5 * (1 + math.cos(math.pi * share))
+            rows = torch.as_tensor(self.rng.permutation(len(self.seen.stress))[: self.settings.batch])
+            self.optimiser.zero_grad(set_to_none=True)
+            loss = self.seen.residuals(self.model, rows).square().sum() * (len(self.seen.stress) / len(rows))
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+            self.step += 1
+            if torch.isfinite(loss) and torch.isfinite(norm):
+                self.optimiser.step()
+            else:
+                retries += 1
+                if retries > self.RETRIES:
+                    where = self._culprit()
+                    self._restore(good)
+                    raise self._failure(f"step {self.step} of Adam: not finite {retries} times, {where}")
+                self._restore(good)
+                self.pace /= 2
+            if self.step % self.settings.every == 0 and self.look():
+                good = self._state()
+            tell(self)
+
+    def polish(self, tell: Any) -> Outcome:
+        """Go on by L-BFGS until nothing falls any more; where it leaves the finite, it is over."""
+        self.model.load_state_dict(self.kept)
+        stale, reference, every = 0, self.lowest, self.settings.every
+        optimiser = torch.optim.LBFGS(
+            self.parameters, max_iter=every, max_eval=2 * every, history_size=50, line_search_fn="strong_wolfe",
+            tolerance_grad=0.0, tolerance_change=0.0,
+        )  # fmt: skip
+
+        def closure() -> Tensor:
+            optimiser.zero_grad(set_to_none=True)
+            loss = self.seen.residuals(self.model).square().sum()
+            loss.backward()
+            return loss
+
+        for _ in range(self.settings.polish // every):
+            before = [p.detach().clone() for p in self.parameters]
+            optimiser.step(closure)
+            self.step += every
+            if not self.look() or all(torch.equal(p, old) for p, old in zip(self.parameters, before, strict=True)):
+                return Outcome.CONVERGED
+            improved = self.lowest < 0.999 * reference
+            reference, stale = (self.lowest, 0) if improved else (reference, stale + 1)
+            if stale >= self.settings.patience:
+                return Outcome.HELD_OUT
+            for _ in range(every):
+                tell(self)
+        return Outcome.STEPS
+
+    @torch.no_grad()
+    def look(self) -> bool:
+        """Record both losses, keep the weights if held-out paths were never better, and say whether all is finite."""
+        loss, held = (float(part.residuals(self.model).square().sum()) for part in (self.seen, self.held))
+        if not (math.isfinite(loss) and math.isfinite(held)):
+            return False
+        if held < self.lowest:
+            self.lowest, self.kept = held, copy.deepcopy(self.model.state_dict())
+        row = {"epoch": self.step, "elapsed": time.perf_counter() - self.began, "loss": loss, "validation_loss": held}
+        self.records.append(row | {"best": self.lowest})
+        return True
+
+    def _state(self) -> dict[str, Any]:
+        return copy.deepcopy({"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()})
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        state = copy.deepcopy(state)
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    @torch.no_grad()
+    def _culprit(self) -> str:
+        """Say which trajectory leaves the finite first, and where."""
+        for part in (self.seen, self.held):
+            h = self.model.states(part.features, None)
+            S = self.model(part.features)
+            bad = ~((h.abs() <= LIMIT).all(-1) & torch.isfinite(S).all(-1))
+            if bad.any():
+                row = int(torch.nonzero(bad.any(-1))[0])
+                return f"trajectory {part.numbers[row]} blows up at its step {int(torch.nonzero(bad[row])[0])}"
+        return "its derivative by the weights"
+
+    def _failure(self, text: str) -> FitError:
+        error = FitError(f"{text}. Look for outliers in the data, or start with a rate below {self.settings.rate:g}")
+        error.model = self.model
+        return error
+
+
+def _factor(part: xr.Dataset, train: xr.Dataset) -> np.ndarray:
+    """Return what multiplies the residuals, shape (trajectory, time, 6), so that their squares sum to the loss."""
+    known = dataset.valid(part)[..., None] * np.ones(6)
+    if "sigma" in part or "sigma_stress" in part:
+        factor = known / _per_sample(part, "sigma") / math.sqrt(known.sum())
+    else:
+        S, seen = train["stress"].values, dataset.valid(train)
+        variance = ((S[seen] - S[seen].mean(0)) ** 2 * SHEAR).sum(-1).mean()
+        variance = variance if variance > 0 else max((S[seen] ** 2).sum(-1).mean(), 1e-300)
+        factor = known * np.sqrt(SHEAR) / math.sqrt(variance * dataset.valid(part).sum())
+    if "weight" in part or "weight_stress" in part:
+        weight = _per_sample(part, "weight")
+        factor = factor * np.sqrt(weight / (weight * known).sum() * known.sum())
+    return factor
+
+
+def _per_sample(part: xr.Dataset, name: str) -> np.ndarray:
+    values = part[f"{name}_stress" if f"{name}_stress" in part else name].values
+    return values[..., None] * np.ones(6) if values.ndim == 2 else values
+
+
+def _history(records: list[dict[str, Any]]) -> xr.Dataset:
+    variables: dict[str, Any] = {}
+    for name, text in _MEANING.items():
+        attrs = {"long_name": text, "units": "1"} | ({"units": "s", "wall_clock": 1} if name == "elapsed" else {})
+        variables[name] = ("epoch", np.array([row[name] for row in records]), attrs)
+    return xr.Dataset(variables, coords={"epoch": [row["epoch"] for row in records]})
+
+
+def _restarts(screened: list[float]) -> xr.Dataset:
+    attrs = {"long_name": "held-out loss after screening, NaN for a start that failed", "units": "1"}
+    return xr.Dataset({"restart_loss": ("restart", screened, attrs)}, coords={"restart": np.arange(len(screened))})
+
+
+_MEANING = {
+    "elapsed": "time since the start, on the machine it ran on",
+    "loss": "training loss",
+    "validation_loss": "held-out loss",
+    "best": "lowest held-out loss so far",
+}

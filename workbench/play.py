@@ -1,0 +1,170 @@
+r"""Generalised play: hysteresis with sharp transitions, exact steps, and a dissipation that cannot be negative.
+
+A generalised standard material with an LSE-ICNN Ψ₀ of the invariants x(E) and internal variables hᵢ ∈ [0, 1],
+
+    Ψ(E, h) = Ψ₀(x) + ½ a (tr E)² + Σᵢ (hᵢ qᵢ(E) + ½ bᵢ hᵢ²),        φ(h, ḣ) = Σᵢ (kᵢ + rᵢ hᵢ) |ḣᵢ|,
+
+with bᵢ > 0, kᵢ ≥ 0, 0 ≤ rᵢ < bᵢ. Each hᵢ rests while its driving force −∂Ψ/∂hᵢ = −qᵢ − bᵢhᵢ lies between ±(kᵢ + rᵢhᵢ),
+and moves so that it never leaves them. Where qᵢ is monotone along a step, which linear functions of E are along
+straight ones, the step is exact whatever its length:
+
+    hᵢ ← min(max(hᵢ, lowᵢ), highᵢ),      lowᵢ = [(−qᵢ − kᵢ)/(bᵢ + rᵢ)],      highᵢ = [(−qᵢ + kᵢ)/(bᵢ − rᵢ)],
+
+[·] clipped to [0, 1]. Such steps compose: a clamp after a clamp is a clamp. So a whole path is one prefix scan, of
+log₂(time) operations on whole arrays, in place of a loop. A step dissipates (kᵢ + rᵢ (hᵢ + hᵢ′)/2) |hᵢ′ − hᵢ| ≥ 0, and
+the work done is ΔΨ plus that, exactly.
+
+What is assumed: rate independence; drives q linear in the linear invariants of the symmetry (tr E, and E:M with an
+axis); internal variables with two ends; thresholds that are constant or rise linearly with their own h (`hardening`).
+The two-phase material of Eqs 23–28 is itself of this class, as long as its bounds do not depend on the phase; several
+operators, each a part of the way, approximate other laws.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from workbench.convex import inverse_softplus, softplus
+from workbench.invariants import Invariants
+from workbench.lse_icnn import LSEICNN
+from workbench.materials import Features, Material
+
+__all__ = ["GeneralisedPlay", "clamp_scan"]
+
+
+def clamp_scan(low: Tensor, high: Tensor, start: Tensor) -> Tensor:
+    """Return h_t = min(max(h_{t−1}, low_t), high_t), all with shape (…, time, operator), from h_{−1} = start.
+
+    >>> low, high = torch.tensor([[0.0, 0.4, 0.0, 0.0]]).mT, torch.tensor([[1.0, 1.0, 1.0, 0.3]]).mT
+    >>> clamp_scan(low, high, torch.zeros(1)).ravel()
+    tensor([0.0000, 0.4000, 0.4000, 0.3000])
+    """
+    shift = 1
+    while shift < low.shape[-2]:
+        lowest, highest = low[..., shift:, :], high[..., shift:, :]
+        joined = [torch.cat([b[..., :shift, :], _clamp(b[..., :-shift, :], lowest, highest)], -2) for b in (low, high)]
+        low, high = joined
+        shift *= 2
+    return _clamp(start.unsqueeze(-2), low, high)
+
+
+class GeneralisedPlay(Material):
+    """A rate-independent material of play operators around an LSE-ICNN energy; `operators=0` is elastic.
+
+    `invariants` say its symmetry; `modes` and `hidden` are those of the LSE-ICNN. With `hardening` the thresholds rise
+    linearly with their operator's h.
+
+    >>> GeneralisedPlay(Invariants(), operators=2)
+    <GeneralisedPlay of trE, trE2, trE3: 2 operators, 2 modes of 12-12>
+    """
+
+    def __init__(
+        self,
+        invariants: Invariants,
+        *,
+        operators: int = 1,
+        hardening: bool = False,
+        modes: int = 2,
+        hidden: tuple[int, ...] = (12, 12),
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
+        super().__init__()
+        if isinstance(operators, bool) or not isinstance(operators, int) or operators < 0:
+            raise ValueError(f"operators must be a whole number >= 0, got {operators!r}")
+        self.invariants, self.internal, self.hardening = invariants, operators, hardening
+        self.potential = LSEICNN(len(invariants.names), modes, hidden, states=invariants.names, dtype=dtype)
+
+        def zeros(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.zeros(shape, dtype=dtype))
+
+        self.w, self.d = zeros(operators, len(invariants.linear)), zeros(operators)
+        self.b, self.k, self.r = zeros(operators), zeros(operators), zeros(operators)  # raw
+        self.r.requires_grad_(hardening)
+        self.a = zeros()
+
+    def coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return b, k and r, each with shape (operator,), in units of energy."""
+        scale, b = self.potential.potential_scale, softplus(self.b)
+        r = b * torch.sigmoid(self.r) if self.hardening else torch.zeros_like(b)
+        return scale * b, scale * softplus(self.k), scale * r
+
+    def features(self, E: Tensor, time: Tensor) -> Features:
+        """Return the invariants and their slopes."""
+        return {"x": self.invariants.value(E), "slope": self.invariants.gradient(E)}
+
+    def drive(self, x: Tensor) -> Tensor:
+        """Return q, shape (…, operator), at the invariants x with shape (…, invariant)."""
+        places = list(self.invariants.linear)
+        scaled = ((x - self.potential.x_shift) / self.potential.x_scale)[..., places]
+        return self.potential.potential_scale * (scaled @ self.w.mT + self.d)
+
+    def states(self, features: Features, start: Tensor | None) -> Tensor:
+        """Return h of every operator along the paths."""
+        q, (b, k, r) = self.drive(features["x"]), self.coefficients()
+        low, high = ((-q - k) / (b + r)).clamp(0, 1), ((-q + k) / (b - r)).clamp(0, 1)
+        if start is None:
+            return clamp_scan(low, high, torch.zeros_like(q[..., 0, :]))
+        return torch.cat([start.unsqueeze(-2), clamp_scan(low[..., 1:, :], high[..., 1:, :], start)], -2)
+
+    def gradients(self, features: Features, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ∂Ψ/∂x and ∂Ψ/∂h = q + bh."""
+        x, scale, places = features["x"], self.potential.potential_scale, list(self.invariants.linear)
+        each = scale / self.potential.x_scale
+        by_x = self.potential.gradient(x)
+        trace = self.a * scale / self.potential.x_scale[0] ** 2 * x[..., :1]
+        turned = h @ self.w * each[places]
+        added = torch.zeros_like(by_x).index_add(-1, torch.tensor(places), turned)
+        added = torch.cat([added[..., :1] + trace, added[..., 1:]], -1)
+        return by_x + added, self.drive(x) + self.coefficients()[0] * h
+
+    def energy(self, features: Features, h: Tensor) -> Tensor:
+        """Return Ψ along the paths."""
+        x, b = features["x"], self.coefficients()[0]
+        skip = 0.5 * self.a * self.potential.potential_scale * (x[..., 0] / self.potential.x_scale[0]) ** 2
+        return self.potential.value(x) + skip + (h * self.drive(x) + 0.5 * b * h**2).sum(-1)
+
+    def dissipated(self, features: Features, h: Tensor) -> Tensor:
+        """Return Σ (k + r (h + h′)/2) |h′ − h|, which is not negative; 0 at the first sample, which ends no step."""
+        _, k, r = self.coefficients()
+        before = torch.cat([h[:, :1], h[:, :-1]], 1)
+        return ((k + r * (before + h) / 2) * (h - before).abs()).sum(-1)
+
+    @torch.no_grad()
+    def initialise(self, rng: np.random.Generator, strain: np.ndarray, stress: np.ndarray, time: np.ndarray) -> None:
+        """Take the scales from data and draw a start: every operator goes back and forth somewhere on the data.
+
+        Of the spread of its drive q over the data, an operator's way takes between a fifth and a half, its threshold
+        between a twentieth and a fifth, and the middle of its loop lies anywhere.
+        """
+        x = self.invariants.value(strain.reshape(-1, 6))
+        self.potential.set_scaling(x, potential=None, gradient=np.ones_like(x))
+        spread = np.sqrt((stress**2).mean()) * np.sqrt((strain**2).sum(-1).mean())
+        self.potential.potential_scale.fill_(float(spread) or 1.0)
+        self.potential.initialise(rng, x, gradient=np.zeros_like(x))
+        self.a.fill_(0.0)
+        if self.internal == 0:
+            return
+
+        def draw(low: float, high: float, *shape: int) -> Tensor:
+            return torch.as_tensor(rng.uniform(low, high, (self.internal, *shape))).to(self.w)
+
+        way = torch.as_tensor(rng.standard_normal(tuple(self.w.shape))).to(self.w)
+        self.w.copy_(way / way.norm(dim=-1, keepdim=True))
+        self.d.zero_()
+        y = -self.drive(torch.as_tensor(x).to(self.w)) / self.potential.potential_scale
+        low, high = y.amin(0), y.amax(0)
+        width = (high - low).clamp_min(1e-6)
+        b, k = width * draw(0.2, 0.5), width * draw(0.05, 0.2)
+        self.b.copy_(inverse_softplus(b))
+        self.k.copy_(inverse_softplus(k))
+        self.d.copy_(low + (width - b) * draw(0.1, 0.9))
+        self.r.fill_(-2.0)
+
+    def __repr__(self) -> str:
+        shape = "-".join(map(str, self.potential.hidden))
+        of = ", ".join(self.invariants.names)
+        return f"<GeneralisedPlay of {of}: {self.internal} operators, {self.potential.modes} modes of {shape}>"
+
+
+def _clamp(h: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    return torch.minimum(torch.maximum(h, low), high)
