@@ -36,6 +36,8 @@ SMALL = {
               "every": 10, "restarts": 1, "grid": 9},
     "discovery": {"samples": 30, "noise": [0.0, 0.05], "modes": 2, "hidden": [4, 4], "steps": 8, "restarts": 1,
                   "bounds": [0.0, 2.0], "fits": 1, "grid": 9},
+    "schlogl": {"trajectories": 12, "times": 4, "final": 0.4, "judged": [0.2], "folds": 2, "slice_folds": 2, "modes": 2,
+                "hidden": [3], "steps": 3},
     "mechanochemical": {"samples": 30, "test": 6, "members": 2, "modes": 2, "hidden": [3, 3], "steps": 4,
                         "curve": [10], "images": 20, "starts": 8, "grid": 5},
 }  # fmt: skip

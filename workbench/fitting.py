@@ -85,11 +85,21 @@ class Fit:
 
     @classmethod
     def joined(cls, fits: "Sequence[Fit]") -> "Fit":
-        """Return the members of several fits of the same data, architecture and match as one ensemble."""
-        first = fits[0]
+        """Return the members of several fits of the same data, architecture and match as one ensemble.
+
+        Where the data were split in different ways, as `dataset.folds` does, together they have learned from all that
+        is not marked "test", and the data of the joined fit say "train" there.
+        """
+        first, alike = fits[0], True
         for other in fits[1:]:
-            if not (other.data.identical(first.data) and other.match == first.match):
-                raise ValueError("fits can be joined where data (with their split) and match are the same")
+            bare = (fit.data.drop_vars("split", errors="ignore") for fit in (first, other))
+            if not (xr.Dataset.identical(*bare) and other.match == first.match):
+                raise ValueError("fits can be joined where data and match are the same")
+            alike &= other.data.identical(first.data)
+        data = first.data
+        if not alike:
+            role = xr.where(data["split"] == "test", "test", "train").assign_attrs(data["split"].attrs)
+            data = data.assign_coords(split=role)
         models = [fit.ensemble.member(k) for fit in fits for k in range(fit.ensemble.members or 1)]
         history, restarts = (
             xr.concat([getattr(fit, name) for fit in fits], "member", join="outer").assign_coords(
@@ -103,7 +113,7 @@ class Fit:
             history=history,
             restarts=restarts,
             scan=first.scan if len(fits) == 1 else None,
-            data=first.data,
+            data=data,
             match=first.match,
             outcomes=tuple(outcome for fit in fits for outcome in fit.outcomes),
             seed=" ".join(fit.seed for fit in fits),

@@ -17,6 +17,7 @@ from workbench.start import Start
 __all__ = ["ACTIVE", "FitError", "Learned", "Outcome", "Task"]
 
 ACTIVE = 1e-6  # a gate above this counts as active, as published
+ENOUGH = 2000  # samples, to see where a density may start
 
 
 class FitError(RuntimeError):
@@ -88,10 +89,11 @@ class Task:
         model.load_state_dict(self.template.state_dict())
         train, start = self.parts["train"], self.start
         rng, rho = np.random.default_rng(seed), start.rho[turn % len(start.rho)]
-        targets = _targets(train, self.match)
+        x, targets = train["x"].values, _targets(train, self.match)
         if model.support is not None:
-            targets["potential"] = kernel_potential(train["x"].values)
-        return model.initialise(rng, train["x"].values, rho=rho, gate=start.gate, weights=start.weights, **targets)
+            x = x if len(x) <= ENOUGH else rng.choice(x, ENOUGH, replace=False)
+            targets["potential"] = kernel_potential(x)
+        return model.initialise(rng, x, rho=rho, gate=start.gate, weights=start.weights, **targets)
 
     def problem(self, seed: np.random.SeedSequence, turn: int) -> Problem:
         """Return what is to be minimised, from a start as `begin` draws it."""

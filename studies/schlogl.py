@@ -1,0 +1,227 @@
+r"""The density of a bistable chemical reaction in the making, learned from its trajectories (Fig 8).
+
+Two hundred trajectories of the Schlögl reactions, simulated exactly, are all the data. Two ways are compared:
+
+    jointly       one landscape Ψ(X, t), q(X | t) = exp(−Ψ)/Z(t): neighbouring times lend each other strength
+    by slices     a landscape Ψ(X) for each time on its own, as published
+
+Each is fitted to folds of the trajectories, another part held out every time, and the members' densities are averaged.
+Beside them stand a kernel estimate with Scott's width and with a cross-validated one, and a mixture of normal densities
+of which BIC chooses the number. The judge of all is the exact law, the solution of the master equation.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+import systems
+import workbench as wb
+from studies import schlogl_peers as peers
+from studies.base import Machinery, Number, Study, numbers_dataset, register
+from systems import parameter
+from workbench.parallel import Report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["SchloglStudy"]
+
+LARGEST = 1000  # molecules
+SUPPORT = wb.Support({"X": (0, LARGEST)}, whole=True)
+ANTIMODE = 256  # of the stationary law: fewer molecules are the lower regime
+SMALLEST = 1e-300  # probability that still has a logarithm
+SOURCES = {
+    "exact": "exact law",
+    "joint": "LSE-ICNN in (X, t)",
+    "slice": "LSE-ICNN by slices",
+    "kde_scott": "kernels, Scott's width",
+    "kde_cv": "kernels, cross-validated",
+    "mixture": "normal mixture, BIC",
+}
+
+
+@register("schlogl")
+class SchloglStudy(Study):
+    """The evolving density of the Schlögl reactions from trajectories, against the exact law (Fig 8)."""
+
+    title: ClassVar[str] = "Evolving density of the Schlögl reactions, learned from trajectories"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {},
+        "paper": {"trajectories": 10_000, "steps": 150, "bound": 0.006, "folds": 5},
+    }
+
+    trajectories: int = parameter(200, "simulated trajectories, all the data", ge=10)
+    times: int = parameter(40, "times at which they are looked at", ge=4)
+    final: float = parameter(20.0, "the last of them", symbol="t", gt=0)
+    judged: tuple[Annotated[float, Field(gt=0)], ...] = parameter(
+        (5.0, 10.0, 20.0), "times at which densities are compared", min_length=1
+    )
+    folds: int = parameter(3, "members of the joint density, each with another part held out", ge=2)
+    slice_folds: int = parameter(5, "members of the density of a single time", ge=2)
+    modes: int = parameter(5, "convex modes", ge=1)
+    hidden: tuple[int, ...] = parameter((10, 10), "widths of the hidden layers", min_length=1)
+    steps: int = parameter(60, "natural-gradient steps", ge=1)
+    prior: float = parameter(0.0, "weight of the divergence from the uniform density", symbol="β", ge=0)
+    bound: float = parameter(0.035, "bound on the mean divergence of the joint density from the exact law", gt=0)
+
+    def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
+        """Return data, fits, densities, modes and numbers."""
+        for_data, for_folds, for_fits = seed.spawn(3)
+        network = systems.get("schlogl")
+        time = np.linspace(self.final / self.times, self.final, self.times)
+        runs = network.trajectories(self.trajectories, time=time, seed=for_data)
+        judged = [float(runs["time"].sel(time=t, method="nearest")) for t in self.judged]
+        parts = {"joint": (runs, ["X", "time"], self.folds)}
+        for t in judged:
+            here = wb.dataset.points(runs["x"].sel(time=t).values, states=["X"])
+            parts[_label(t)] = (here, ["X"], self.slice_folds)
+        jobs, owner = [], []
+        seeds = zip(for_folds.spawn(len(parts)), for_fits.spawn(len(parts)), strict=True)
+        for (name, (data, states, count)), (one, two) in zip(parts.items(), seeds, strict=True):
+            folds = wb.dataset.folds(data, count, one)
+            jobs += [(self, fold, states, child) for fold, child in zip(folds, two.spawn(count), strict=True)]
+            owner += [name] * count
+        labels = [f"{name}, fold {owner[:k].count(name) + 1}" for k, name in enumerate(owner)]
+        done = machinery.parallel(learn, jobs, labels)
+        fits = {n: wb.Fit.joined([f for f, o in zip(done, owner, strict=True) if o == n]) for n in parts}
+        law = network.law(time)["probability"].transpose("time", "X").values
+        densities = self._densities(runs, fits, law, judged)
+        analysis = {
+            "densities": densities,
+            "modes": _modes(densities),
+            "numbers": numbers_dataset(self._numbers(densities, judged)),
+        }
+        runs = runs.assign_coords(split=("trajectory", np.full(self.trajectories, "train")))
+        return {
+            "data": {"trajectories": runs},
+            "fits": fits,
+            "landscape": _landscape(densities),
+            "analysis": analysis,
+        }
+
+    @staticmethod
+    def figures(tree: xr.DataTree) -> "dict[str, Figure]":
+        """Return Fig 8 with the exact law as its fourth panel, slices, and what happens over time."""
+        from studies import schlogl_figures
+
+        return schlogl_figures.figures(tree)
+
+    def _densities(
+        self, runs: xr.Dataset, fits: Mapping[str, wb.Fit], law: np.ndarray, judged: list[float]
+    ) -> xr.Dataset:
+        """Return the probability of every number of molecules by every source, NaN where a source was not asked."""
+        X, time = np.arange(LARGEST + 1), runs["time"].values
+        p = np.full((len(SOURCES), len(time), len(X)), np.nan)
+        at = {source: k for k, source in enumerate(SOURCES)}
+        joint = wb.Density(fits["joint"].ensemble)
+        p[at["exact"]] = law
+        for k, t in enumerate(time):
+            x = runs["x"].isel(time=k).values[:, 0]
+            p[at["joint"], k] = joint.table(time=float(t))
+            p[at["kde_scott"], k] = peers.kernels(x, X)
+            if t in judged:
+                p[at["slice"], k] = wb.Density(fits[_label(t)].ensemble).table()
+                p[at["kde_cv"], k] = peers.kernels(x, X, width=peers.best_width(x, X))
+                p[at["mixture"], k] = peers.mixture(x, X)
+        dims, coords = ("source", "time", "X"), {"source": list(SOURCES), "time": time, "X": X}
+        result = xr.Dataset({"probability": (dims, p, {"long_name": "probability", "units": "1"})}, coords)
+        exact = result["probability"].sel(source="exact")
+        apart = exact * (np.log(np.maximum(exact, SMALLEST)) - np.log(np.maximum(result["probability"], SMALLEST)))
+        columns = {
+            "divergence": (apart.sum("X", skipna=False), "divergence from the exact law, in nats"),
+            "below": (result["probability"].sel(X=slice(0, ANTIMODE - 1)).sum("X", skipna=False), "share below 256"),
+            "total": (result["probability"].sum("X", skipna=False), "sum of all probabilities"),
+        }
+        for name, (values, text) in columns.items():
+            result[name] = values.assign_attrs(long_name=text, units="1")
+        share = (runs["x"].squeeze("state", drop=True) < ANTIMODE).mean("trajectory")
+        result["below_data"] = share.drop_vars("split", errors="ignore").assign_attrs(
+            long_name="share of the trajectories below 256", units="1"
+        )
+        result["X"].attrs = {"long_name": "number of molecules", "units": "1"}
+        result["time"].attrs = {"long_name": "time", "units": "1"}
+        return result
+
+    def _numbers(self, densities: xr.Dataset, judged: list[float]) -> list[Number]:
+        here = densities.sel(time=judged)
+        told = f"{self.trajectories} trajectories, mean over t = {', '.join(f'{t:g}' for t in judged)}"
+        numbers = []
+        for source, name in list(SOURCES.items())[1:]:
+            limits: dict[str, Any] = {"at_most": self.bound} if source == "joint" else {}
+            kl = float(here["divergence"].sel(source=source).mean())
+            numbers.append(Number(f"kl_{source}", kl, f"KL(exact ‖ {name}), {told}", **limits))
+        for t in judged:
+            kl = float(here["divergence"].sel(source="joint", time=t))
+            numbers.append(Number(f"kl_joint_t{t:g}", kl, f"KL(exact ‖ {SOURCES['joint']}) at t = {t:g}"))
+        everywhere = float(densities["divergence"].sel(source="joint").mean())
+        numbers.append(Number("kl_joint_all", everywhere, f"the same, mean over all {self.times} times"))
+        off = float(abs(densities["total"].sel(source="joint") - 1).max())
+        numbers.append(Number("normalisation", off, "largest |Σq − 1| of the joint density", at_most=1e-6))
+        exact = densities["below"].sel(source="exact", time=judged)
+        error = abs(densities["below"].sel(source="joint", time=judged) - exact)
+        sampling = np.sqrt(exact * (1 - exact) / self.trajectories)
+        text = "largest error of the share below 256, joint density, in standard errors of as many trajectories"
+        numbers.append(Number("below_joint", float((error / sampling).max()), text, at_most=3.0))
+        for source in ("exact", "joint", "kde_scott"):
+            when = _second_mode(densities["probability"].sel(source=source))
+            numbers.append(Number(f"second_mode_{source}", when, f"time of the second mode, {SOURCES[source]}"))
+        return numbers
+
+
+def learn(
+    study: SchloglStudy, data: xr.Dataset, states: list[str], seed: np.random.SeedSequence, report: Report
+) -> wb.Fit:
+    """Return the density of one fold, in a worker process."""
+    model = wb.LSEICNN(dim=len(states), modes=study.modes, hidden=study.hidden, states=states)
+    steps = wb.LevenbergMarquardt(steps=study.steps, screening=min(10, study.steps), patience=15)
+    how: dict[str, Any] = {"support": SUPPORT, "prior": study.prior, "restarts": 1, "optimiser": steps}
+    return wb.fit(model, data, match="density", seed=seed, progress=report, **how)
+
+
+def peaks(p: np.ndarray, above: float = 0.02) -> np.ndarray:
+    """Return the places of the modes of p, shape (count,): those that rise over their surroundings.
+
+    A mode counts if it is higher by `above` of the highest than the lowest point on the way to a higher one.
+    """
+    from scipy.signal import find_peaks
+
+    return find_peaks(np.concatenate([[0.0], p, [0.0]]), prominence=above * p.max())[0] - 1
+
+
+def _second_mode(p: xr.DataArray) -> float:
+    """Return the first time from which on there are two modes, NaN if the last time has fewer."""
+    two = [len(peaks(row)) >= 2 for row in p.values]
+    first = len(two)
+    while first > 0 and two[first - 1]:
+        first -= 1
+    return float(p["time"].values[first]) if first < len(two) else float("nan")
+
+
+def _modes(densities: xr.Dataset) -> xr.Dataset:
+    """Return the places of the modes over (source, time, rank), from the left, NaN where there are fewer."""
+    p = densities["probability"].sel(source=["exact", "joint", "kde_scott"])
+    places = np.full((p.sizes["source"], p.sizes["time"], 3), np.nan)
+    for s, k in np.ndindex(*places.shape[:2]):
+        found = peaks(p.values[s, k])[:3]
+        places[s, k, : len(found)] = densities["X"].values[found]
+    label = {"long_name": "mode of the density", "units": "1"}
+    coords = {"source": p["source"].values, "time": densities["time"], "rank": np.arange(3)}
+    return xr.Dataset({"mode_place": (("source", "time", "rank"), places, label)}, coords=coords)
+
+
+def _landscape(densities: xr.Dataset) -> xr.Dataset:
+    """Return −log q over (time, X), learned and exact, where the exact law is not below 1e-12."""
+    p = densities["probability"]
+    label = {"long_name": "potential, −log of the probability", "units": "1"}
+    lowest = {"potential": ("joint", SMALLEST), "potential_true": ("exact", 1e-12)}
+    grid = xr.Dataset(coords={"time": densities["time"], "X": densities["X"]})
+    for name, (source, least) in lowest.items():
+        grid[name] = (("time", "X"), -np.log(np.maximum(p.sel(source=source).values, least)), label)
+    return grid
+
+
+def _label(t: float) -> str:
+    return f"slice_{t:g}".replace(".", "p")

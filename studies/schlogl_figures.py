@@ -1,0 +1,105 @@
+"""Figures of the Schlögl study, drawn from its file alone."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+
+from workbench import plot
+
+__all__ = ["figures"]
+
+SHOWN = 40  # trajectories
+STYLES: dict[str, dict[str, Any]] = {
+    "exact": {"color": "0.75", "linewidth": 4, "label": "exact law"},
+    "joint": {"color": "black", "label": "LSE-ICNN in (X, t)"},
+    "slice": {"color": "tab:blue", "linestyle": "dashed", "label": "LSE-ICNN by slices"},
+    "kde_scott": {"color": "tab:orange", "linestyle": "dotted", "linewidth": 1.4, "label": "kernels, Scott"},
+    "kde_cv": {"color": "tab:orange", "linestyle": "dashdot", "label": "kernels, cross-validated"},
+    "mixture": {"color": "tab:green", "linestyle": (0, (5, 1, 1, 1, 1, 1)), "label": "normal mixture, BIC"},
+}
+PLACES = {"exact": ("o", "0.75", 6), "joint": (".", "black", 4), "kde_scott": ("+", "tab:orange", 4)}
+MARKERS = {"slice": "s", "kde_cv": "D", "mixture": "^"}
+
+
+def figures(tree: xr.DataTree) -> dict[str, Figure]:
+    """Return name → figure."""
+    return {"densities": densities(tree), "slices": slices(tree), "times": times(tree)}
+
+
+def densities(tree: xr.DataTree) -> Figure:
+    """Return Fig 8: trajectories, kernel estimate, learned density and exact law over time."""
+    found, runs = tree["analysis/densities"].to_dataset(), tree["data/trajectories"].to_dataset()
+    page, axes = plot.figure(1, 4, size=(7.2, 2.4), sharey=True)
+    paths = runs["x"].isel(trajectory=slice(0, SHOWN)).squeeze("state").transpose("time", "trajectory")
+    axes[0, 0].plot(runs["time"], paths, color="0.3", linewidth=0.4)
+    axes[0, 0].set(title=f"{SHOWN} of {runs.sizes['trajectory']} paths", ylabel=plot.label(found["X"]), ylim=(0, 800))
+    top = float(found["probability"].sel(source="exact", time=slice(float(found["time"].max()) / 10, None)).max())
+    titles = {"kde_scott": "kernels, Scott", "joint": "LSE-ICNN", "exact": "exact law"}
+    for panel, (source, title) in zip(axes[0, 1:], titles.items(), strict=True):
+        p = found["probability"].sel(source=source)
+        image = panel.pcolormesh(
+            found["time"],
+            found["X"],
+            p.transpose("X", "time"),
+            norm=PowerNorm(0.5, 0, top),
+            cmap="viridis",
+            shading="nearest",
+            rasterized=True,
+        )
+        panel.set_title(title)
+    for panel in axes[0]:
+        panel.set_xlabel("time")
+    page.colorbar(image, ax=axes[0, -1], label="probability", extend="max")
+    plot.letters(axes)
+    return page
+
+
+def slices(tree: xr.DataTree) -> Figure:
+    """Return the densities at the times that are judged, all sources in one panel each."""
+    found, runs = tree["analysis/densities"].to_dataset(), tree["data/trajectories"].to_dataset()
+    judged = [t for t in found["time"].values if np.isfinite(found["divergence"].sel(source="slice", time=t))]
+    page, axes = plot.figure(1, len(judged), size=(7.2, 2.7), sharey=True)
+    for panel, t in zip(axes[0], judged, strict=True):
+        x = runs["x"].sel(time=t).values[:, 0]
+        bins = np.arange(0, 1001, 40 if len(x) < 1000 else 10)
+        panel.hist(x, bins, density=True, color="0.92", edgecolor="0.8", linewidth=0.4, label="data")
+        for source, style in STYLES.items():
+            panel.plot(found["X"], found["probability"].sel(source=source, time=t), **style)
+        panel.set(title=f"t = {t:g}", xlabel=plot.label(found["X"]), xlim=(0, 800))
+    axes[0, 0].set_ylabel("probability")
+    page.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    plot.letters(axes)
+    return page
+
+
+def times(tree: xr.DataTree) -> Figure:
+    """Return over time: divergence from the exact law, share in the lower regime, and where the modes are."""
+    found, modes = tree["analysis/densities"].to_dataset(), tree["analysis/modes"].to_dataset()
+    page, axes = plot.figure(1, 3, size=(7.2, 2.6))
+    left, middle, right = axes[0]
+    for source, style in STYLES.items():
+        if source == "exact":
+            continue
+        kl = found["divergence"].sel(source=source).dropna("time")
+        if source in MARKERS:
+            left.plot(kl["time"], kl, MARKERS[source], color=style["color"], ms=4, mfc="none", label=style["label"])
+        else:
+            left.plot(kl["time"], kl, **style)
+    left.set(yscale="log", xlabel="time", ylabel="divergence from the exact law")
+    for source in PLACES:
+        middle.plot(found["time"], found["below"].sel(source=source), **STYLES[source])
+        places = modes["mode_place"].sel(source=source)
+        marker, color, size = PLACES[source]
+        for rank in modes["rank"]:
+            right.plot(modes["time"], places.sel(rank=rank), marker, color=color, ms=size)
+    middle.plot(found["time"], found["below_data"], "x", color="0.4", ms=3, label="share of the paths")
+    middle.set(xlabel="time", ylabel="share below 256 molecules")
+    right.set(xlabel="time", ylabel="modes, molecules", ylim=(0, 700))
+    entries = [panel.get_legend_handles_labels() for panel in (middle, left)]
+    named = {name: handle for handles, names in entries for handle, name in zip(handles, names, strict=True)}
+    page.legend(named.values(), named, loc="outside lower center", ncols=4, frameon=False)
+    plot.letters(axes)
+    return page
