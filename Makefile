@@ -1,5 +1,5 @@
 # make run    set everything up, run the gene-circuit study, say where its file and figures are
-# make test   set everything up, run the test suite
+# make test   set everything up, run the test suite, two files at a time
 # make slow   the long tests     make lint   ruff and mypy     make bench   speed ratios     make clean   remove .venv and results
 
 PYTHON ?= python3
@@ -12,7 +12,7 @@ run: .venv/installed
 	$(BIN)/workbench run gene_circuit --overwrite
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
