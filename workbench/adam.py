@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from workbench import checkpoints, parallel
+from workbench.checks import require_whole
 from workbench.interrupts import held_signals
 from workbench.lse_icnn import LSEICNN, SHARED
 from workbench.objectives import predictions
@@ -55,10 +56,7 @@ class Adam:
     compiled: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "every"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+        require_whole(epochs=self.epochs, every=self.every)
         for name in ("rate", "slow_rate", "penalty"):
             value = getattr(self, name)
             if not (0 <= value < math.inf) or (value == 0 and name == "rate"):

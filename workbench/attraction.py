@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from workbench.checks import require_whole
 from workbench.descents import LOST, SADDLE, settle
 from workbench.landscape import rows_of
 from workbench.potentials import Potential, require_potential
@@ -52,8 +53,7 @@ def basins(
     require_potential(potential)
     box, dim = Box.of(potential, within), len(potential.states)
     if starts is None:
-        if isinstance(resolution, bool) or not isinstance(resolution, int | np.integer) or resolution < 2:
-            raise ValueError(f"resolution must be a whole number >= 2, got {resolution!r}")
+        require_whole(2, resolution=resolution)
         if resolution**dim > LARGEST:
             raise ValueError(
                 f"a grid of {resolution} points a side has {resolution**dim} points in {dim} dimensions; "

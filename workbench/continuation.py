@@ -27,6 +27,7 @@ import torch
 import xarray as xr
 from scipy.optimize import root
 
+from workbench.checks import require_whole
 from workbench.landscape import joined_members, stationary_points
 from workbench.potentials import Blend, Potential, require_potential
 from workbench.searches import Box, LandscapeWarning
@@ -79,8 +80,7 @@ def branches(
     low, high = (float(b) for b in between)
     if not (np.isfinite([low, high]).all() and low < high):
         raise ValueError(f"between must be two finite numbers (low, high) with low < high, got {between}")
-    if isinstance(seeds, bool) or not isinstance(seeds, int | np.integer) or seeds < 2:
-        raise ValueError(f"seeds must be a whole number >= 2, the two ends, got {seeds!r}")
+    require_whole(2, seeds=seeds)
     if not 0 < step <= 0.2:
         raise ValueError(f"step is a share of the range, above 0 and at most 0.2, got {step!r}")
     first = family.at(b=low) if isinstance(family, Blend) else family(low)

@@ -13,6 +13,7 @@ import torch
 import xarray as xr
 
 from workbench import dataset
+from workbench.checks import require_whole
 from workbench.lse_icnn import LSEICNN
 from workbench.potentials import Potential, require_potential, tensor_options
 from workbench.support import Support
@@ -100,8 +101,7 @@ class Density:
         from as many cells in all.
         """
         rng = np.random.default_rng(dataset.seed_sequence(seed))
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-            raise ValueError(f"count must be a whole number >= 1, got {count!r}")
+        require_whole(count=count)
         if len(self.support.states) == 1:
             return self.quantile(rng.random(count), **conditions)[:, None]
         x, width = self._cells()

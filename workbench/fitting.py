@@ -21,6 +21,7 @@ import xarray as xr
 from workbench import dataset, discovery
 from workbench.adam import Adam
 from workbench.atomic import check_target
+from workbench.checks import require_whole
 from workbench.density import normalise
 from workbench.levenberg_marquardt import LevenbergMarquardt
 from workbench.lse_icnn import LSEICNN
@@ -228,7 +229,7 @@ def fit(
         raise ValueError(f"optimiser is LevenbergMarquardt(...) or Adam(...) of workbench, got {optimiser!r}")
     weights = parse_match(match)
     members = (model.members or 1) if members is None else members
-    _check_counts(members=members, restarts=1 if restarts is None else restarts)
+    require_whole(members=members, restarts=1 if restarts is None else restarts)
     if checkpoint is not None and seed is None:
         raise ValueError("a checkpoint needs a seed: a fresh one each time would never be the fit that it belongs to")
     where = None if checkpoint is None else check_target(checkpoint, overwrite=True)
@@ -348,12 +349,6 @@ def _restarts(screened: Sequence[list[float]]) -> xr.Dataset:
     attrs = {"long_name": "held-out loss after screening, NaN for a start that failed", "units": "1"}
     coords = {"member": np.arange(values.shape[0]), "restart": np.arange(values.shape[1])}
     return xr.Dataset({"restart_loss": (("member", "restart"), values, attrs)}, coords=coords)
-
-
-def _check_counts(**counts: Any) -> None:
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name} must be a whole number >= 1, got {count!r}")
 
 
 def _check_material(model: Any, match: Any, optimiser: Any, **others: Any) -> None:

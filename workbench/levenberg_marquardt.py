@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench import parallel
+from workbench.checks import require_whole
 from workbench.descent import Descent
 from workbench.parallel import Report
 from workbench.task import FitError, Learned, Outcome, Task
@@ -37,10 +38,7 @@ class LevenbergMarquardt:
     damping: float = 1e-2
 
     def __post_init__(self) -> None:
-        for name in ("steps", "screening", "patience"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+        require_whole(steps=self.steps, screening=self.screening, patience=self.patience)
         if not (self.tolerance >= 0 and 0 < self.damping < float("inf")):
             raise ValueError(f"expected tolerance >= 0 and damping > 0, got {self.tolerance!r} and {self.damping!r}")
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
+from workbench.checks import require_whole
 from workbench.convex import ConvexNetworks
 from workbench.potentials import tensor_or_array
 from workbench.start import Start, local_slopes, spread_samples
@@ -349,6 +350,6 @@ class LSEICNN(nn.Module):
 def _check_sizes(hidden: tuple[int, ...], **sizes: Any) -> None:
     if not hidden:
         raise ValueError("hidden must name the width of at least one hidden layer, such as (10, 10)")
-    for name, size in [*sizes.items(), *(("every width in hidden", width) for width in hidden)]:
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise ValueError(f"{name} must be a whole number >= 1, got {size!r}")
+    require_whole(**sizes)
+    for width in hidden:
+        require_whole(every_width_in_hidden=width)

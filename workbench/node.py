@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torchdiffeq import odeint
 
+from workbench.checks import require_whole
 from workbench.invariants import Invariants, contract
 from workbench.lse_icnn import LSEICNN
 from workbench.materials import Features, Material
@@ -60,8 +61,7 @@ class StateNODE(Material):
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
-        if isinstance(internal, bool) or not isinstance(internal, int) or internal < 1:
-            raise ValueError(f"internal must be a whole number >= 1, got {internal!r}")
+        require_whole(internal=internal)
         if method not in NODES:
             raise ValueError(f"method must be one of {', '.join(NODES)}, got {method!r}")
         self.invariants, self.internal, self.method = invariants, internal, method

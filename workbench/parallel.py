@@ -20,6 +20,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from workbench.checks import require_whole
 from workbench.interrupts import held_signals
 
 __all__ = ["Report", "one_thread", "run"]
@@ -53,8 +54,7 @@ def run(
     None shows bars where that is a terminal and a line per finished job elsewhere, and a `Report` takes it instead.
     With one worker or one job, or a `Report`, everything happens in this process.
     """
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise ValueError(f"workers must be a whole number >= 1, got {workers!r}")
+    require_whole(workers=workers)
     if callable(progress):
         with one_thread():
             return [function(*job, progress) for job in jobs]

@@ -25,6 +25,7 @@ from scipy.integrate import cumulative_simpson, simpson
 from scipy.special import ndtri
 from torch import Tensor
 
+from workbench.checks import require_whole
 from workbench.dataset import seed_sequence, seed_text
 from workbench.landscape import rows_of
 from workbench.langevin import Noise, heun, require_temperature, slope_of, stay_in_domain
@@ -77,8 +78,7 @@ def first_passage(
     for name, value in {"radius": radius, "end": end, "step": step}.items():
         if not (np.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
-    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 8:
-        raise ValueError(f"count must be a whole number >= 8, got {count!r}")
+    require_whole(8, count=count)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is a share between 0 and 1, got {confidence!r}")
     x0, goal = rows_of(potential, start, "start"), rows_of(potential, target, "target")

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline, make_interp_spline
 from torch import Tensor
 
+from workbench.checks import require_whole
 from workbench.descents import ways
 from workbench.landscape import rows_of
 from workbench.passes import leaving
@@ -66,8 +67,7 @@ def minimum_energy_path(
     ([106.03, 67.5], ['minimum', 'saddle', 'minimum', 'saddle', 'minimum'])
     """
     require_potential(potential)
-    if isinstance(images, bool) or not isinstance(images, int | np.integer) or images < 9:
-        raise ValueError(f"images must be a whole number >= 9, got {images!r}")
+    require_whole(9, images=images)
     knots = torch.cat([rows_of(potential, x, n) for x, n in ((start, "start"), (end, "end"))])
     if len(knots) != 2:
         raise ValueError(f"start and end are one state each, got {len(knots)} in all")

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from workbench.checks import require_whole
 from workbench.convex import inverse_softplus, softplus
 from workbench.invariants import Invariants
 from workbench.lse_icnn import LSEICNN
@@ -69,8 +70,7 @@ class GeneralisedPlay(Material):
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
-        if isinstance(operators, bool) or not isinstance(operators, int) or operators < 0:
-            raise ValueError(f"operators must be a whole number >= 0, got {operators!r}")
+        require_whole(0, operators=operators)
         self.invariants, self.internal, self.hardening = invariants, operators, hardening
         self.potential = LSEICNN(len(invariants.names), modes, hidden, states=invariants.names, dtype=dtype)
 

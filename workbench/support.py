@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
+from workbench.checks import require_whole
 from workbench.dataset import DatasetError
 
 __all__ = ["Support"]
@@ -39,8 +40,7 @@ class Support:
                 raise ValueError(f"the support of {name} must be finite (lowest, highest), got {side}")
             if self.whole and any(end != round(end) for end in side):
                 raise ValueError(f"the support of {name} is of whole numbers, got the bounds {side}")
-        if isinstance(self.nodes, bool) or not isinstance(self.nodes, int) or self.nodes < 2:
-            raise ValueError(f"nodes must be a whole number >= 2, got {self.nodes!r}")
+        require_whole(2, nodes=self.nodes)
 
     @property
     def states(self) -> tuple[str, ...]:

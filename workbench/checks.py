@@ -1,0 +1,19 @@
+"""Checks of settings that many rooms share."""
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["require_whole"]
+
+
+def require_whole(least: int = 1, /, **settings: Any) -> None:
+    """Raise `ValueError` for a setting that is no whole number of at least `least`; truth values are none.
+
+    >>> require_whole(2, nodes=1)
+    Traceback (most recent call last):
+    ValueError: nodes must be a whole number >= 2, got 1
+    """
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name.replace('_', ' ')} must be a whole number >= {least}, got {value!r}")
