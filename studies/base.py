@@ -20,6 +20,7 @@ from workbench import files, parallel
 from workbench.dataset import nearest, seed_sequence
 
 if TYPE_CHECKING:
+    from matplotlib.animation import FuncAnimation
     from matplotlib.figure import Figure
 
 __all__ = ["Machinery", "Number", "Study", "numbers_dataset", "STUDIES", "register"]
@@ -105,6 +106,11 @@ class Study(Parameters):
     def figures(tree: xr.DataTree) -> "dict[str, Figure]":
         """Return name → figure, drawn from the file alone."""
 
+    @staticmethod
+    def animations(tree: xr.DataTree) -> "dict[str, FuncAnimation]":  # noqa: ARG004
+        """Return name → animation, drawn from the file alone and saved as GIF; a study has none unless it says so."""
+        return {}
+
     @final
     @classmethod
     def preset(cls, name: str = "quick", **settings: Any) -> "Study":
@@ -167,7 +173,7 @@ class Study(Parameters):
     def draw(
         cls, path: str | Path, folder: str | Path | None = None, formats: Sequence[str] = ("png", "pdf")
     ) -> list[Path]:
-        """Draw the figures of a result file into a folder (default: beside it) and return their paths."""
+        """Draw figures and animations of a result file into a folder (default: beside it) and return their paths."""
         from workbench import plot
 
         source = Path(path)
@@ -184,6 +190,9 @@ class Study(Parameters):
                 for suffix in formats:
                     drawn.append(where / f"{source.stem}-{name}.{suffix}")
                     figure.savefig(drawn[-1], dpi=200)
+            for name, animation in study.animations(tree).items():
+                drawn.append(where / f"{source.stem}-{name}.gif")
+                animation.save(drawn[-1], writer="pillow", dpi=100)
         return drawn
 
 

@@ -21,18 +21,20 @@ import xarray as xr
 import systems
 import workbench as wb
 from studies import gene_circuit_numbers as numbers
+from studies import gene_circuit_questions as questions
 from studies.base import Machinery, Study, numbers_dataset, register
+from studies.gene_circuit_questions import BOX
 from systems import parameter
 from workbench import dataset
 from workbench.parallel import Report
 
 if TYPE_CHECKING:
+    from matplotlib.animation import FuncAnimation
     from matplotlib.figure import Figure
 
 __all__ = ["GeneCircuitStudy"]
 
 CASES = {"psi_1": 0.1, "psi_2": 1.0}  # the inhibition of Ψ₁ and Ψ₂
-BOX = [(0.0, 2.0), (0.0, 2.0)]
 
 
 @register("gene_circuit")
@@ -53,12 +55,14 @@ class GeneCircuitStudy(Study):
     samples: int = parameter(11, "samples along a long trajectory, denser early", ge=2)
     duration: float = parameter(10.0, "time of a long trajectory", symbol="t", gt=0)
     steps: int = parameter(300, "steps of Levenberg–Marquardt", ge=1)
-    restarts: int = parameter(4, "starts screened per fit", ge=1)
-    members: int = parameter(1, "independent fits per landscape", ge=1)
+    restarts: int = parameter(2, "starts screened per fit", ge=1)
+    members: int = parameter(3, "independent fits per landscape to the covering design, for its error bar", ge=1)
     rate: float = parameter(0.7, "rate of the blend", symbol="k_b", gt=0)
     first: float = parameter(0.01, "blend at time 0", symbol="b(0)", gt=0, lt=1)
     held_out: int = parameter(200, "held-out starts on the changing landscape", ge=1)
     final: float = parameter(15.0, "time at which their ends are compared", symbol="t", gt=0)
+    moments: int = parameter(61, "times at which states on the changing landscape are kept", ge=2)
+    resolution: int = parameter(41, "points per side of the grid of starts whose basins are asked", ge=2)
     grid: int = parameter(101, "points per side of the landscape grid", ge=3)
 
     def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
@@ -74,24 +78,38 @@ class GeneCircuitStudy(Study):
         points = self._stationary_points(sources)
         blends = {name: self._blend(psi) for name, psi in sources.items()}
         blends["long"] = self._blend({case: fits[f"{case}_long"].model for case in CASES})
-        splits = {name: wb.splitting(blend, BOX) for name, blend in blends.items()}
+        ensemble = {case: fits[case].ensemble for case in CASES}
+        fair_ensemble = {case: wb.Symmetrised(psi, truth[case].symmetry) for case, psi in ensemble.items()}
+        ensembles = {"truth": blends["truth"], "fit": self._blend(ensemble), "symmetrised": self._blend(fair_ensemble)}
+        answers = self._ask(blends, ensembles, machinery)
+        splits = {name: answers.pop(f"split/{name}") for name in blends}
         split = xr.concat(list(splits.values()), "source").assign_coords(source=list(splits))
         simulation = self._simulate(blends, float(splits["truth"].time), for_starts)
         reported = [
             *numbers.of_fields(truth, fits, fair, landscape["x"].values),
             *numbers.of_points(points),
             *numbers.of_split(split),
-            *numbers.of_basins(simulation),
+            *numbers.of_ends(simulation),
+            *numbers.of_paths(answers),
+            *numbers.of_branches(answers),
+            *numbers.of_basins(answers),
         ]
-        analysis = {"stationary_points": points, "split": split, "numbers": numbers_dataset(reported)}
+        analysis = {"stationary_points": points, "split": split, **answers, "numbers": numbers_dataset(reported)}
         return {"data": data, "fits": fits, "landscape": landscape, "analysis": analysis, "simulation": simulation}
 
     @staticmethod
     def figures(tree: xr.DataTree) -> "dict[str, Figure]":
-        """Return Figs 12 and 13, the fate of held-out starts, and the history of the fits."""
+        """Return Figs 12 and 13, the fate of held-out starts, paths, basins, branches, and the history of the fits."""
         from studies import gene_circuit_figures
 
         return gene_circuit_figures.figures(tree)
+
+    @staticmethod
+    def animations(tree: xr.DataTree) -> "dict[str, FuncAnimation]":
+        """Return Ψ_b as it splits, with held-out starts riding on it."""
+        from studies import gene_circuit_question_figures
+
+        return gene_circuit_question_figures.animations(tree)
 
     def _data(self, truth: Mapping[str, Any], seed: np.random.SeedSequence) -> dict[str, xr.Dataset]:
         """Return both designs over `case`; held-out trajectories of the long design are marked "test"."""
@@ -120,16 +138,33 @@ class GeneCircuitStudy(Study):
         """Return the fits of both cases to both designs ("psi_1", …, "psi_2_long"), side by side in processes."""
         model = wb.LSEICNN(dim=2, modes=self.modes, hidden=self.hidden)
         optimiser = wb.LevenbergMarquardt(steps=self.steps, patience=100)
+        settings = {"restarts": self.restarts, "optimiser": optimiser}
         parts = {
-            f"{case}{suffix}": data[name].sel(case=case, drop=True)
-            for name, suffix in {"cover": "", "long": "_long"}.items()
+            f"{case}{suffix}": (data[name].sel(case=case, drop=True), members)
+            for name, suffix, members in (("cover", "", self.members), ("long", "_long", 1))
             for case in CASES
         }
-        seeds = seed.spawn(len(parts))
-        settings = {"members": self.members, "restarts": self.restarts, "optimiser": optimiser}
-        jobs = [(model, part, {"seed": own, **settings}) for part, own in zip(parts.values(), seeds, strict=True)]
-        fits = machinery.parallel(fit_velocities, jobs, labels=list(parts))
-        return dict(zip(parts, fits, strict=True))
+        labels = [name for name, (_, members) in parts.items() for _ in range(members)]
+        seeds = seed.spawn(len(labels))
+        jobs = [(model, parts[name][0], {"seed": own, **settings}) for name, own in zip(labels, seeds, strict=True)]
+        fits = machinery.parallel(fit_velocities, jobs, labels=labels)
+        done = list(zip(labels, fits, strict=True))
+        return {name: wb.Fit.joined([fit for label, fit in done if label == name]) for name in parts}
+
+    def _ask(
+        self, blends: Mapping[str, wb.Blend], ensembles: Mapping[str, wb.Blend], machinery: Machinery
+    ) -> dict[str, xr.Dataset]:
+        """Return "paths/truth", …: paths of every member, and branches if symmetrised; of the others those of the best.
+
+        A broken pitchfork splits late, however it is broken, so that members agree on a wrong b: no error bar.
+        """
+        asked = {f"branches/{name}": blends[name] for name in ("fit", "truth")}
+        asked["branches/symmetrised"] = ensembles["symmetrised"]
+        asked |= {f"paths/{name}": blend for name, blend in ensembles.items()}
+        asked |= {f"basins/{name}": blends[name] for name in ensembles}
+        asked |= {f"split/{name}": blend for name, blend in blends.items()}
+        jobs = [(name.split("/")[0], blend, self.resolution) for name, blend in asked.items()]
+        return dict(zip(asked, machinery.parallel(questions.ask, jobs, labels=list(asked)), strict=True))
 
     def _landscape(self, truth: Mapping[str, Any], learned: Mapping[str, Any]) -> xr.Dataset:
         """Return potential and gradient, learned and true, on a grid of the box."""
@@ -175,7 +210,7 @@ class GeneCircuitStudy(Study):
     def _simulate(self, blends: Mapping[str, wb.Blend], split: float, seed: np.random.SeedSequence) -> xr.Dataset:
         """Return held-out starts moving on the learned, the symmetrised and the true Ψ_b; `time` holds the split."""
         starts = np.random.default_rng(seed).uniform(*BOX[0], size=(self.held_out, 2))
-        time = np.union1d(np.linspace(0, self.final, 61), [split] if 0 < split < self.final else [])
+        time = np.union1d(np.linspace(0, self.final, self.moments), [split] if 0 < split < self.final else [])
         runs = {name: wb.simulate(blends[name], starts, time) for name in ("fit", "symmetrised", "truth")}
         joined = runs["fit"]
         joined["x_symmetrised"] = runs["symmetrised"]["x"].assign_attrs(long_name="state on the symmetrised landscape")

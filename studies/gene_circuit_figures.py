@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from studies import gene_circuit_question_figures as questions
 from workbench import plot
 
 __all__ = ["figures"]
@@ -20,6 +21,8 @@ def figures(tree: xr.DataTree) -> dict[str, Figure]:
         "landscapes": landscapes(tree),
         "time_varying": time_varying(tree),
         "fates": fates(tree),
+        "paths": questions.paths(tree),
+        "branches": questions.branches(tree),
         "fits": fits(tree),
     }
 

@@ -7,8 +7,9 @@ import numpy as np
 import xarray as xr
 
 from studies.base import Number
+from studies.gene_circuit_questions import first_split
 
-__all__ = ["of_basins", "of_fields", "of_points", "of_split"]
+__all__ = ["of_basins", "of_branches", "of_ends", "of_fields", "of_paths", "of_points", "of_split"]
 
 LEARNED = {"fit": "as learned", "symmetrised": "as learned, symmetrised,", "long": "learned from long trajectories"}
 CLEAR = 0.03  # |x1 − x2| of the true path when the landscape splits, above which its side is decided
@@ -67,7 +68,7 @@ def of_split(split: xr.Dataset) -> Iterator[Number]:
         yield Number(f"split_time_{source}", time, text, true + bound, true - bound)
 
 
-def of_basins(simulation: xr.Dataset) -> Iterator[Number]:
+def of_ends(simulation: xr.Dataset) -> Iterator[Number]:
     """Yield how many held-out starts end where the truth ends: those the truth decides clearly, and the others."""
     true = simulation["x_true"]
     gap = true.diff("state").squeeze("state")
@@ -88,6 +89,59 @@ def of_basins(simulation: xr.Dataset) -> Iterator[Number]:
         )
         unclear = float(same[~clear].mean()) if (~clear).any() else np.nan
         yield Number(f"basin_share_{source}_unclear", unclear, "the other starts that end in the true basin")
+
+
+def of_paths(answers: Mapping[str, xr.Dataset]) -> Iterator[Number]:
+    """Yield barriers on the minimum-energy paths between the wells of Ψ₂, their spread, and how well paths agree."""
+    true = answers["paths/truth"]
+    barrier = float(true["barrier"][0])
+    yield Number("path_barrier_truth", barrier, "barrier on the true path", 0.1547105627 + 1e-8, 0.1547105627 - 1e-8)
+    crest = true["x"].values[int(true["potential"].values.argmax())]
+    apart = float(np.linalg.norm(crest - true["saddle"].values))
+    yield Number("path_crest_truth", apart, "distance of the highest state of the true path to its saddle", 1e-6)
+    for source in ("fit", "symmetrised"):
+        found = answers[f"paths/{source}"]
+        heights = found["barrier"].values if "barrier" in found else np.full((1, 2), np.nan)
+        worst = float(np.abs(heights / barrier - 1).max())
+        yield Number(f"path_barrier_error_{source}", worst, "barrier, either way, worst member, relative", 0.02)
+        yield from _spread("path_barrier", source, heights[:, 0], barrier, "barrier from well to well")
+        mismatch = float(found["mismatch"].max()) if "mismatch" in found else np.nan
+        yield Number(f"path_mismatch_{source}", mismatch, "distance of the path's saddle to that found alone", 1e-6)
+
+
+def of_branches(answers: Mapping[str, xr.Dataset]) -> Iterator[Number]:
+    """Yield the b at which branches of Ψ_b split: exactly a pitchfork, at a fold where its symmetry is broken."""
+    true = answers["branches/truth"]
+    pitchfork = (0.359530158 - 0.1) / 0.9
+    exact = float(first_split(true)[0])
+    yield Number("branch_split_truth", exact, "b of the true pitchfork", pitchfork + 1e-6, pitchfork - 1e-6)
+    fold, pitchforks = (first_split(answers[f"branches/{source}"]) for source in ("fit", "symmetrised"))
+    late = float(np.abs(fold / exact - 1).max())
+    yield Number("branch_split_error_fit", late, "b of the fold, best member, relative error", 0.05)
+    worst = float(np.abs(pitchforks / exact - 1).max())
+    yield Number("branch_split_error_symmetrised", worst, "b of the pitchfork, worst member, relative error", 0.05)
+    yield from _spread("branch_split", "symmetrised", pitchforks, exact, "b of the pitchfork")
+
+
+def of_basins(answers: Mapping[str, xr.Dataset]) -> Iterator[Number]:
+    """Yield how far the learned basins of Ψ₂ agree with the true ones, and the separatrices, truly the diagonal."""
+    true = answers["basins/truth"]["label"].values
+    for source in ("fit", "symmetrised"):
+        found = answers[f"basins/{source}"]
+        decided = (true >= 0) & (found["label"].values >= 0)
+        same = float((found["label"].values == true)[decided].mean())
+        yield Number(f"basin_grid_share_{source}", same, "grid of starts: share in the true well of Ψ₂", at_least=0.99)
+        line = found["separatrix"].values
+        away = float(np.abs(line[:, 0] - line[:, 1]).max() / np.sqrt(2)) if len(line) else np.nan
+        yield Number(f"separatrix_error_{source}", away, "largest distance of the separatrix of Ψ₂ to the true", 0.02)
+
+
+def _spread(name: str, source: str, values: np.ndarray, truth: float, text: str) -> Iterator[Number]:
+    """Yield mean and standard deviation over the members, and how far off the mean is in units of that."""
+    mean, deviation = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else np.nan
+    yield Number(f"{name}_{source}", mean, f"{text}, mean of the members")
+    yield Number(f"{name}_spread_{source}", deviation, f"{text}, standard deviation over the members")
+    yield Number(f"{name}_off_{source}", abs(mean - truth) / deviation, f"{text}, error of the mean in such deviations")
 
 
 def _relative(value: np.ndarray, truth: np.ndarray) -> float:

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import studies
 import workbench as wb
@@ -31,6 +32,11 @@ SMALL = {
         "restarts": 1,
         "held_out": 6,
         "grid": 9,
+        "members": 1,
+        "modes": 2,
+        "hidden": [4, 4],
+        "moments": 5,
+        "resolution": 6,
     },
     "wells": {"samples": 30, "validation": 10, "members": 2, "modes": 3, "hidden": [4, 4], "steps": 8, "epochs": 20,
               "every": 10, "restarts": 1, "grid": 9},
@@ -40,6 +46,8 @@ SMALL = {
                 "hidden": [3], "steps": 3},
     "mechanochemical": {"samples": 30, "test": 6, "members": 2, "modes": 2, "hidden": [3, 3], "steps": 4,
                         "curve": [10], "images": 20, "starts": 8, "grid": 5},
+    "crossings": {"samples": 120, "test": 10, "members": 2, "modes": 3, "hidden": [4, 4], "steps": 30, "heights": [2.0],
+                  "count": 16, "end": 100.0, "halvings": 2, "starts": 16, "grid": 9, "temperature": 0.5},
 }  # fmt: skip
 
 
@@ -75,8 +83,11 @@ def test_figures_are_drawn_from_the_file_alone(run, tmp_path):
     study, path = run
     drawn = studies.draw(path, tmp_path / "figures")
     assert len(drawn) >= 6
-    assert {p.suffix for p in drawn} == {".png", ".pdf"}
+    assert {p.suffix for p in drawn} == {".png", ".pdf"} | ({".gif"} if study.animations(files.read(path)) else set())
     assert all(p.stat().st_size > 5000 for p in drawn)
+    for moving in (p for p in drawn if p.suffix == ".gif"):
+        with Image.open(moving) as film:
+            assert film.n_frames == -(-files.read(path)["simulation"].sizes["time"] // 2)
 
 
 def test_rerun_gives_the_same_bits(run, tmp_path):

@@ -1,0 +1,198 @@
+r"""Which way, how high, how long: a published surface learned from slopes, and the noise that crosses its passes.
+
+The Müller–Brown surface rises by thousands beyond its wells, where no state ever goes. Samples are spread evenly over
+the box and kept where Ψ is below a level, which is above all wells and passes: 500 of them, a fifth to choose by, and
+others to judge by. Nothing but ∇Ψ is matched. Asked of truth and fit: wells and saddles, matched over the ensemble,
+what they join, the minimum-energy path, and the Eyring–Kramers rates at a temperature T of a seventh of the lowest
+barrier.
+
+Beyond a few T a crossing is too rare to watch. On the asymmetric double well (Eq 8), which has one dimension, simulated
+first passages meet the exact quadrature, and that the law of Kramers; and halving the time step shows the weak order
+of the integrator.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+import systems
+import workbench as wb
+from studies import crossings_noise as noise
+from studies import crossings_numbers as numbers
+from studies.base import Machinery, Study, numbers_dataset, register
+from systems import parameter
+from workbench import dataset
+from workbench.parallel import Report
+from workbench.searches import LandscapeError, LandscapeWarning
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["CrossingsStudy"]
+
+ENDS = [(-0.558, 1.442), (0.623, 0.028)]  # near the deepest well and the second
+NEAR = 0.15  # of a sample: states further from all of them are extrapolation
+Height = Annotated[float, Field(gt=0)]
+
+
+@register("crossings")
+class CrossingsStudy(Study):
+    """Wells, passes, paths and rates of the Müller–Brown surface, learned from 500 slopes; first passages in 1-D."""
+
+    title: ClassVar[str] = "Crossings: paths, barriers and rates of a surface learned from slopes, and first passages"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {},
+        "paper": {"members": 5, "steps": 400, "restarts": 2, "heights": (2.0, 3.0, 4.0, 5.0), "count": 2000},
+    }
+
+    samples: int = parameter(500, "slopes to learn from, a fifth of them to choose by", ge=10)
+    test: int = parameter(200, "slopes to judge by", ge=1)
+    level: float = parameter(20.0, "samples are kept where the potential is below this")
+    members: int = parameter(3, "independent fits", ge=1)
+    modes: int = parameter(4, "convex modes", ge=1)
+    hidden: tuple[int, ...] = parameter((8, 8, 8), "widths of the hidden layers", min_length=1)
+    steps: int = parameter(200, "steps of Levenberg–Marquardt", ge=1)
+    restarts: int = parameter(1, "starts screened per fit", ge=1)
+    temperature: float = parameter(1.2, "temperature of the rates on the surface", symbol="T", gt=0)
+    heights: tuple[Height, ...] = parameter((2.0, 3.0, 4.0), "barriers of simulated passages, over T", min_length=1)
+    count: int = parameter(500, "trajectories of each", ge=8)
+    end: float = parameter(300.0, "time at which trajectories that have not arrived are censored", gt=0)
+    halvings: int = parameter(5, "halvings of the time step in the refinement", ge=2)
+    starts: int = parameter(128, "starts of each search for stationary points", ge=1)
+    grid: int = parameter(101, "points per side of the landscape grid", ge=3)
+
+    def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
+        """Return data, fit, landscape, points, crossings, paths, passages, refinement and numbers."""
+        for_data, for_fits, for_noise = seed.spawn(3)
+        surface = systems.get("muller_brown")
+        data = self._data(surface, for_data)
+        model = wb.LSEICNN(dim=2, modes=self.modes, hidden=self.hidden, states=surface.states)
+        how = {"restarts": self.restarts, "optimiser": wb.LevenbergMarquardt(steps=self.steps, patience=100)}
+        fits = [(learn, (model, data, {"seed": own, **how})) for own in for_fits.spawn(self.members)]
+        seeds = for_noise.spawn(len(self.heights))
+        runs = [(noise.passage, (h, self.count, self.end, s)) for h, s in zip(self.heights, seeds, strict=True)]
+        jobs = [*fits, *runs, (noise.refinement, (self.halvings,))]
+        labels = [f"fit {k + 1}" for k in range(self.members)] + [f"passages at {h:g} T" for h in self.heights]
+        done = machinery.parallel(call, jobs, [*labels, "refinement"])
+        fit = wb.Fit.joined(done[: self.members])
+        learned = [fit.ensemble.member(k) for k in range(self.members)]
+        jobs = [(explore, (psi, data, self.starts, self.temperature)) for psi in (surface, *learned)]
+        found = machinery.parallel(call, jobs, ["truth", *(f"member {k}" for k in range(self.members))])
+        true, mine = found[0], {k: one for k, one in enumerate(found[1:])}
+        points = _labelled([one["points"] for one in found])
+        members = points.isel(point=(points["source"] == "fit").values)
+        crossings = numbers.crossings(true["rates"], {k: one.get("rates") for k, one in mine.items()})
+        paths = {k: one["path"] for k, one in mine.items() if "path" in one}
+        passages = xr.concat(done[self.members : -1], "height").assign_coords(height=list(self.heights))
+        passages["height"].attrs = {"long_name": "barrier over temperature", "units": "1"}
+        analysis = {
+            "stationary_points": points,
+            "ensemble_points": wb.matched(members.drop_vars("source")),
+            "crossings": crossings,
+            "paths/truth": true["path"],
+            "paths/fit": xr.concat(paths.values(), "member").assign_coords(member=list(paths))
+            if paths
+            else xr.Dataset(),
+            "passages": passages,
+            "kramers": noise.laws(),
+            "refinement": done[-1],
+        }
+        told = [*numbers.of_field(fit, surface), *numbers.of_points(points), *numbers.of_crossings(crossings)]
+        told += [*numbers.of_paths(analysis), *numbers.of_noise(analysis)]
+        landscape = self._landscape(surface, fit)
+        analysis["numbers"] = numbers_dataset(told)
+        return {"data": {"surface": fit.data}, "fits": {"fit": fit}, "landscape": landscape, "analysis": analysis}
+
+    @staticmethod
+    def figures(tree: xr.DataTree) -> "dict[str, Figure]":
+        """Return the surface with its paths, levels and rates, passages and refinement, and the fit."""
+        from studies import crossings_figures
+
+        return crossings_figures.figures(tree)
+
+    def _data(self, surface: Any, seed: np.random.SeedSequence) -> xr.Dataset:
+        """Return samples below the level: some to learn and choose from, others marked "test"."""
+        for_points, for_split = seed.spawn(2)
+        wanted = self.samples + self.test
+        drawn = surface.points(8 * wanted, seed=for_points, spread="sobol")
+        low = np.flatnonzero(drawn["potential"].values < self.level)[:wanted]
+        if len(low) < wanted:
+            raise ValueError(f"level = {self.level:g} keeps {len(low)} of {8 * wanted} samples, fewer than {wanted}")
+        kept = drawn.isel(sample=low).assign_coords(sample=np.arange(wanted))
+        kept.attrs["description"] = f"kept where the potential is below {self.level:g}"
+        mine = dataset.assign_split(kept.isel(sample=slice(0, self.samples)), for_split)
+        split = np.concatenate([mine["split"].values, np.full(self.test, "test", dtype="<U10")])
+        return kept.assign_coords(split=("sample", split, mine["split"].attrs))
+
+    def _landscape(self, surface: Any, fit: wb.Fit) -> xr.Dataset:
+        """Return potential and gradient of the best member and true, on a grid; offsets over the sampled part."""
+        (low, high), (bottom, top) = surface.box
+        axes = np.linspace(low, high, self.grid), np.linspace(bottom, top, self.grid)
+        x = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+        flat = x.reshape(-1, 2)
+        variables: dict[str, Any] = {}
+        for suffix, psi in {"": fit.model, "_true": surface}.items():
+            text = "potential" + suffix.replace("_", ", ")
+            value, slope = psi.value(flat).reshape(x.shape[:-1]), psi.gradient(flat).reshape(x.shape)
+            variables[f"potential{suffix}"] = (surface.states, value, {"long_name": text, "units": "1"})
+            label = {"long_name": f"gradient of the {text}", "units": "1"}
+            variables[f"gradient{suffix}"] = ((*surface.states, "state"), slope, label)
+        coords = dict(zip(surface.states, axes, strict=True)) | {"state": list(surface.states)}
+        result = xr.Dataset(variables, coords=coords)
+        for name, text in zip(surface.states, ("first coordinate", "second coordinate"), strict=True):
+            result[name].attrs = {"long_name": f"{name}, {text}", "units": "1"}
+        known = near_data(flat, fit.data).reshape(x.shape[:-1])
+        result["near_data"] = (surface.states, known.astype(np.int8), {"long_name": "near a sample", "units": "1"})
+        offset = (result["potential"] - result["potential_true"]).where(known).mean()
+        result["potential_offset"] = offset.assign_attrs(long_name="constant that slopes leave free", units="1")
+        return result
+
+
+def call(function: Callable[..., Any], arguments: tuple, report: Report) -> Any:
+    """Return `function(*arguments, report)`: jobs of several kinds side by side."""
+    return function(*arguments, report)
+
+
+def learn(model: wb.LSEICNN, data: xr.Dataset, settings: Mapping[str, Any], report: Report) -> wb.Fit:
+    """Return one fit to the slopes."""
+    return wb.fit(model, data, match="gradient", progress=report, **settings)
+
+
+def explore(psi: Any, data: xr.Dataset, starts: int, temperature: float, report: Report) -> dict[str, xr.Dataset]:
+    """Return the stationary points of a landscape near the data, and its rates and path where it has them."""
+    box = systems.get("muller_brown").box
+    points = wb.stationary_points(psi, box, starts=starts)
+    points = points.isel(point=near_data(points["x"].values, data)).drop_vars("inside_data", errors="ignore")
+    points = points.assign_coords(point=np.arange(points.sizes["point"]))
+    found = {"points": points}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LandscapeWarning)  # the true barriers are held to 6 T, and a fit to them
+            found["rates"] = wb.rates(psi, box, temperature, points=points)
+        found["path"] = wb.minimum_energy_path(psi, *ENDS, images=201, within=box, points=points)
+    except LandscapeError as error:
+        report(1, 1, f"no answer: {error}")
+    report(1, 1, f"{points.sizes['point']} stationary points")
+    return found
+
+
+def near_data(x: np.ndarray, data: xr.Dataset) -> np.ndarray:
+    """Return whether states, shape (row, 2), are near a sample that was learned from, shape (row,)."""
+    samples = data["x"].values[data["split"].values != "test"]
+    return np.linalg.norm(x[:, None] - samples, axis=-1).min(-1) < NEAR
+
+
+def _labelled(found: list[xr.Dataset]) -> xr.Dataset:
+    """Return the points of the truth (member −1) and of every member over one dimension."""
+    parts = []
+    for k, points in enumerate(found):
+        size = points.sizes["point"]
+        parts.append(
+            points.assign_coords(source=("point", ["fit" if k else "truth"] * size), member=("point", [k - 1] * size))
+        )
+    joined = xr.concat(parts, "point")
+    return joined.assign_coords(point=np.arange(joined.sizes["point"]))
