@@ -1,12 +1,13 @@
 # make run    set everything up, run the gene-circuit study, say where its file and figures are
 # make test   set everything up, run the test suite, two files at a time
-# make slow   the long tests     make lint   ruff and mypy     make bench   speed ratios     make clean   remove .venv and results
+# make slow   the long tests     make lint   ruff and mypy     make bench   speed ratios
+# make docs   the guide and the API reference, in site/        make clean   remove .venv and results
 
 PYTHON ?= python3
 BIN := .venv/bin
 export MPLBACKEND := Agg
 
-.PHONY: run test slow lint bench clean
+.PHONY: run test slow lint bench docs clean
 
 run: .venv/installed
 	$(BIN)/workbench run gene_circuit --overwrite
@@ -27,6 +28,10 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/fit_speed.py
 	$(BIN)/python benchmarks/ssa_speed.py --quick
 
+docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older: try make PYTHON=python3.12 ..."; exit 1; }
@@ -35,4 +40,4 @@ bench: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv results build *.egg-info
+	rm -rf .venv results build site *.egg-info

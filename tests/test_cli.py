@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import systems
-from workbench import cli, files
+from workbench import cli, console, files
 
 SMALL = ["starts=24", "trajectories=8", "samples=5", "steps=8", "restarts=1", "held_out=4", "grid=5", "hidden=4,4"]
 SETTINGS = [part for setting in SMALL for part in ("--set", setting)]
@@ -28,8 +28,8 @@ def plain_consoles(monkeypatch):
     """Let the consoles write to whatever stdout and stderr are at the time."""
     from rich.console import Console
 
-    monkeypatch.setattr(cli, "out", Console(highlight=False, soft_wrap=True, width=200))
-    monkeypatch.setattr(cli, "err", Console(stderr=True, highlight=False, soft_wrap=True, width=200))
+    monkeypatch.setattr(console, "out", Console(highlight=False, soft_wrap=True, width=200))
+    monkeypatch.setattr(console, "err", Console(stderr=True, highlight=False, soft_wrap=True, width=200))
 
 
 def test_systems_and_studies_are_listed():

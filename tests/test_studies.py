@@ -16,7 +16,7 @@ import workbench as wb
 from studies import numbers_dataset
 from studies.base import Number, Study
 from systems import ParameterError
-from workbench import checkpoints, cli, files
+from workbench import checkpoints, cli, comparison, files
 from workbench.files import FileError
 
 pytestmark = [  # small studies choose on weak grounds, and say so
@@ -93,13 +93,13 @@ def test_figures_are_drawn_from_the_file_alone(run, tmp_path):
 def test_rerun_gives_the_same_bits(run, tmp_path):
     study, path = run
     again = study.run(tmp_path / "again.nc", seed=7, workers=1)
-    compared, different = cli._differences(files.read(path), files.read(again))
+    compared, different = comparison.differences(files.read(path), files.read(again))
     assert different == {}
     assert compared > 50
     spoiled = files.read(path)
     potential = spoiled["landscape/potential"]
     potential[dict.fromkeys(potential.dims, 0)] += 1e-15 * abs(float(potential.max()))
-    assert list(cli._differences(files.read(path), spoiled)[1]) == ["/landscape/potential"]
+    assert list(comparison.differences(files.read(path), spoiled)[1]) == ["/landscape/potential"]
 
 
 def test_plain_xarray_without_torch_finds_everything(run):
@@ -173,7 +173,7 @@ def test_an_interrupted_study_goes_on_from_its_checkpoints(tmp_path):
     more.run(target, seed=0, resume=True)
     assert not folder.exists()
     straight = more.run(tmp_path / "straight.nc", seed=0)
-    assert cli._differences(files.read(target), files.read(straight))[1] == {}
+    assert comparison.differences(files.read(target), files.read(straight))[1] == {}
     for name, state in states.items():
         elapsed = files.read(target)[f"fits/{name}_adam/history/elapsed"].values[0]
         kept = state["records"]["elapsed"].numpy()

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "adam": ["Adam"],
         "density": ["Density"],
+        "derivatives": ["differentiated"],
         "attraction": ["basins"],
         "continuation": ["branches"],
         "dynamics": ["simulate"],

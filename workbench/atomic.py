@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["SEAL_LENGTH", "FileError", "check_seal", "check_target", "replacing", "seal"]
+__all__ = ["SEAL_LENGTH", "FileError", "check_seal", "check_target", "is_sealed", "replacing", "seal"]
 
 SEAL = b"\nworkbench sha256 "
 SEAL_LENGTH = len(SEAL) + 64
@@ -65,6 +65,13 @@ def seal(path: Path) -> None:
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
+
+
+def is_sealed(source: Path) -> bool:
+    """Return whether a file ends in a seal, that of its content or another."""
+    with open(source, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - SEAL_LENGTH))
+        return file.read().startswith(SEAL)
 
 
 def check_seal(source: Path, file: BinaryIO) -> None:

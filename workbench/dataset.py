@@ -5,6 +5,9 @@
     paths          strain(trajectory, time, component)   stress(trajectory, time, component)
                    phase_fraction(trajectory, time)      dissipation(trajectory, time)         …
 
+Trajectories of unequal lengths or times are points with the coordinates trajectory(sample) and time(sample), those of
+one trajectory in a row: what `flat` makes of trajectories on one grid (CF's indexed ragged array).
+
 Paths have a history: a prescribed strain and what the material answered. Components are those of symmetric tensors,
 "11", "22", "33", "12", "13", "23" (E12, not 2 E12; not Voigt order). Samples joined by straight lines are the path, so
 that a turning point between two samples is not seen. Shorter paths are held at their last sample, and a coordinate
@@ -30,6 +33,7 @@ __all__ = [
     "check",
     "flat",
     "folds",
+    "groups",
     "paths",
     "points",
     "seed_sequence",
@@ -90,29 +94,38 @@ def points(
 
 
 def trajectories(
-    x: ArrayLike,
-    time: ArrayLike,
+    x: Any,
+    time: Any,
     *,
-    velocity: ArrayLike | None = None,
-    potential: ArrayLike | None = None,
-    sigma: ArrayLike | Mapping[str, ArrayLike] | None = None,
-    weight: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    velocity: ArrayLike | Sequence[ArrayLike] | None = None,
+    potential: ArrayLike | Sequence[ArrayLike] | None = None,
+    sigma: ArrayLike | Sequence[ArrayLike] | Mapping[str, Any] | None = None,
+    weight: ArrayLike | Sequence[ArrayLike] | Mapping[str, Any] | None = None,
     split: Sequence[str] | None = None,
     states: Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Return trajectories on one time grid as a checked dataset.
+    """Return trajectories as a checked dataset, on one time grid or each at its own times.
 
     `x` and `velocity` have shape (trajectory, time, dim), `time` (time,), increasing; `potential` (trajectory, time).
-    `sigma` and `weight` are as for `points`, over (trajectory, time); `split` marks each trajectory.
+    `sigma` and `weight` are as for `points`, over (trajectory, time); `split` marks each trajectory. The noise of the
+    states themselves is `sigma={"x": …}`.
+
+    Lists of arrays, x with shapes (time, dim) and the times of each, may have unequal lengths and times: the result
+    then has its samples in a row, over `sample`, with the coordinates trajectory(sample) and time(sample).
 
     >>> import numpy as np, workbench as wb
     >>> time = np.linspace(0, 1, 5)
     >>> x = np.exp(-time)[None, :, None] * np.array([1.0, 2.0])[:, None, None]
     >>> dict(wb.dataset.trajectories(x, time, velocity=-x).sizes)
     {'trajectory': 2, 'time': 5, 'state': 1}
+    >>> unequal = wb.dataset.trajectories([np.ones((3, 1)), np.ones((2, 1))], [[0, 1, 2], [0.5, 0.7]])
+    >>> dict(unequal.sizes), unequal.trajectory.values.tolist()
+    ({'sample': 5, 'state': 1}, [0, 0, 0, 1, 1])
     """
     given = {"velocity": velocity, "potential": potential}
     noise = {"sigma": sigma, "weight": weight}
+    if isinstance(x, Sequence) and (_lengths(x) is None or np.ndim(time[0]) == 1):
+        return _ragged(x, time, given, noise, states, split)
     return _build("trajectories", x, given, noise, states, split, {"time": np.asarray(time)})
 
 
@@ -172,8 +185,8 @@ def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
     kind = kind_of(data)
     lead, component = LEADING[kind]
     data = _ordered(data) if kind == "paths" else data.copy()
-    if "split" in data.data_vars:
-        data = data.set_coords("split")
+    along = [name for name in ("split", "trajectory", "time") if name in data.data_vars]
+    data = data.set_coords(along) if along else data
     for name in data.data_vars:
         quantity = str(name).removeprefix("sigma_").removeprefix("weight_")
         if quantity != name and quantity not in QUANTITIES:
@@ -186,7 +199,8 @@ def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
             if not (data[name] > 0).all():
                 raise DatasetError(f"{name} must be positive, its smallest value is {float(data[name].min()):g}")
     _check_extent(data, kind)
-    return data
+    first = SAMPLING[kind][0]
+    return data if first in data.coords else data.assign_coords({first: np.arange(data.sizes[first])})
 
 
 def _check_extent(data: xr.Dataset, kind: str) -> None:
@@ -195,8 +209,26 @@ def _check_extent(data: xr.Dataset, kind: str) -> None:
         raise DatasetError(f"{lead} is empty: its sizes are {dict(data[lead].sizes)}")
     if kind == "paths" and data.sizes["time"] < 2:
         raise DatasetError("a path needs at least two samples, one step; these have one")
+    if kind == "points" and {"trajectory", "time"} <= set(data.coords):
+        _check_rows(data["trajectory"].values, data["time"].values)
+    if kind != "points" and "time" not in data.coords:
+        raise DatasetError(f"{kind} need times: a coordinate time along their dimension time")
     if kind != "points" and not (np.diff(data["time"].astype(float)) > 0).all():
         raise DatasetError("time must increase strictly along the trajectories; sort it and drop repeated times")
+
+
+def _check_rows(trajectory: np.ndarray, time: np.ndarray) -> None:
+    """Check samples in a row: whole trajectories, one after the other, each with increasing times."""
+    same = trajectory[1:] == trajectory[:-1]
+    if (~same).sum() + 1 != len(np.unique(trajectory)):
+        raise DatasetError("the samples of a trajectory must stand in a row; sort them by trajectory, then time")
+    bad = same & ~(np.diff(time.astype(float)) > 0)
+    if bad.any():
+        at = int(np.flatnonzero(bad)[0]) + 1
+        raise DatasetError(
+            f"time must increase strictly along each trajectory, but sample {at}, of trajectory {trajectory[at]}, has "
+            f"{time[at]} after {time[at - 1]}; sort the samples and drop repeated times"
+        )
 
 
 def kind_of(data: xr.Dataset) -> str:
@@ -265,18 +297,33 @@ def folds(data: xr.Dataset, count: int, seed: Any = 0) -> list[xr.Dataset]:
     [2, 2, 2, 2, 2]
     """
     data = check(data)
-    dim = SAMPLING[kind_of(data)][0]
+    dim, group = SAMPLING[kind_of(data)][0], groups(data)
     old = data["split"].values if "split" in data.coords else np.full(data.sizes[dim], "train", dtype="<U10")
-    open_to = np.flatnonzero(old != "test") if old.ndim == 1 else np.arange(0)
+    open_to = np.unique(group[old != "test"]) if old.ndim == 1 else np.arange(0)
     if isinstance(count, bool) or not isinstance(count, int) or not 2 <= count <= len(open_to):
         raise DatasetError(f"count of folds must be a whole number from 2 to {len(open_to)}, got {count!r}")
     part = np.random.default_rng(seed_sequence(seed)).permutation(len(open_to)) % count
     dealt = []
     for k in range(count):
         split = old.astype("<U10")
-        split[open_to] = np.where(part == k, "validation", "train")
+        mine = np.full(len(group), -1)
+        mine[np.isin(group, open_to)] = part[np.searchsorted(open_to, group[np.isin(group, open_to)])]
+        split[old != "test"] = np.where(mine == k, "validation", "train")[old != "test"]
         dealt.append(data.assign_coords(split=(dim, split, {"long_name": "role of the sample in the fit"})))
     return dealt
+
+
+def groups(data: xr.Dataset) -> np.ndarray:
+    """Return which samples belong together, along the first sampling dimension: those of one trajectory, shape (n,).
+
+    >>> import numpy as np, workbench as wb
+    >>> groups(wb.dataset.trajectories([np.ones((2, 1)), np.ones((1, 1))], [[0, 1], [5]])).tolist()
+    [0, 0, 1]
+    """
+    dim = SAMPLING[kind_of(data)][0]
+    if dim == "sample" and "trajectory" in data.coords:
+        return np.unique(data["trajectory"].values, return_inverse=True)[1]
+    return np.arange(data.sizes[dim])
 
 
 def assign_split(
@@ -289,6 +336,7 @@ def assign_split(
     "test" are for the user's own judgement: no fit ever sees them.
     """
     dims = SAMPLING[kind_of(data)][: 1 if whole else None]
+    group = groups(data) if whole else None
     if "split" in data.coords:
         unknown = set(np.unique(data["split"])) - set(SPLITS)
         if unknown or "train" not in data["split"]:
@@ -298,12 +346,17 @@ def assign_split(
     if not 0 < held_out < 1:
         raise DatasetError(f"held_out is a share between 0 and 1, got {held_out!r}")
     shape = [data.sizes[dim] for dim in dims]
-    size = int(np.prod(shape))
+    size = int(np.prod(shape)) if group is None else int(group.max()) + 1
     if size < 2:
-        raise DatasetError(f"there is {size} {dims[0]} only: at least 2 are needed, one of them to validate the fit")
+        of = "trajectory" if "trajectory" in data.coords else dims[0]
+        raise DatasetError(
+            f"there is {size} {of} only: at least 2 are needed, one of them to validate the fit; cut it in pieces, or "
+            "mark samples yourself with the coordinate split"
+        )
     count = min(max(1, round(held_out * size)), size - 1)
     labels = np.full(size, "train", dtype="<U10")
     labels[np.random.default_rng(seed).permutation(size)[:count]] = "validation"
+    labels = labels if group is None else labels[group]
     return data.assign_coords(split=(dims, labels.reshape(shape), {"long_name": "role of the sample in the fit"}))
 
 
@@ -371,6 +424,53 @@ def _column(values: ArrayLike | None) -> Any:
     if values is None or np.ndim(values) != 1:
         return values
     return np.ma.asanyarray(values)[:, None]
+
+
+def _lengths(values: Any) -> int | None:
+    """Return the one length of all arrays of a sequence, or None where they differ."""
+    lengths = {len(each) if np.ndim(each) else 0 for each in values}
+    return lengths.pop() if len(lengths) == 1 else None
+
+
+def _ragged(
+    x: Sequence[Any],
+    time: Any,
+    given: Mapping[str, Any],
+    noise: Mapping[str, Any],
+    states: Sequence[str] | None,
+    split: Sequence[str] | None,
+) -> xr.Dataset:
+    """Return trajectories of unequal lengths or times as samples in a row; on one grid where all times are equal."""
+    lengths = [len(each) for each in x]
+    if len(time) != len(x) or [np.size(t) for t in time] != lengths:
+        raise DatasetError(
+            f"x has trajectories of {lengths} samples; expected the times of each, a list of as many arrays, got "
+            f"{[np.size(t) for t in time]}"
+        )
+    if all(np.array_equal(t, time[0]) for t in time):
+        stacked = {name: v if v is None else np.stack([_filled(a) for a in v]) for name, v in given.items()}
+        grid = {"time": np.asarray(time[0])}
+        return _build("trajectories", np.stack([_filled(a) for a in x]), stacked, noise, states, split, grid)
+
+    def row(name: str, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            return {key: row(f"{name} of {key}", value) for key, value in values.items()}
+        if values is None or np.isscalar(values):
+            return values
+        if [len(each) for each in values] != lengths:
+            raise DatasetError(f"{name} has {[len(each) for each in values]} samples, x has {lengths}")
+        return np.ma.concatenate([np.ma.asanyarray(_filled(each)) for each in values])
+
+    if split is not None and len(split) != len(x):
+        raise DatasetError(f"split marks {len(split)} trajectories, there are {len(x)}")
+    coords = {
+        "trajectory": ("sample", np.repeat(np.arange(len(x)), lengths), {"long_name": "trajectory", "units": "1"}),
+        "time": ("sample", np.concatenate([np.asarray(t, dtype=np.float64) for t in time])),
+    }
+    rows = {name: row(name, values) for name, values in given.items()}
+    extra = {name: row(name, values) for name, values in noise.items()}
+    marks = None if split is None else np.repeat(np.asarray(split, dtype=str), lengths).tolist()
+    return _build("points", row("x", x), rows, extra, states, marks, coords)
 
 
 def _build(

@@ -27,12 +27,12 @@ from workbench.density import Density
 from workbench.fitting import Fit
 from workbench.interrupts import held_signals
 from workbench.lse_icnn import LSEICNN
-from workbench.objectives import DENSITY
+from workbench.objectives import DENSITY, OBJECTIVES
 from workbench.provenance import provenance
 from workbench.scores import predict, score
 from workbench.weights import from_dataset, to_dataset
 
-__all__ = ["FileError", "Result", "check_target", "load", "read", "save", "tree_of", "write"]
+__all__ = ["FileError", "Result", "check_target", "cleaned", "load", "read", "save", "tree_of", "write"]
 
 SCHEMA = "workbench-result/1"
 EPOCHS = 1000
@@ -125,7 +125,7 @@ def tree_of(
     for name, fit in named.items():
         groups |= _fit_groups(f"/fits/{name}", fit)
     groups |= _named("/landscape", landscape) | _named("/analysis", analysis) | _named("/simulation", simulation)
-    return xr.DataTree.from_dict({path: _clean(group) for path, group in groups.items()})
+    return xr.DataTree.from_dict({path: cleaned(group) for path, group in groups.items()})
 
 
 def write(tree: xr.DataTree, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -208,7 +208,15 @@ def _fit_groups(root: str, fit: Fit | LSEICNN) -> dict[str, xr.Dataset]:
 
 
 def _predictions(fit: Fit) -> xr.Dataset:
-    """Return predictions and scores on the data; after match="density", the log-density of every sample."""
+    """Return predictions and scores on the data; after match="density", the log-density of every sample.
+
+    Of observed states alone, as after match="trajectory", the velocity that the landscape gives them.
+    """
+    if not set(OBJECTIVES) & set(fit.data) and DENSITY not in fit.match:
+        x = fit.data["x"]
+        velocity = -fit.ensemble.gradient(x.values.reshape(-1, x.shape[-1])).reshape(-1, *x.shape)
+        label = {"long_name": "rate of change of the state, predicted", "units": "1"}
+        return xr.Dataset({"velocity": (("member", *x.dims), velocity, label)}, coords=fit.data.coords)
     if DENSITY not in fit.match:
         both = [predict(fit.ensemble, fit.data), score(fit.ensemble, fit.data)]
         return xr.merge(both, compat="no_conflicts")
@@ -227,7 +235,7 @@ def _origin(fit: Any) -> dict[str, Any]:
     return where | ({"seed": fit.seed, "elapsed_seconds": fit.elapsed} if isinstance(fit, Fit) else {})
 
 
-def _clean(group: xr.Dataset) -> xr.Dataset:
+def cleaned(group: xr.Dataset) -> xr.Dataset:
     """Return the group with storable attributes, named coordinates, and counts as the smallest type that holds them."""
     group = group.assign_attrs({k: storable(v) for k, v in group.attrs.items()})
     for name, variable in group.data_vars.items():

@@ -9,7 +9,7 @@ which returns a member for each seed. Materials, which have a history, are learn
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -26,9 +26,10 @@ from workbench.density import normalise
 from workbench.levenberg_marquardt import LevenbergMarquardt
 from workbench.lse_icnn import LSEICNN
 from workbench.materials import Material
-from workbench.objectives import DENSITY, check_matched, parse_match
+from workbench.objectives import DENSITY, TRAJECTORY, check_matched, parse_match
 from workbench.parallel import Report
 from workbench.path_fitting import PathFit, PathTraining, fit_paths
+from workbench.shooting import check_trajectories
 from workbench.start import Start
 from workbench.support import Support
 from workbench.task import FitError, Outcome, Task
@@ -141,7 +142,8 @@ def fit(  # noqa: D418
     members: int | None = None,
     restarts: int | None = None,
     held_out: float = 0.2,
-    start: Start | None = None,
+    start: Start | Literal["model"] | None = None,
+    resample: bool = False,
     optimiser: LevenbergMarquardt | Adam | None = None,
     support: Support | None = None,
     prior: float = 0.0,
@@ -177,7 +179,8 @@ def fit(
     members: int | None = None,
     restarts: int | None = None,
     held_out: float = 0.2,
-    start: Start | None = None,
+    start: Start | Literal["model"] | None = None,
+    resample: bool = False,
     optimiser: LevenbergMarquardt | Adam | PathTraining | None = None,
     support: Support | None = None,
     prior: float = 0.0,
@@ -196,6 +199,12 @@ def fit(
 
     With `modes="auto"` the model's number of modes is the most that are tried, and `fit.scan` tells what each number
     reached (see `discovery`).
+
+    With `start="model"` fits go on from the weights of the model given, member by member, instead of a draw. That is
+    how match="trajectory" polishes what was fitted to velocities (see `shooting`):
+    `fit(first.ensemble, data, match="trajectory", start="model")`. With `resample` every member weighs the trajectories
+    (or points) anew, by the Bayesian bootstrap, so that the spread of the members is the standard error that noise
+    leaves; without it, it tells how much the start matters.
 
     With match="density" the model becomes the density of the samples on `support`, q = exp(−Ψ)/Z; Ψ is in nats,
     `prior` is the weight β of KL(q ‖ uniform), and `Density` and `fit.model.log_prob` ask the result. States that are
@@ -224,19 +233,23 @@ def fit(
         how: dict[str, Any] = {"restarts": restarts, "held_out": held_out, "progress": progress}
         return fit_paths(model, data, seed=seed, optimiser=optimiser, **how)  # type: ignore[arg-type]
     began = time.perf_counter()
-    optimiser, start = optimiser or LevenbergMarquardt(), start or Start()
+    optimiser, given = optimiser or LevenbergMarquardt(), start == "model"
+    start = Start() if start is None or start == "model" else start
+    if not isinstance(start, Start):
+        raise ValueError(f"start is Start(...) or 'model', got {start!r}")
     if not isinstance(optimiser, LevenbergMarquardt | Adam):
         raise ValueError(f"optimiser is LevenbergMarquardt(...) or Adam(...) of workbench, got {optimiser!r}")
     weights = parse_match(match)
     members = (model.members or 1) if members is None else members
     require_whole(members=members, restarts=1 if restarts is None else restarts)
+    _check_start(model, weights, optimiser, members, restarts, modes, given=given, resample=resample)
     if checkpoint is not None and seed is None:
         raise ValueError("a checkpoint needs a seed: a fresh one each time would never be the fit that it belongs to")
     where = None if checkpoint is None else check_target(checkpoint, overwrite=True)
     sequence = dataset.seed_sequence(seed)
     shuffle, *seeds = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key).spawn(1 + members)
     model, data = _prepared(model, data, weights, shuffle, held_out, (support, prior, optimiser, modes))
-    settings: dict[str, Any] = {"members": members, "restarts": restarts, "held_out": held_out}
+    settings: dict[str, Any] = {"members": members, "restarts": restarts, "held_out": held_out, "resample": resample}
     how = {"restarts": restarts, "workers": workers, "progress": progress}
     scan = None
     if modes is not None:
@@ -245,7 +258,7 @@ def fit(
         if restarts is None and isinstance(optimiser, LevenbergMarquardt):
             how["restarts"] = 2
         model, scan = discovery.choose(model, data, weights, start, optimiser, seeds[0], **how)
-    task = Task.of(model, data, weights, start, prior)
+    task = Task.of(model, data, weights, start, prior, given=model if given else None, resample=resample)
     learned = optimiser.learn(task, seeds, checkpoint=where, **how)
     for one in learned:
         _level(one.model, task)
@@ -261,8 +274,36 @@ def fit(
         outcomes=tuple(one.outcome for one in learned),
         seed=dataset.seed_text(sequence),
         elapsed=time.perf_counter() - began,
-        settings=settings | {"optimiser": repr(optimiser), "start": repr(start)},
+        settings=settings | {"optimiser": repr(optimiser), "start": "model" if given else repr(start)},
     )
+
+
+def _check_start(
+    model: LSEICNN,
+    weights: Mapping[str, float],
+    optimiser: Any,
+    members: int,
+    restarts: int | None,
+    modes: Any,
+    *,
+    given: bool,
+    resample: bool,
+) -> None:
+    """Refuse starts from weights, trajectories and resamples where they have no meaning."""
+    if TRAJECTORY in weights and not given:
+        raise ValueError(
+            "match='trajectory' polishes a model: fit velocities first (workbench.differentiated estimates them), then "
+            "fit(first.ensemble, data, match='trajectory', start='model')"
+        )
+    if (given or resample) and not isinstance(optimiser, LevenbergMarquardt):
+        raise ValueError("start='model' and resample belong to the optimiser LevenbergMarquardt")
+    if given and (modes is not None or restarts not in (None, 1) or members != (model.members or 1)):
+        raise ValueError(
+            f"start='model' goes on from the {model.members or 1} members of the model given, once each: leave modes, "
+            "restarts and members out"
+        )
+    if given and not torch.isfinite(model.x_low).all():
+        raise ValueError("start='model' goes on from a fitted model; this one has not seen data yet")
 
 
 def _level(model: LSEICNN, task: Task) -> None:
@@ -285,10 +326,14 @@ def _prepared(
     support, prior, *_ = density
     if support is not None or prior:
         raise ValueError("support and prior belong to match='density'")
-    check_matched(data, weights, model.dim)
+    needs: Iterable[str] = () if TRAJECTORY in weights else weights
+    if TRAJECTORY in weights:
+        check_trajectories(data, weights, model.dim)
+    else:
+        check_matched(data, weights, model.dim)
     if model.states != tuple(f"x{i + 1}" for i in range(model.dim)):
         data = dataset.with_states(data, model.states)
-    return model, dataset.assign_split(dataset.check(data, weights), shuffle, held_out)
+    return model, dataset.assign_split(dataset.check(data, needs), shuffle, held_out)
 
 
 def _as_density(

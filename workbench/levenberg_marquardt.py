@@ -55,7 +55,8 @@ class LevenbergMarquardt:
         """Return one member for each seed, each the best of `restarts` starts (4 where None); members in processes."""
         if checkpoint is not None:
             raise ValueError("Levenberg–Marquardt takes no checkpoint: only Adam's long fits can be resumed")
-        jobs = [(task, seed, 4 if restarts is None else restarts, self) for seed in seeds]
+        count = (4 if task.given is None else 1) if restarts is None else restarts
+        jobs = [(task.of_member(k, seed), seed, count, self) for k, seed in enumerate(seeds)]
         labels = [f"fit {k + 1}" if len(seeds) > 1 else "fit" for k in range(len(seeds))]
         return parallel.run(_learn_member, jobs, labels=labels, workers=workers, progress=progress)
 

@@ -21,17 +21,19 @@ import xarray as xr
 from torch import Tensor
 from torch.func import functional_call, jacrev, vmap
 
-from workbench.dataset import DatasetError, nearest
+from workbench.dataset import DatasetError, flat, nearest
 from workbench.lse_icnn import LSEICNN
 from workbench.normal_equations import Dual, Primal, gram_of
 
 __all__ = [
     "DENSITY",
     "OBJECTIVES",
+    "TRAJECTORY",
     "LeastSquares",
     "Objective",
     "Observations",
     "Problem",
+    "noise_of",
     "parse_match",
     "predictions",
 ]
@@ -53,6 +55,7 @@ OBJECTIVES = {
 
 
 DENSITY = "density"  # matched by likelihood (see `likelihood`)
+TRAJECTORY = "trajectory"  # matched by multiple shooting (see `shooting`)
 TWINS = {"velocity": "gradient", "gradient": "velocity"}  # one is minus the other
 
 
@@ -63,7 +66,7 @@ def parse_match(match: str | Mapping[str, float]) -> dict[str, float]:
     ({'velocity': 1.0}, {'potential': 1.0, 'gradient': 10.0})
     """
     weights = {match: 1.0} if isinstance(match, str) else {name: float(weight) for name, weight in dict(match).items()}
-    known = (*OBJECTIVES, DENSITY)
+    known = (*OBJECTIVES, DENSITY, TRAJECTORY)
     for name, weight in weights.items():
         if name not in known:
             raise ValueError(f"cannot match {name!r}{nearest(name, known) or ';'} Known: {', '.join(known)}")
@@ -71,6 +74,8 @@ def parse_match(match: str | Mapping[str, float]) -> dict[str, float]:
             raise ValueError(f"the weight of {name!r} must be positive and finite, got {weight!r}")
     if DENSITY in weights and len(weights) > 1:
         raise ValueError("a density is matched alone: its loss is in nats, that of the others in squares")
+    if TRAJECTORY in weights and len(weights) > 1:
+        raise ValueError("trajectories are matched alone, from a model fitted to velocities before")
     if not weights:
         raise ValueError(f"match names nothing; choose from {', '.join(OBJECTIVES)}")
     return weights
@@ -97,7 +102,7 @@ class Observations:
         for name, weight in match.items():
             target = samples[name].values.reshape(samples.sizes["sample"], -1)
             factor = np.sqrt(weight / sum(match.values()) / target.size) * np.ones_like(target)
-            sigma, given = (_noise(samples, kind, name) for kind in ("sigma", "weight"))
+            sigma, given = (noise_of(samples, kind, name) for kind in ("sigma", "weight"))
             factor /= scales[name] if sigma is None else sigma
             if given is not None:
                 factor *= np.sqrt(given / given.mean())
@@ -286,7 +291,7 @@ class LeastSquares(Problem):
         return predictions(lambda x, quantity: self.apply(theta, x, quantity), x, self.match)
 
 
-def _noise(samples: xr.Dataset, kind: str, name: str) -> np.ndarray | None:
+def noise_of(samples: xr.Dataset, kind: str, name: str) -> np.ndarray | None:
     """Return noise levels or weights of a quantity, shape (sample, 1) or (sample, component), if there are any."""
     for label in (f"{kind}_{name}", f"{kind}_{TWINS.get(name)}", kind):
         if label in samples:
@@ -301,6 +306,7 @@ def check_matched(samples: xr.Dataset, match: Mapping[str, float], dim: int) -> 
     """Raise `DatasetError` where the data lack a matched quantity or have another dimension than the model."""
     if "state" not in samples.dims:
         raise DatasetError("paths are matched by stress, with a material: match='stress'")
+    samples = flat(samples)
     if samples.sizes["state"] != dim:
         raise DatasetError(f"the data have {samples.sizes['state']} states, the model dim = {dim}")
     for name in match:
@@ -308,7 +314,10 @@ def check_matched(samples: xr.Dataset, match: Mapping[str, float], dim: int) -> 
         if name not in samples and twin in samples:
             raise DatasetError(f"the data hold no {name!r} but {twin!r}: use match={twin!r} (velocity = −gradient)")
         if name == "velocity" and name not in samples:
-            raise DatasetError("the data hold no 'velocity': differentiate the trajectories, and give it beside x")
-    noisy = [name for name in match if name in samples and _noise(samples, "sigma", name) is not None]
+            raise DatasetError(
+                "the data hold no 'velocity': estimate it from trajectories by workbench.differentiated(data) "
+                "(--differentiate), or give it beside x"
+            )
+    noisy = [name for name in match if name in samples and noise_of(samples, "sigma", name) is not None]
     if len(match) > 1 and ("sigma" in samples or 0 < len(noisy) < len(match)):
         raise DatasetError("a joint match takes noise levels by name, for every quantity: sigma={'potential': …, …}")

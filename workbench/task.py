@@ -1,7 +1,7 @@
 """What a fit is asked to do, and how it ends: the values that pass between `fit` and its optimisers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -11,11 +11,13 @@ import xarray as xr
 from workbench import dataset
 from workbench.likelihood import Likelihood, Samples, kernel_potential
 from workbench.lse_icnn import LSEICNN
-from workbench.objectives import LeastSquares, Observations, Problem, scales_of
+from workbench.objectives import TRAJECTORY, LeastSquares, Observations, Problem, scales_of
+from workbench.shooting import Segments, Shooting, spread_of
 from workbench.start import Start
 
 __all__ = ["ACTIVE", "FitError", "Learned", "Outcome", "Task"]
 
+RESAMPLED = 2**31  # branch of a member's seed that no restart reaches
 ACTIVE = 1e-6  # a gate above this counts as active, as published
 ENOUGH = 2000  # samples, to see where a density may start
 
@@ -54,23 +56,39 @@ class Learned:
 
 @dataclass(frozen=True)
 class Task:
-    """A model with the scales of its data, the data in parts, what to match, and where to start."""
+    """A model with the scales of its data, the data in parts, what to match, and where to start.
+
+    `given` are weights to start from, of one member or several, instead of a draw. With `resample` every member weighs
+    the data anew.
+    """
 
     template: LSEICNN
     parts: Mapping[str, xr.Dataset]
     match: Mapping[str, float]
     start: Start
     prior: float = 0.0
+    given: LSEICNN | None = None
+    resample: bool = False
 
     @classmethod
     def of(
-        cls, model: LSEICNN, data: xr.Dataset, match: Mapping[str, float], start: Start, prior: float = 0.0
+        cls,
+        model: LSEICNN,
+        data: xr.Dataset,
+        match: Mapping[str, float],
+        start: Start,
+        prior: float = 0.0,
+        *,
+        given: LSEICNN | None = None,
+        resample: bool = False,
     ) -> "Task":
         """Return the task for checked data with `split`; the model given is left as it is."""
         samples = dataset.flat(data)
         parts = {name: samples.isel(sample=(samples["split"] == name).values) for name in ("train", "validation")}
         if parts["validation"].sizes["sample"] == 0:
             raise dataset.DatasetError("split marks no 'validation' samples; the fit needs some to choose by")
+        if given is not None:
+            return cls(given.member(0), parts, match, start, prior, given, resample)
         template = model.like(members=None)
         template.states = tuple(map(str, data["state"].values))
         targets = _targets(parts["train"], match)
@@ -81,10 +99,33 @@ class Task:
         template.set_scaling(x, units=not start.scaled, **targets)
         if template.support is not None:
             template.potential_scale.fill_(1.0)
-        return cls(template, parts, match, start, prior)
+        return cls(template, parts, match, start, prior, None, resample)
+
+    def of_member(self, member: int, seed: np.random.SeedSequence) -> "Task":
+        """Return the task of one member: the weights it is given, and the samples weighed anew with `resample`.
+
+        That is the Bayesian bootstrap: independent exponential weights of mean 1, one for each trajectory or point.
+        """
+        given = None if self.given is None else self.given.member(member)
+        parts = self.parts
+        if self.resample:
+            branch = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, RESAMPLED))
+            train = parts["train"]
+            group = dataset.groups(train)
+            drawn = np.random.default_rng(branch).exponential(size=group.max() + 1)
+            share = xr.DataArray((drawn / drawn[group].mean())[group], dims="sample")
+            named = [name for name in train if str(name).startswith("weight")]
+            weights = {name: train[name] * share for name in named} | ({} if "weight" in named else {"weight": share})
+            parts = {**parts, "train": train.assign(weights)}
+        return replace(self, parts=parts, given=given, resample=False)
 
     def begin(self, seed: np.random.SeedSequence, turn: int) -> LSEICNN:
-        """Return a start drawn from the seed; successive turns take the sharpnesses of `start` in order."""
+        """Return the weights given, or a start drawn from the seed.
+
+        Successive turns take the sharpnesses of `start` in order.
+        """
+        if self.given is not None:
+            return self.given.member(0)
         model = self.template.like(members=None)
         model.load_state_dict(self.template.state_dict())
         train, start = self.parts["train"], self.start
@@ -102,6 +143,10 @@ class Task:
                 Samples.of(self.parts[name], self.template.support, self.template.u) for name in ("train", "validation")
             )
             return Likelihood(self.begin(seed, turn), train, validation, self.prior)
+        if TRAJECTORY in self.match:
+            scale = spread_of(self.parts["train"])
+            first, second = (Segments.of(self.parts[part], scale, self.template.u) for part in ("train", "validation"))
+            return Shooting(self.begin(seed, turn), first, second)
         seen, kept = self.observations()
         return LeastSquares(self.begin(seed, turn), seen, self.match, kept)
 

@@ -1,0 +1,47 @@
+"""Every page of the guide runs: its Python in a fresh namespace and an empty folder, and its commands exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import studies
+import systems
+from workbench import cli
+
+GUIDE = Path(__file__).parent.parent / "docs" / "guide"
+PAGES = sorted(GUIDE.glob("*.md"))
+
+
+@pytest.fixture
+def registries(monkeypatch):
+    """Forget what a page registers."""
+    for registry in (systems.SYSTEMS, studies.STUDIES):
+        registry.names()
+        monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+
+
+def test_the_guide_has_its_pages():
+    assert {page.stem for page in PAGES} == {
+        "own-system", "own-data", "result-file", "analysing", "time-varying", "writing-a-study"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_python_of_the_page_runs(page, registries):
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    assert blocks
+    shared: dict = {"__name__": "__main__"}
+    for block in blocks:
+        exec(compile(block, page.name, "exec"), shared)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_and_options_of_the_page_exist(page):
+    blocks = "\n".join(re.findall(r"```\n(.*?)```", page.read_text(), flags=re.DOTALL))
+    for command, rest in re.findall(r"^workbench (?:--plugin \S+ )?(\w+)(.*)$", blocks, flags=re.MULTILINE):
+        shown = CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "300"})
+        assert shown.exit_code == 0, command
+        for option in re.findall(r"(?<=\s)--[\w-]+", rest):
+            assert option in shown.output, f"{command} {option}"

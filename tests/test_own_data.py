@@ -1,0 +1,376 @@
+"""Own data: trajectories of any lengths and times, their derivatives, shooting, and the commands for them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from scipy.integrate import solve_ivp
+from typer.testing import CliRunner
+
+import systems
+import workbench as wb
+from workbench import cli, dataset, files
+from workbench.dataset import DatasetError
+from workbench.files import FileError
+from workbench.learning import learn
+from workbench.normal_equations import Dual
+from workbench.shooting import Segments, Shooting, spread_of
+from workbench.sources import read_data
+from workbench.task import Task
+
+WELLS = [[0.405621017867140, 1.543999494460613], [1.543999494460613, 0.405621017867140]]
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli.app, [str(a) for a in arguments])
+
+
+# ---- trajectories of unequal lengths and times
+
+
+def test_unequal_trajectories_are_what_flat_makes_of_equal_ones():
+    time, x = np.linspace(0, 1, 5), np.random.default_rng(0).normal(size=(3, 5, 2))
+    grid = wb.dataset.trajectories(x, time, velocity=-x, sigma={"x": 0.1})
+    assert wb.dataset.trajectories(list(x), [time] * 3, velocity=list(-x), sigma={"x": 0.1}).identical(grid)
+    rows = wb.dataset.trajectories([x[0], x[1][:3]], [time, time[:3]], velocity=[-x[0], -x[1][:3]], sigma={"x": 0.1})
+    assert rows["x"].equals(dataset.flat(grid)["x"].isel(sample=slice(0, 8)))
+    assert rows["velocity"].values.tolist() == (-rows["x"].values).tolist()
+
+
+def test_whole_trajectories_are_held_out_and_dealt_into_folds():
+    lengths = [3, 1, 4, 2, 5]
+    data = wb.dataset.trajectories([np.full((n, 1), k) for k, n in enumerate(lengths)], [np.arange(n) for n in lengths])
+    split = dataset.assign_split(data, np.random.SeedSequence(0), 0.4)
+    folds = wb.dataset.folds(data, 5)
+    for each in (split, *folds):
+        for k in range(5):
+            assert len(np.unique(each["split"].values[each["trajectory"].values == k])) == 1
+    held = [set(fold["trajectory"].values[fold["split"].values == "validation"]) for fold in folds]
+    assert sorted(map(len, held)) == [1] * 5
+    assert set.union(*held) == set(range(5))
+
+
+@pytest.mark.parametrize(
+    ("x", "time", "message"),
+    [
+        ([np.ones((3, 1)), np.ones((2, 1))], np.arange(3.0), "expected the times of each, a list of as many arrays"),
+        ([np.ones((3, 1)), np.ones((2, 1))], [[0, 1, 2], [1, 0]], "sample 4, of trajectory 1, has 0.0 after 1.0"),
+        ([np.ones((3, 1)), np.ones((2, 1))], [[0, 1, 2], [1, np.nan]], "sample 4, of trajectory 1, has nan"),
+        ([np.ones((3, 1)), np.ones((2, 2))], [[0, 1, 2], [0, 1]], "dimension"),
+    ],
+)
+def test_bad_trajectories_are_refused(x, time, message):
+    with pytest.raises(ValueError, match=message):
+        wb.dataset.trajectories(x, time)
+
+
+def test_trajectories_without_times_and_a_single_one_are_refused():
+    bare = xr.Dataset({"x": (("trajectory", "time", "state"), np.ones((2, 3, 1)))})
+    with pytest.raises(DatasetError, match="trajectories need times"):
+        dataset.check(bare)
+    one = wb.differentiated(wb.dataset.trajectories(np.exp(-np.linspace(0, 1, 9))[None, :, None], np.linspace(0, 1, 9)))
+    with pytest.raises(DatasetError, match="there is 1 trajectory only: .* cut it in pieces"):
+        wb.fit(wb.LSEICNN(1, 1), one, match="velocity", seed=0)
+
+
+# ---- derivatives
+
+
+def test_quadratics_are_differentiated_exactly():
+    time = np.sort(np.random.default_rng(1).uniform(0, 3, 12))
+    x = np.stack([1 + 2 * time - 0.5 * time**2, 3 - time], -1)[None]
+    found = wb.differentiated(wb.dataset.trajectories(x, time))
+    np.testing.assert_allclose(found["velocity"].values[0], np.stack([2 - time, 0 * time - 1], -1), atol=1e-7)
+
+
+def test_smoothing_is_the_spline_that_scipy_makes_of_a_cubic_penalty():
+    """The curve minimises Σ (y − x)² + ratio ∫ x‴²: no other curve in a rich basis does better."""
+    from scipy.interpolate import BSpline
+
+    from workbench.derivatives import _Curve, _spline
+
+    rng = np.random.default_rng(0)
+    t = np.linspace(0, 1, 15)
+    y = np.sin(5 * t) + 0.1 * rng.normal(size=15)
+    spline = _spline(tuple(t.tolist()))
+    smooth = _Curve(spline, y[:, None])._state(0, 20.0, 0.1)[0]
+    knots = np.concatenate([[0] * 5, t, [1] * 5])  # quintic splines with knots at the samples hold the minimiser
+    basis = BSpline(knots, np.eye(len(knots) - 6), 5)
+    node, weight = np.polynomial.legendre.leggauss(4)
+    fine = (t[:-1, None] + np.diff(t)[:, None] * (node + 1) / 2).ravel()
+    third = basis(fine, 3) * np.sqrt((np.diff(t)[:, None] * weight / 2).ravel())[:, None]
+    at = basis(t)
+    best = at @ np.linalg.solve(at.T @ at + (0.1 / 20.0) ** 2 * third.T @ third, at.T @ y)
+    np.testing.assert_allclose(smooth, best, atol=1e-7)
+
+
+def test_noise_is_estimated_and_errors_are_honest():
+    rng, time = np.random.default_rng(0), np.linspace(0, 6, 61)
+    phase = rng.uniform(0, 6, (30, 1))
+    x, v = np.sin(time + phase), np.cos(time + phase)
+    found = wb.differentiated(wb.dataset.trajectories((x + 0.05 * rng.normal(size=x.shape))[..., None], time))
+    assert json.loads(found.attrs["noise_json"])["level"]["x1"] == pytest.approx(0.05, rel=0.1)
+    away = np.abs(found["velocity"].values[..., 0] - v) / found["sigma_velocity"].values[..., 0]
+    assert (away < 2).mean() == pytest.approx(0.954, abs=0.05)
+    assert np.abs(found["x"].values[..., 0] - x).std() < 0.6 * 0.05
+    given = wb.differentiated(found.drop_vars(("velocity", "sigma_velocity", "x_observed")), noise=0.05)
+    assert json.loads(given.attrs["noise_json"])["source"] == "given"
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        (wb.dataset.points(np.ones((4, 1))), {}, "points have no times to differentiate by"),
+        (wb.dataset.trajectories(np.ones((2, 4, 1)), np.arange(4.0)), {}, "trajectory 0 has 4 samples; 5 or more"),
+        (wb.dataset.trajectories(np.ones((2, 6, 1)), np.arange(6.0)), {"noise": -1.0}, "noise must be positive"),
+        (wb.dataset.trajectories(np.ones((2, 6, 1)), np.arange(6.0)), {"floor": 0.0}, "floor must be positive"),
+    ],
+)
+def test_what_cannot_be_differentiated_is_refused(data, options, message):
+    with pytest.raises(ValueError, match=message):
+        wb.differentiated(data, **options)
+
+
+def test_constant_trajectories_are_differentiated_to_zero():
+    found = wb.differentiated(wb.dataset.trajectories(np.ones((2, 6, 1)), np.arange(6.0)))
+    np.testing.assert_allclose(found["velocity"].values, 0, atol=1e-10)
+    assert np.isfinite(found["sigma_velocity"].values).all()
+
+
+# ---- shooting
+
+
+@pytest.fixture(scope="module")
+def shot():
+    """Return a small model, its trajectories on its own landscape, and the shooting problem of noisy ones."""
+    rng = np.random.default_rng(3)
+    x0 = rng.uniform(-1, 1, (4, 2))
+    model = wb.LSEICNN(dim=2, modes=2, hidden=(3,))
+    model.set_scaling(x0, potential=None, gradient=x0)
+    model.initialise(rng, x0, gradient=x0, rho=1.0)
+    time = np.linspace(0, 1, 8)
+    runs = wb.simulate(model.requires_grad_(False), x0, time, rtol=1e-10, atol=1e-12)
+    data = wb.dataset.trajectories(runs["x"].values, time)
+    return model, data
+
+
+def problem_of(model, data):
+    samples = dataset.flat(data)
+    part = Segments.of(samples, spread_of(samples), model.u)
+    return Shooting(model, part, part)
+
+
+def test_true_landscape_leaves_no_residual(shot):
+    model, data = shot
+    problem = problem_of(model, data)
+    assert (
+        problem.loss(problem.evaluate(problem.vector())) ** 0.5 < 1e-4
+    )  # a step of length 0.6 in units of the curvature errs by 0.6⁵/5! of what it moves
+
+
+def test_flow_and_its_derivative_by_the_start_are_those_of_scipy(shot):
+    model, data = shot
+    problem = problem_of(model, data)
+    x, phi = problem._flow(problem.vector(), problem.segments.y[:, 0], problem.segments)
+    start, wait = problem.segments.y[0, 0].numpy(), float(problem.segments.wait[0, 0])
+
+    def end(x0):
+        return solve_ivp(lambda t, x: -model.gradient(x), (0, wait), x0, rtol=1e-11, atol=1e-12).y[:, -1]
+
+    np.testing.assert_allclose(x[0, 0, -1].numpy(), end(start), atol=1e-5)
+    slope = np.stack([(end(start + d) - end(start - d)) / 2e-5 for d in 1e-5 * np.eye(2)], -1)
+    np.testing.assert_allclose(phi[0, 0, -1].numpy(), slope, atol=1e-4)
+
+
+def test_gradient_of_the_best_starts_is_that_of_the_loss(shot):
+    model, data = shot
+    noisy = data.assign(x=data["x"] + 0.05 * np.random.default_rng(0).normal(size=data["x"].shape))
+    problem = problem_of(model, noisy)
+    theta = problem.vector()
+    for _ in range(6):  # until the starts are the best ones
+        seen = problem.evaluate(theta)
+        linear = problem.linearise(theta, seen)
+    gradient = linear.jacobian.T @ linear.residuals if isinstance(linear, Dual) else linear.gradient
+    direction = torch.as_tensor(np.random.default_rng(1).normal(size=len(theta)))
+
+    def loss(step):
+        return problem.loss(problem.evaluate(theta + step * direction))
+
+    slope = (loss(1e-4) - loss(-1e-4)) / 2e-4
+    assert 2 * float(gradient @ direction) == pytest.approx(slope, rel=1e-3)
+
+
+def test_polishing_starts_from_the_model_and_goes_down(small_fit, circuit):
+    runs = circuit.trajectories(6, time=np.linspace(0, 1, 5), seed=4)
+    data = wb.dataset.trajectories(runs["x"].values, runs["time"].values)
+    quick = wb.LevenbergMarquardt(steps=2)
+    done = wb.fit(small_fit.ensemble, data, match="trajectory", start="model", seed=0, optimiser=quick)
+    assert done.ensemble.members == 2
+    assert done.settings["start"] == "model"
+    assert (done.history["loss"].isel(epoch=-1) < 0.5 * done.history["loss"].isel(epoch=0)).all()
+    path = wb.save("polished.nc", fits=done)
+    again = wb.load(path)
+    assert again["fits/fit/predictions/velocity"].dims == ("member", "trajectory", "time", "state")
+    assert bool((again.models["fit"].value([0.3, 0.4]) == done.model.value([0.3, 0.4])).all())
+
+
+def test_segments_of_unequal_trajectories_wait_at_their_end():
+    data = wb.dataset.trajectories([np.arange(8.0)[:, None], np.arange(3.0)[:, None]], [np.arange(8.0), [0, 0.5, 2.0]])
+    part = Segments.of(data, np.ones(1), torch.zeros(1, dtype=torch.float64))
+    assert part.y[..., 0].tolist() == [[0, 1, 2, 3, 4, 5], [5, 6, 7, 7, 7, 7], [0, 1, 2, 2, 2, 2]]
+    assert part.wait.tolist()[2] == [0.5, 1.5, 0, 0, 0]
+    entries = (part.factor > 0).sum()
+    assert float(part.factor.square().sum()) == pytest.approx(int(entries) / int(entries - 3))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"match": "trajectory"}, "match='trajectory' polishes a model"),
+        ({"match": "trajectory", "start": "model"}, "this one has not seen data yet"),
+        ({"match": {"trajectory": 1, "velocity": 1}}, "trajectories are matched alone"),
+        ({"match": "velocity", "start": "modle"}, r"start is Start\(...\) or 'model', got 'modle'"),
+        ({"match": "velocity", "start": "model", "restarts": 3}, "leave modes, restarts and members out"),
+        ({"match": "velocity", "resample": True, "optimiser": wb.Adam(epochs=1)}, "belong to the optimiser Leven"),
+        ({"match": "velocity"}, r"estimate it from trajectories by workbench.differentiated\(data\)"),
+    ],
+)
+def test_wrong_fits_say_what_to_do(options, message):
+    data = wb.dataset.trajectories(np.random.default_rng(0).normal(size=(3, 6, 1)), np.arange(6.0))
+    with pytest.raises(ValueError, match=message):
+        wb.fit(wb.LSEICNN(1, 1), data, seed=0, **options)
+
+
+def test_smoothed_states_are_no_observations(small_fit, circuit):
+    runs = circuit.trajectories(3, time=np.linspace(0, 1, 6), seed=4)
+    smooth = wb.differentiated(wb.dataset.trajectories(runs["x"].values, runs["time"].values))
+    with pytest.raises(DatasetError, match="x was smoothed"):
+        wb.fit(small_fit.ensemble, smooth, match="trajectory", start="model", seed=0)
+
+
+# ---- resampling
+
+
+def test_members_weigh_whole_trajectories_anew():
+    data = wb.dataset.trajectories([np.ones((3, 1)), np.zeros((2, 1)), np.ones((4, 1))], [range(3), range(2), range(4)])
+    data = data.assign(velocity=data["x"], weight=xr.full_like(data["x"].isel(state=0, drop=True), 2.0))
+    data = data.assign_coords(split=("sample", ["train"] * 5 + ["validation"] * 4))
+    task = Task.of(wb.LSEICNN(1, 1), data, {"velocity": 1.0}, wb.Start(), resample=True)
+    seeds = np.random.SeedSequence(0).spawn(2)
+    one, other = (task.of_member(k, seed).parts for k, seed in enumerate(seeds))
+    w = one["train"]["weight"].values
+    assert len(np.unique(w)) == 2
+    assert w.mean() == pytest.approx(2.0)
+    assert not np.array_equal(w, other["train"]["weight"].values)
+    assert (one["validation"]["weight"] == 2).all()
+    assert seeds[0].n_children_spawned == 0
+
+
+def test_resampled_means_spread_as_the_bayesian_bootstrap_says():
+    """The variance of a weighted mean is s²/(n + 1), with s² the variance of the n samples."""
+    y = np.random.default_rng(0).normal(size=(50, 1))
+    data = wb.dataset.points(y, gradient=y, split=["train"] * 50).pipe(
+        lambda one: xr.concat([one, one.isel(sample=[0]).assign_coords(split=("sample", ["validation"]))], "sample")
+    )
+    task = Task.of(wb.LSEICNN(1, 1), data, {"gradient": 1.0}, wb.Start(), resample=True)
+    means = []
+    for k, seed in enumerate(np.random.SeedSequence(1).spawn(400)):
+        train = task.of_member(k, seed).parts["train"]
+        means.append(np.average(train["x"].values[:, 0], weights=train["weight"].values))
+    assert np.std(means) == pytest.approx(y.std() / np.sqrt(51), rel=3 / np.sqrt(2 * 400))
+
+
+# ---- files and the command line
+
+
+def exported(path, count=30, noise=0.0, seed=0):
+    """Write trajectories of the gene circuit as another tool would: plain xarray, its own names, netCDF-3."""
+    runs = systems.get("gene_circuit", b=1.0).trajectories(count, time=np.linspace(0, 3, 25), seed=seed, spread="edges")
+    x = runs["x"].values + noise * np.random.default_rng(seed).normal(size=runs["x"].shape)
+    size = ("trajectory", "time")
+    plain = xr.Dataset({"a": (size, x[..., 0]), "b": (size, x[..., 1])}, coords={"time": runs["time"].values})
+    plain.to_netcdf(path, format="NETCDF3_64BIT")
+    return runs
+
+
+def test_plain_trajectories_go_to_the_right_wells():
+    exported("mine.nc")
+    wanted = ["--states", "a,b", "--match", "velocity", "--differentiate", "--modes", 3, "--hidden", "6,6"]
+    small = ["--steps", 60, "--restarts", 1, "--workers", 1, "--seed", 0]
+    done = call("fit", "mine.nc", *wanted, *small, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["file"].endswith("mine-fit.nc")
+    found = files.read("mine-fit.nc")["analysis/stationary_points"].to_dataset()
+    assert found["kind"].values.tolist() == ["minimum", "minimum", "saddle"]
+    order = np.argsort(found["x"].values[:2, 0])
+    np.testing.assert_allclose(found["x"].values[:2][order], WELLS, atol=0.01)
+    data = read_data("mine.nc", states=["a", "b"])
+    learned = learn(data, match="velocity", differentiate=True, modes=3, hidden=(6, 6), restarts=1, seed=0,
+                    optimiser=wb.LevenbergMarquardt(steps=60))  # fmt: skip
+    assert learned["analysis"]["stationary_points"]["x"].values.tolist() == found["x"].values.tolist()
+    asked = call("analyse", "mine-fit.nc", "--question", "paths", "--within", "0,2", "--within", "0,2", "--json")
+    assert asked.exit_code == 0, asked.output
+    tree = files.read("mine-fit-analysis.nc")
+    np.testing.assert_allclose(tree["analysis/paths/barrier"].values, 0.1547, rtol=0.1)
+    assert {"stationary_points", "graph", "paths"} <= set(tree["analysis"].children)
+    assert tree["landscape"].to_dataset().equals(files.read("mine-fit.nc")["landscape"].to_dataset())
+    assert "exists; choose another name" in call("analyse", "mine-fit.nc").stderr
+    run = call("simulate", "mine-fit.nc", "--start", "0.9,1.1", "--until", 20, "--json")
+    np.testing.assert_allclose(json.loads(run.stdout)["ends"], [WELLS[0]], atol=0.01)
+    assert call("validate", "mine-fit-analysis.nc").exit_code == 0
+    assert call("analyse", "mine-fit.nc", "--question", "pahts", "-o", "no.nc").exit_code == 2
+    assert call("analyse", "mine-fit.nc", "--fit", "psi", "-o", "no.nc").exit_code == 2
+    assert call("analyse", "mine-fit.nc", "--question", "rates", "-o", "no.nc").exit_code == 2
+    assert call("simulate", "mine-fit.nc", "--start", "0.9", "-o", "no.nc").exit_code == 2
+
+
+def test_padded_samples_are_dropped_on_request():
+    x = np.random.default_rng(0).normal(size=(2, 4, 1))
+    x[1, 2:] = np.nan
+    xr.Dataset({"x": (("trajectory", "time", "state"), x)}, {"time": np.arange(4.0)}).to_netcdf("padded.nc")
+    with pytest.raises(DatasetError, match="padded.nc: x holds 2 values that are not finite"):
+        read_data("padded.nc")
+    data = read_data("padded.nc", drop_missing=True)
+    assert data["trajectory"].values.tolist() == [0, 0, 0, 0, 1, 1]
+    assert data.attrs["dropped_samples"] == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"text, not data\n" * 20, b"\x89PNG\r\n\x1a\n" + bytes(99), b"PK\x03\x04zip"])
+def test_what_is_no_netcdf_is_refused(content):
+    with open("odd.nc", "wb") as file:
+        file.write(content)
+    with pytest.raises(FileError, match="odd.nc is no netCDF file"):
+        read_data("odd.nc")
+    done = call("validate", "odd.nc")
+    assert done.exit_code == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_damaged_result_is_not_taken_for_plain_data(small_fit):
+    path = wb.save("fit.nc", fits=small_fit)
+    assert dataset.kind_of(read_data(path)) == "trajectories"
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 1
+    path.write_bytes(body)
+    with pytest.raises(FileError, match="damaged"):
+        read_data(path)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_with_noise_the_wells_are_right_and_the_error_bar_is_honest():
+    inside = []
+    for seed in range(10):
+        exported("noisy.nc", noise=0.02, seed=seed)
+        found = learn(read_data("noisy.nc", states=["a", "b"]), match="trajectory", modes=2, hidden=(5, 5), members=6,
+                      restarts=1, resample=True, seed=seed,
+                      optimiser=wb.LevenbergMarquardt(steps=40, patience=8))  # fmt: skip
+        points = found["analysis"]["stationary_points_matched"]
+        wells = points.isel(point=((points["index"] == 0) & (points["count"] == 6)).values)
+        assert wells.sizes["point"] == 2
+        order = np.argsort(wells["x"].values[:, 0])
+        away = np.abs(wells["x"].values[order] - WELLS) / wells["x_std"].values[order]
+        inside.append((away < 2).all(-1))
+    assert (np.mean(inside, axis=0) >= 0.8).all()

@@ -1,0 +1,241 @@
+"""Commands for one's own data and systems: fit, analyse, simulate, validate, new."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import typer
+
+from workbench.console import Json, Output, Overwrite, Seed, Workers, show
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from workbench.files import Result
+
+__all__ = ["COMMANDS"]
+
+FitName = Annotated[str | None, typer.Option("--fit", help="Which fit of the file; default the last one.")]
+Noise = Annotated[float | None, typer.Option(help="Temperature of the noise.")]
+
+
+def fit(
+    data: Annotated[Path, typer.Argument(help="netCDF file, of any origin.")],
+    match: Annotated[
+        list[str], typer.Option(help="potential, gradient, velocity or trajectory; NAME=WEIGHT, repeated, for several.")
+    ],
+    modes: Annotated[str, typer.Option(help="Number of convex modes, or auto.")] = "3",
+    hidden: Annotated[str, typer.Option(help="Widths of the hidden layers.")] = "8,8,8",
+    members: Annotated[int, typer.Option(help="Independent fits; their spread is the error bar.")] = 1,
+    restarts: Annotated[int | None, typer.Option(help="Starts screened for each member.")] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Let every member weigh the data anew (Bayesian bootstrap).")
+    ] = False,
+    differentiate: Annotated[
+        bool, typer.Option("--differentiate", help="Estimate velocities from the trajectories.")
+    ] = False,
+    steps: Annotated[int | None, typer.Option(help="Most steps of a fit.")] = None,
+    name: Annotated[str | None, typer.Option("--data", help="Which data (or group) of the file.")] = None,
+    states: Annotated[str | None, typer.Option(help="Variables that are the states, where the file has no x.")] = None,
+    drop_missing: Annotated[
+        bool, typer.Option("--drop-missing", help="Leave out samples of trajectories that are not finite.")
+    ] = False,
+    seed: Seed = 0,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    workers: Workers = 2,
+    as_json: Json = False,
+) -> None:
+    """Fit a landscape to data, and save it with its stationary points."""
+    from workbench import files
+    from workbench.learning import learn
+    from workbench.levenberg_marquardt import LevenbergMarquardt
+    from workbench.sources import read_data
+
+    target = files.check_target(output or data.with_name(f"{data.stem}-fit.nc"), overwrite=overwrite)
+    seen = read_data(data, name=name, states=None if states is None else states.split(","), drop_missing=drop_missing)
+    contents = learn(
+        seen,
+        match=_match(match),
+        modes="auto" if modes == "auto" else _whole("modes", modes),  # type: ignore[arg-type]
+        hidden=[_whole("hidden", width) for width in hidden.split(",")],
+        members=members,
+        restarts=restarts,
+        resample=resample,
+        differentiate=differentiate,
+        seed=seed,
+        optimiser=None if steps is None else LevenbergMarquardt(steps=steps),
+        workers=workers,
+    )
+    last = list(contents["fits"].values())[-1]
+    origin = {"title": f"landscape learned from {data.name}", "input": str(data), "seed": last.seed}
+    elapsed = sum(one.elapsed for one in contents["fits"].values())
+    attrs = origin | {"elapsed_seconds": elapsed} | contents.pop("attrs", {})
+    files.save(target, **contents, attrs=attrs, overwrite=overwrite)
+    told = {"file": str(target), "fit": {label: repr(one) for label, one in contents["fits"].items()}}
+    show(told | _told(contents.get("analysis", {})), as_json)
+
+
+def analyse(
+    file: Annotated[Path, typer.Argument(help="Result file with a fit.")],
+    question: Annotated[
+        list[str] | None,
+        typer.Option(help="stationary_points (default), wells, graph, paths, basins or rates; may be repeated."),
+    ] = None,
+    within: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LOW,HIGH", help="Box, once for each state; default that of the data."),
+    ] = None,
+    fit_name: FitName = None,
+    noise: Noise = None,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Ask a fitted landscape, and save the answers with it in a new file."""
+    from workbench import files
+    from workbench.questions import ask
+
+    target = files.check_target(output or file.with_name(f"{file.stem}-analysis.nc"), overwrite=overwrite)
+    result, label = _result(file, fit_name)
+    box = [_pair(pair) for pair in within] if within else result.models[label].box
+    best = int(result[f"fits/{label}"].attrs.get("best_member", 0))
+    answers: dict[str, Any] = {}
+    for each in question or ["stationary_points"]:
+        answers |= ask(result.ensembles[label], each, box, best=best, noise=noise if each == "rates" else None)
+    _write(result, {f"analysis/{name}": answer for name, answer in answers.items()}, target, overwrite=overwrite)
+    show({"file": str(target)} | _told(answers), as_json)
+
+
+def simulate(
+    file: Annotated[Path, typer.Argument(help="Result file with a fit.")],
+    start: Annotated[list[str], typer.Option(metavar="X1,X2,…", help="A state to start from; may be repeated.")],
+    until: Annotated[float, typer.Option(help="Last time.")] = 10.0,
+    samples: Annotated[int, typer.Option(min=2, help="Times that are saved.")] = 101,
+    noise: Noise = None,
+    step: Annotated[float | None, typer.Option(help="Longest step of Langevin dynamics.")] = None,
+    seed: Seed = None,
+    fit_name: FitName = None,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Follow the gradient flow of a fitted landscape, or Langevin dynamics, and save it with the fit."""
+    from workbench import files
+    from workbench.dynamics import simulate as run_of
+
+    target = files.check_target(output or file.with_name(f"{file.stem}-simulation.nc"), overwrite=overwrite)
+    result, label = _result(file, fit_name)
+    x0 = [[_number("start", x) for x in each.split(",")] for each in start]
+    run = run_of(result.models[label], x0, np.linspace(0, until, samples), noise=noise, step=step, seed=seed)
+    _write(result, {"simulation": run.assign_attrs(run.attrs | {"fit": label})}, target, overwrite=overwrite)
+    ends = [np.round(x, 6).tolist() for x in run["x"].isel(time=-1).values]
+    show({"file": str(target), "ends": ends}, as_json)
+
+
+def validate(
+    file: Annotated[Path, typer.Argument(help="Result file, or netCDF file with data.")],
+    states: Annotated[str | None, typer.Option(help="Variables that are the states, where the file has no x.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a file: a result with its seal, data and weights, or plain data against the vocabulary."""
+    from workbench.validation import validated
+
+    show(validated(file, states=None if states is None else states.split(",")), as_json)
+
+
+def new(
+    kind: Annotated[Literal["system", "study"], typer.Argument(help="What to begin.")],
+    name: Annotated[str, typer.Argument(help="Its name, such as double_well.")],
+    output: Output = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write a file to start from: a system or a study of your own, that runs as it is."""
+    from workbench.starters import write_starter
+
+    path = write_starter(kind, name, output, overwrite=overwrite)
+    verb = f"generate {name}" if kind == "system" else f"run {name}"
+    show({"file": str(path), "try": f"workbench --plugin {path} {verb}"}, as_json)
+
+
+COMMANDS = (fit, analyse, simulate, validate, new)
+
+
+def _match(given: list[str]) -> str | dict[str, float]:
+    if len(given) == 1 and "=" not in given[0]:
+        return given[0]
+    pairs = [each.partition("=") for each in given]
+    return {name: _number(f"the weight of {name}", weight or "1") for name, _, weight in pairs}
+
+
+def _whole(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name} must be a whole number, got {text!r}") from None
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{name} must be a number, got {text!r}") from None
+
+
+def _pair(text: str) -> tuple[float, float]:
+    low, comma, high = text.partition(",")
+    if not comma:
+        raise ValueError(f"--within expects LOW,HIGH, once for each state, got {text!r}")
+    return _number("--within", low), _number("--within", high)
+
+
+def _result(file: Path, name: str | None) -> "tuple[Result, str]":
+    from workbench import files
+    from workbench.dataset import nearest
+
+    result = files.load(file)
+    if not result.models:
+        raise ValueError(f"{file} holds no fit; workbench fit writes one")
+    if name is not None and name not in result.models:
+        known = ", ".join(result.models)
+        raise ValueError(f"{file} has no fit {name!r}{nearest(name, result.models) or ';'} it has {known}")
+    return result, name or list(result.models)[-1]
+
+
+def _write(result: "Result", groups: "dict[str, xr.Dataset]", target: Path, *, overwrite: bool) -> None:
+    """Write a result with further groups to a new file, its history one line longer."""
+    import xarray as xr
+
+    from workbench import files
+
+    fresh = files.tree_of().attrs["history"]
+    kept = {
+        node.path: node.to_dataset(inherit=False)
+        for node in result.tree.subtree
+        if not any(node.path.strip("/") == path for path in groups)
+    }
+    added = {f"/{path}": files.cleaned(group) for path, group in groups.items()}
+    tree = xr.DataTree.from_dict(kept | added)
+    tree.attrs = result.tree.attrs | {"history": f"{fresh}\n{result.tree.attrs['history']}"}
+    files.write(tree, target, overwrite=overwrite)
+
+
+def _told(answers: "dict[str, xr.Dataset]") -> dict[str, Any]:
+    """Return what to print of answers: points and wells as rows, of others their sizes."""
+    told: dict[str, Any] = {}
+    for name, answer in answers.items():
+        lines = {str(dim): size for dim, size in answer.sizes.items()}
+        told[name] = _rows(answer) if {"x", "potential"} <= set(answer) and "point" in answer.dims else lines
+    return told
+
+
+def _rows(points: "xr.Dataset") -> list[str]:
+    rows = []
+    for k in range(points.sizes["point"]):
+        one = points.isel(point=k)
+        kind = str(one["kind"].values) if "kind" in one else f"index {int(one['index'])} in {int(one['count'])} members"
+        x = ", ".join(f"{v:.6g}" for v in one["x"].values)
+        spread = f" ± {', '.join(f'{v:.2g}' for v in one['x_std'].values)}" if "x_std" in one else ""
+        rows.append(f"{kind}: x = {x}{spread}; potential {float(one['potential']):.6g}")
+    return rows

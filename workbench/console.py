@@ -1,0 +1,119 @@
+"""What the commands of the command line share: consoles, options, and how an error ends a command."""
+
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from workbench.dataset import DatasetError
+
+__all__ = ["Json", "Output", "Overwrite", "Seed", "Settings", "Terminated", "Workers", "guarded", "parsed", "show"]
+
+out = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+flags = {"debug": False}
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+class PluginError(RuntimeError):
+    """A plug-in file that fails; the message names file and line."""
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter; may be repeated.")
+]
+Seed = Annotated[int | None, typer.Option(help="Whole number from which all randomness comes.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="File to write.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes for independent fits, one thread each.")]
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn what can go wrong into one message and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except (KeyboardInterrupt, Terminated) as stop:
+            interrupted = isinstance(stop, KeyboardInterrupt)
+            err.print("interrupted" if interrupted else "terminated", style="bold red")
+            raise typer.Exit(130 if interrupted else 143) from None
+        except typer.Exit:
+            raise
+        except Exception as error:
+            if flags["debug"]:
+                traceback.print_exc()
+            text = error.args[0] if isinstance(error, KeyError) and error.args else error
+            err.print(Text.assemble(("error: ", "bold red"), str(text)))
+            wrong_use = isinstance(error, KeyError | ValueError) and not isinstance(error, DatasetError)
+            raise typer.Exit(2 if wrong_use else 1) from None
+
+    return run
+
+
+def run_plugin(file: Path) -> None:
+    """Run a file that registers systems or studies; what fails in it is told by file and line."""
+    import runpy
+
+    if not file.is_file():
+        raise ValueError(f"there is no plug-in file {file}")
+    try:
+        runpy.run_path(str(file), run_name=file.stem)
+    except Exception as error:
+        mine = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == str(file)]
+        line = error.lineno if isinstance(error, SyntaxError) and error.filename == str(file) else None
+        where = f"{file}, line {line or (mine[-1] if mine else '?')}"
+        text = error.msg if isinstance(error, SyntaxError) else error.args[0] if error.args else ""
+        raise PluginError(f"the plug-in {where}, fails: {type(error).__name__}: {text}") from error
+
+
+def parsed(settings: list[str] | None) -> dict[str, Any]:
+    """Return NAME=VALUE pairs with values read as JSON where they are, and 8,8,8 as a list."""
+    parsed = {}
+    for text in settings or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set expects NAME=VALUE, got {text!r}")
+        parsed[name.strip()] = value
+        for candidate in (value, f"[{value}]"):
+            with suppress(json.JSONDecodeError):
+                parsed[name.strip()] = json.loads(candidate)
+                break
+    return parsed
+
+
+def plain(attrs: Any) -> dict[str, Any]:
+    """Return attributes as plain values, those named ..._json decoded and without that ending."""
+    values = {str(k): v.item() if isinstance(v, np.generic) else v for k, v in attrs.items()}
+    return {k.removesuffix("_json"): json.loads(v) if k.endswith("_json") else v for k, v in values.items()}
+
+
+def show(entries: dict[str, Any], as_json: bool) -> None:
+    """Print names and values, lists over several lines, or all as JSON."""
+    if as_json:
+        out.print_json(json.dumps(entries, default=str))
+        return
+    for name, value in entries.items():
+        lines = (
+            value
+            if isinstance(value, list)
+            else [f"{k}: {v}" for k, v in value.items()]
+            if isinstance(value, dict)
+            else [value]
+        )
+        for k, line in enumerate(lines):
+            out.print(Text.assemble((f"{name if k == 0 else '':20}", "bold"), str(line)))

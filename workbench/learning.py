@@ -1,0 +1,142 @@
+"""From data to a result in one call: what `workbench fit` does, and what it saves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from workbench.derivatives import differentiated
+from workbench.fitting import Fit, fit
+from workbench.landscape import stationary_points
+from workbench.levenberg_marquardt import LevenbergMarquardt
+from workbench.lse_icnn import LSEICNN
+from workbench.matching import matched
+from workbench.objectives import DENSITY, TRAJECTORY, parse_match
+from workbench.parallel import Report
+from workbench.searches import LandscapeError
+
+__all__ = ["grid", "learn"]
+
+POLISH = LevenbergMarquardt(steps=40, patience=8)  # of trajectories: a step costs as much as many of velocities
+
+
+def learn(
+    data: xr.Dataset,
+    *,
+    match: str | Mapping[str, float],
+    modes: int | Literal["auto"] = 3,
+    hidden: Sequence[int] = (8, 8, 8),
+    members: int = 1,
+    restarts: int | None = None,
+    resample: bool = False,
+    differentiate: bool = False,
+    seed: Any = None,
+    optimiser: LevenbergMarquardt | None = None,
+    workers: int = 1,
+    progress: bool | Report | None = None,
+) -> dict[str, Any]:
+    """Return the contents of a result file, for `workbench.save(path, **learn(…))`.
+
+    A fit of an `LSEICNN` (see `workbench.fit`; `modes="auto"` tries up to ten), its landscape on a grid in one and two
+    dimensions, and the stationary points in the box of the data, matched over the members where there are several.
+
+    With `differentiate` velocities are estimated first (`workbench.differentiated`). match="trajectory" always does so:
+    it fits those velocities, then polishes by multiple shooting, with the noise levels that were found. Both fits are
+    kept, "velocity" and "trajectory".
+
+    >>> import workbench as wb
+    >>> x = np.linspace(-2, 2, 60)
+    >>> quick = wb.LevenbergMarquardt(steps=40)
+    >>> data = wb.dataset.points(x, potential=(x**2 - 1) ** 2)
+    >>> found = learn(data, match="potential", modes=2, seed=0, restarts=2, optimiser=quick)
+    >>> found["analysis"]["stationary_points"].kind.values.tolist()
+    ['minimum', 'minimum', 'maximum']
+    """
+    weights = parse_match(match)
+    if DENSITY in weights:
+        raise ValueError("a density needs a support: use workbench.fit(model, data, match='density', support=…)")
+    polish = TRAJECTORY in weights
+    seen = differentiated(data) if differentiate or polish else data
+    model = LSEICNN(dim=seen.sizes["state"], modes=10 if modes == "auto" else modes, hidden=tuple(hidden))
+    how: dict[str, Any] = {"seed": seed, "resample": resample, "workers": workers, "progress": progress}
+    first = fit(
+        model,
+        seen,
+        match={"velocity": 1.0} if polish else weights,
+        modes="auto" if modes == "auto" else None,
+        members=members,
+        restarts=restarts,
+        optimiser=optimiser,
+        **how,
+    )
+    fits = {"velocity": first} if polish else {"fit": first}
+    if polish:
+        noisy = data if {"sigma", "sigma_x"} & set(data) else data.assign(sigma_x=_noise(seen))
+        noisy = noisy.assign_coords(split=first.data["split"])
+        fits["trajectory"] = fit(
+            first.ensemble,
+            noisy,
+            match=TRAJECTORY,
+            start="model",
+            optimiser=optimiser or POLISH,
+            **how | {"seed": seed},
+        )
+    return {"data": {name: one.data for name, one in fits.items()} if polish else first.data, "fits": fits} | _answers(
+        fits[list(fits)[-1]]
+    )
+
+
+def _noise(seen: xr.Dataset) -> xr.DataArray:
+    """Return the noise of what was observed, as `differentiated` found it; at least a thousandth of the spread.
+
+    Data without noise would else be fitted to the last digit of their rounding.
+    """
+    import json
+
+    level = np.array(list(json.loads(seen.attrs["noise_json"])["level"].values()))
+    least = 1e-3 * seen["x_observed"].values.reshape(-1, len(level)).std(0)
+    return xr.ones_like(seen["x_observed"]) * np.maximum(level, least)
+
+
+def _answers(found: Fit) -> dict[str, Any]:
+    """Return landscape and stationary points of a fit, for its file."""
+    contents: dict[str, Any] = {}
+    if found.model.dim <= 2:
+        contents["landscape"] = grid(found.model, found.model.box)
+    try:
+        contents["analysis"] = {"stationary_points": stationary_points(found.model, found.model.box)}
+        if found.ensemble.members and found.ensemble.members > 1:
+            every = stationary_points(found.ensemble, found.model.box)
+            contents["analysis"]["stationary_points_matched"] = matched(every)
+    except (LandscapeError, ValueError) as error:
+        contents["attrs"] = {"stationary_points": f"none: {error}"}
+    return contents
+
+
+def grid(potential: Any, within: Sequence[tuple[float, float]], points: int = 101) -> xr.Dataset:
+    """Return potential and gradient on a grid over a box, whose dimensions are named as the states.
+
+    >>> import systems
+    >>> dict(grid(systems.get("gene_circuit"), [(0, 2), (0, 2)], points=5).sizes)
+    {'x1': 5, 'x2': 5, 'state': 2}
+    """
+    states = list(potential.states)
+    if len(within) != len(states) or points ** len(states) > 4_000_000:
+        raise ValueError(f"a grid takes one (low, high) per state of {states}, and at most 4 million points")
+    axes = [np.linspace(low, high, points) for low, high in within]
+    x = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+    rows = x.reshape(-1, len(states))
+    variables: dict[str, Any] = {
+        "potential": (
+            states,
+            np.asarray(potential.value(rows)).reshape(x.shape[:-1]),
+            {"long_name": "potential", "units": "1"},
+        ),
+        "gradient": (
+            (*states, "state"),
+            np.asarray(potential.gradient(rows)).reshape(x.shape),
+            {"long_name": "gradient of the potential", "units": "1"},
+        ),
+    }
+    return xr.Dataset(variables, coords={**dict(zip(states, axes, strict=True)), "state": states})
