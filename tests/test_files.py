@@ -16,6 +16,7 @@ import pytest
 import torch
 import xarray as xr
 
+import systems
 import workbench as wb
 from workbench import atomic, files
 from workbench.files import FileError
@@ -136,7 +137,7 @@ def test_targets_are_checked_before_any_work(tmp_path, monkeypatch):
 def test_contents_are_checked(tmp_path, saved):
     with pytest.raises(ValueError, match="nothing to save; give some of data, fits"):
         wb.save(tmp_path / "a.nc")
-    with pytest.raises(TypeError, match="/fits/fit is to be a Fit or an LSEICNN, got int"):
+    with pytest.raises(TypeError, match=r"/fits/fit is to be a fit or a model \(LSEICNN, .*\), got int"):
         wb.save(tmp_path / "a.nc", fits=3)
     with pytest.raises(KeyError, match="no model 'ps' in the file, did you mean 'psi'. It holds: psi"):
         wb.load(saved).models["ps"]
@@ -288,6 +289,75 @@ def test_reading_is_quick_to_refuse(tmp_path):
     with pytest.raises(FileError):
         wb.load(tmp_path / "big.nc")
     assert time.perf_counter() - began < 1.0
+
+
+AXIS = wb.Invariants(axis=(1.0, 2.0, 0.0))
+MATERIALS = {
+    "play": lambda: wb.GeneralisedPlay(AXIS, operators=3, hardening=True, modes=1, hidden=(4,)),
+    "elastic": lambda: wb.GeneralisedPlay(wb.Invariants(), operators=0, hidden=(4, 3), dtype=torch.float32),
+    "node": lambda: wb.StateNODE(wb.Invariants(), internal=2, hidden=(4,), widths=(5, 3), method="midpoint"),
+    "rate-independent node": lambda: wb.StateNODE(AXIS, hidden=(4,), widths=(5,), rate_independent=True),
+}
+
+
+@pytest.fixture(scope="module")
+def stretched():
+    return systems.get("rossi").paths(10, loading="random", samples=12, seed=0)
+
+
+@pytest.mark.parametrize("name", MATERIALS)
+def test_materials_come_back_to_the_last_bit(name, stretched, tmp_path):
+    steps = wb.PathTraining(steps=4, polish=0, every=2)
+    fit = wb.fit(MATERIALS[name](), stretched, match="stress", seed=0, restarts=1, optimiser=steps)
+    result = wb.load(wb.save(tmp_path / "material.nc", fits=fit))
+    strain, model = stretched["strain"].values, result.models["fit"]
+    for again, once in zip(model.respond(strain), fit.model.respond(strain), strict=True):
+        np.testing.assert_array_equal(again, once)
+    np.testing.assert_array_equal(model.tangent(strain[:1]), fit.model.tangent(strain[:1]))
+    assert repr(model) == repr(fit.model)
+    assert (result.tree.attrs["dtype"], result.tree.attrs["seed"]) == (str(fit.model.potential.dtype)[6:], "0")
+    predictions = result["fits/fit/predictions"].to_dataset()
+    np.testing.assert_array_equal(predictions["stress"], fit.model.respond(strain).stress)
+    np.testing.assert_array_equal(predictions["stress_residual"], predictions["stress"] - result["data/stress"])
+    expected = wb.score(fit.model, fit.data)["stress_relative_error"].sel(part="validation")
+    assert float(predictions["stress_relative_error"].sel(part="validation")) == float(expected)
+    assert result["fits/fit/history"].to_dataset()["loss"].equals(fit.history["loss"])
+    for node in result.tree.subtree:
+        for label, variable in node.to_dataset().variables.items():
+            assert "long_name" in variable.attrs, f"{node.path}/{label}"
+
+
+def test_plain_netcdf_answers_for_a_material_without_torch(stretched, tmp_path):
+    model = MATERIALS["play"]()
+    model.initialise(np.random.default_rng(0), *(stretched[n].values for n in ("strain", "stress", "time")))
+    response = model.requires_grad_(False).respond(stretched["strain"].values[0])
+    path = wb.save(tmp_path / "play.nc", fits=model)
+    np.savez(tmp_path / "known.npz", E=stretched["strain"].values[0], h=response.state)
+    code = f"""
+import json, sys, numpy as np, xarray as xr
+w, known = xr.open_dataset({str(path)!r}, group="fits/fit"), np.load({str(tmp_path / "known.npz")!r})
+E, n = known["E"], np.array(json.loads(w.attrs["config_json"])["axis"])
+EM = (E[:, :3] * n**2).sum(1) + 2 * (E[:, 3] * n[0] * n[1] + E[:, 4] * n[0] * n[2] + E[:, 5] * n[1] * n[2])
+softplus, at = lambda z: np.logaddexp(0, z), dict(state=list(w.linear.values))
+x = (np.stack([E[:, :3].sum(1), EM], 1) - w.x_shift.sel(at).values) / w.x_scale.sel(at).values
+q, b, k = x @ w.w.values.T + w.d.values, softplus(w.b.values), softplus(w.k.values)
+r, h, path = b / (1 + np.exp(-w.r.values)), np.zeros(3), []
+for y in -q:
+    h = np.minimum(np.maximum(h, np.clip((y - k) / (b + r), 0, 1)), np.clip((y + k) / (b - r), 0, 1))
+    path.append(h)
+assert np.ptp(path) > 0.1 and np.abs(path - known["h"]).max() < 1e-12
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_material_of_the_users_own_is_named_when_it_cannot_be_stored(tmp_path):
+    class Own(wb.GeneralisedPlay):
+        pass
+
+    with pytest.raises(TypeError, match="fit or a model .* got Own"):
+        wb.save(tmp_path / "own.nc", fits=Own(AXIS))
 
 
 def test_device_is_chosen_on_loading(saved):

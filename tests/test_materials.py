@@ -150,6 +150,20 @@ def test_paths_can_be_taken_in_pieces_and_one_at_a_time(name):
     np.testing.assert_allclose(alone.stress.numpy(), whole.stress[3], atol=1e-13)
 
 
+def test_operators_start_in_sequence():
+    """Each begins its way where the one before it ends, both forth and back, so that together they are one play."""
+    model = wb.GeneralisedPlay(AXIS, operators=4, hidden=(4,))
+    model.initialise(np.random.default_rng(2), E, S, TIME)
+    h = model.requires_grad_(False).respond(E).state
+    assert ((1 - h[..., :-1]) * h[..., 1:]).max() < 1e-9
+    assert (np.ptp(h, axis=(0, 1)) == 1).any()
+
+
+def test_views_of_arrays_are_paths_too():
+    model = material("play")
+    np.testing.assert_array_equal(model.respond(E[:, ::-1]).stress, model.respond(E[:, ::-1].copy()).stress)
+
+
 def test_only_the_published_node_feels_the_rate():
     slow = np.sqrt(TIME) * 3
     for name, free in (("node", False), ("rate-independent node", True)):
@@ -251,6 +265,12 @@ def test_elastic_material_learns_a_frozen_phase():
     data = systems.get("rossi", frozen=0.5).paths(20, samples=25, seed=3)
     fit = wb.fit(wb.GeneralisedPlay(AXIS, operators=0), data, match="stress", seed=0, restarts=1, optimiser=QUICK)
     assert fit.error < 0.01
+
+
+def test_elastic_material_is_scored():
+    scores = wb.score(material("elastic"), DATA)
+    assert float(scores["stress_relative_error"]) > 0
+    assert "internal_state" not in wb.predict(material("elastic"), DATA)
 
 
 def test_padding_is_not_learned():

@@ -48,6 +48,8 @@ SMALL = {
                         "curve": [10], "images": 20, "starts": 8, "grid": 5},
     "crossings": {"samples": 120, "test": 10, "members": 2, "modes": 3, "hidden": [4, 4], "steps": 30, "heights": [2.0],
                   "count": 16, "end": 100.0, "halvings": 2, "starts": 16, "grid": 9, "temperature": 0.5},
+    "rossi": {"paths": 8, "test": 4, "samples": 12, "modes": 1, "hidden": [4], "operators": 2, "steps": 4, "polish": 2,
+              "internal": 2, "node_hidden": [4], "widths": [4], "node_steps": 4, "grid": 5},
 }  # fmt: skip
 
 

@@ -26,11 +26,11 @@ from workbench.dataset import nearest, storable
 from workbench.density import Density
 from workbench.fitting import Fit
 from workbench.interrupts import held_signals
-from workbench.lse_icnn import LSEICNN
 from workbench.objectives import DENSITY, OBJECTIVES
+from workbench.path_fitting import PathFit
 from workbench.provenance import provenance
 from workbench.scores import predict, score
-from workbench.weights import from_dataset, to_dataset
+from workbench.weights import KINDS, from_dataset, to_dataset
 
 __all__ = ["FileError", "Result", "check_target", "cleaned", "load", "read", "save", "tree_of", "write"]
 
@@ -39,7 +39,9 @@ EPOCHS = 1000
 COORDINATES = {
     "b_scanned": "parameter of the blend",
     "case": "landscape",
+    "component": "component of a symmetric tensor",
     "epoch": "step of the optimiser",
+    "internal": "internal variable",
     "member": "independent fit",
     "mode": "convex mode",
     "part": "role of the samples in the fit",
@@ -50,8 +52,8 @@ COORDINATES = {
 }
 
 
-class _Models(dict[str, LSEICNN]):
-    def __missing__(self, name: str) -> LSEICNN:
+class _Models(dict[str, Any]):
+    def __missing__(self, name: str) -> Any:
         raise KeyError(
             f"no model {name!r} in the file{nearest(name, self) or '.'} It holds: {', '.join(self) or 'none'}"
         )
@@ -59,15 +61,16 @@ class _Models(dict[str, LSEICNN]):
 
 @dataclass(frozen=True)
 class Result:
-    """A result file in memory: `tree` is the whole file, `models` the fitted landscapes rebuilt from their weights.
+    """A result file in memory: `tree` is the whole file, `models` are what was fitted, rebuilt from the weights.
 
-    `models[name]` is the best member, a plain potential; `ensembles[name]` holds all members.
+    `models[name]` is a material, or the best member of a landscape, a plain potential; `ensembles[name]` holds all
+    members.
     """
 
     path: Path
     tree: xr.DataTree
-    models: dict[str, LSEICNN]
-    ensembles: dict[str, LSEICNN]
+    models: dict[str, Any]
+    ensembles: dict[str, Any]
 
     def __getitem__(self, path: str) -> xr.DataTree | xr.DataArray:
         """Return a group, such as "analysis/stationary_points", or a variable of one."""
@@ -78,7 +81,7 @@ def save(
     path: str | Path,
     *,
     data: xr.Dataset | Mapping[str, xr.Dataset] | None = None,
-    fits: Fit | LSEICNN | Mapping[str, Fit | LSEICNN] | None = None,
+    fits: Any = None,
     landscape: xr.Dataset | None = None,
     analysis: Mapping[str, xr.Dataset] | None = None,
     simulation: xr.Dataset | None = None,
@@ -87,8 +90,8 @@ def save(
 ) -> Path:
     """Save data, fits and analyses to one file, and return its path.
 
-    A single fit is named "fit" and brings its data; several are a mapping from names. `data` and `analysis` may be
-    mappings from names to datasets. `attrs` are attributes of the file beside its provenance.
+    A single fit (or bare model) is named "fit" and brings its data; several are a mapping from names. `data` and
+    `analysis` may be mappings from names to datasets. `attrs` are attributes of the file beside its provenance.
 
     >>> import tempfile, numpy as np, workbench as wb
     >>> data = wb.dataset.points(np.linspace(-1, 1, 9), potential=np.linspace(-1, 1, 9) ** 2)
@@ -107,14 +110,14 @@ def save(
 def tree_of(
     *,
     data: xr.Dataset | Mapping[str, xr.Dataset] | None = None,
-    fits: Fit | LSEICNN | Mapping[str, Fit | LSEICNN] | None = None,
+    fits: Any = None,
     landscape: xr.Dataset | None = None,
     analysis: Mapping[str, xr.Dataset] | None = None,
     simulation: xr.Dataset | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.DataTree:
     """Return the tree of a result file, of what `save` takes; groups left out are absent."""
-    if isinstance(fits, Fit) and data is None:
+    if isinstance(fits, Fit | PathFit) and data is None:
         data = fits.data
     named = dict(fits or {}) if isinstance(fits, Mapping | None) else {"fit": fits}
     origin = _origin(next(iter(named.values()))) if named else {}
@@ -170,7 +173,8 @@ def load(path: str | Path) -> Result:
         except (ValueError, KeyError) as error:
             raise FileError(f"{path}: cannot rebuild the model of /fits/{name}: {error}") from None
         ensembles[name] = model
-        models[name] = model if model.members is None else model.member(int(node.attrs.get("best_member", 0)))
+        several = getattr(model, "members", None) is not None
+        models[name] = model.member(int(node.attrs.get("best_member", 0))) if several else model
     return Result(Path(path), tree, models, ensembles)
 
 
@@ -182,45 +186,57 @@ def _named(root: str, content: xr.Dataset | Mapping[str, xr.Dataset] | None) -> 
     return {f"{root}/{name}": dataset for name, dataset in content.items()}
 
 
-def _fit_groups(root: str, fit: Fit | LSEICNN) -> dict[str, xr.Dataset]:
-    if isinstance(fit, LSEICNN):
+def _fit_groups(root: str, fit: Any) -> dict[str, xr.Dataset]:
+    if type(fit).__name__ in KINDS:
         return {root: to_dataset(fit)}
-    if not isinstance(fit, Fit):
-        raise TypeError(f"{root} is to be a Fit or an LSEICNN, got {type(fit).__name__}")
+    if not isinstance(fit, Fit | PathFit):
+        raise TypeError(f"{root} is to be a fit or a model ({', '.join(KINDS)}), got {type(fit).__name__}")
     attrs = {
         "match": json.dumps(fit.match),
         "seed": fit.seed,
-        "best_member": fit.best,
         "outcome": str(fit.outcome),
         "settings_json": json.dumps(fit.settings),
         "elapsed_seconds": fit.elapsed,
     }
-    length, last = fit.history.sizes["epoch"], {fit.history.sizes["epoch"] - 1}
-    best = {int(np.nanargmin(row)) for row in fit.history["validation_loss"].values}
-    kept = sorted(set(range(0, length, -(-length // (EPOCHS - 1 - len(best))))) | best | last)
-    return {
-        root: to_dataset(fit.ensemble).assign_attrs(attrs),
-        f"{root}/history": fit.history.isel(epoch=kept),
+    groups = {
+        root: to_dataset(_whole(fit)).assign_attrs(attrs),
+        f"{root}/history": _thinned(fit.history),
         f"{root}/restarts": fit.restarts,
         f"{root}/predictions": _predictions(fit),
-        **({f"{root}/scan": fit.scan} if fit.scan is not None else {}),
     }
+    if isinstance(fit, Fit):
+        groups[root].attrs["best_member"] = fit.best
+        if fit.scan is not None:
+            groups[f"{root}/scan"] = fit.scan
+    return groups
 
 
-def _predictions(fit: Fit) -> xr.Dataset:
+def _whole(fit: Fit | PathFit) -> Any:
+    return fit.model if isinstance(fit, PathFit) else fit.ensemble
+
+
+def _thinned(history: xr.Dataset) -> xr.Dataset:
+    """Return at most `EPOCHS` epochs, the best of every member and the last among them."""
+    length = history.sizes["epoch"]
+    best = {int(np.nanargmin(row)) for row in np.atleast_2d(history["validation_loss"].values)}
+    kept = sorted(set(range(0, length, -(-length // (EPOCHS - 1 - len(best))))) | best | {length - 1})
+    return history.isel(epoch=kept)
+
+
+def _predictions(fit: Fit | PathFit) -> xr.Dataset:
     """Return predictions and scores on the data; after match="density", the log-density of every sample.
 
     Of observed states alone, as after match="trajectory", the velocity that the landscape gives them.
     """
-    if not set(OBJECTIVES) & set(fit.data) and DENSITY not in fit.match:
+    model = _whole(fit)
+    if isinstance(fit, Fit) and not set(OBJECTIVES) & set(fit.data) and DENSITY not in fit.match:
         x = fit.data["x"]
-        velocity = -fit.ensemble.gradient(x.values.reshape(-1, x.shape[-1])).reshape(-1, *x.shape)
+        velocity = -model.gradient(x.values.reshape(-1, x.shape[-1])).reshape(-1, *x.shape)
         label = {"long_name": "rate of change of the state, predicted", "units": "1"}
         return xr.Dataset({"velocity": (("member", *x.dims), velocity, label)}, coords=fit.data.coords)
     if DENSITY not in fit.match:
-        both = [predict(fit.ensemble, fit.data), score(fit.ensemble, fit.data)]
-        return xr.merge(both, compat="no_conflicts")
-    log_q = Density(fit.ensemble).log_prob(fit.data["x"].values)
+        return xr.merge([predict(model, fit.data), score(model, fit.data)], compat="no_conflicts")
+    log_q = Density(model).log_prob(fit.data["x"].values)
     label = {"long_name": "logarithm of the mean density of the members", "units": "1"}
     return xr.Dataset({"log_prob": (fit.data["x"].dims[:-1], log_q, label)}, coords=fit.data.coords)
 
@@ -228,11 +244,12 @@ def _predictions(fit: Fit) -> xr.Dataset:
 def _origin(fit: Any) -> dict[str, Any]:
     """Return seed, time, device and type of a fit, for the root of its file."""
     model = getattr(fit, "model", fit)
+    energy = getattr(model, "potential", model)
     where = {
-        "device": str(getattr(model, "device", "cpu")),
-        "dtype": str(getattr(model, "dtype", "")).removeprefix("torch."),
+        "device": str(getattr(energy, "device", "cpu")),
+        "dtype": str(getattr(energy, "dtype", "")).removeprefix("torch."),
     }
-    return where | ({"seed": fit.seed, "elapsed_seconds": fit.elapsed} if isinstance(fit, Fit) else {})
+    return where | ({"seed": fit.seed, "elapsed_seconds": fit.elapsed} if isinstance(fit, Fit | PathFit) else {})
 
 
 def cleaned(group: xr.Dataset) -> xr.Dataset:

@@ -69,7 +69,8 @@ class Invariants:
                 raise ValueError(
                     f"axis is a direction in space, three numbers that are not all zero, got {self.axis!r}"
                 )
-            object.__setattr__(self, "axis", tuple((n / np.linalg.norm(n)).tolist()))
+            length = np.linalg.norm(n)  # a unit vector stays as it is, to the last bit
+            object.__setattr__(self, "axis", tuple((n if abs(length - 1) < 1e-14 else n / length).tolist()))
 
     @property
     def names(self) -> tuple[str, ...]:

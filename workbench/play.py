@@ -17,7 +17,8 @@ the work done is ΔΨ plus that, exactly.
 What is assumed: rate independence; drives q linear in the linear invariants of the symmetry (tr E, and E:M with an
 axis); internal variables with two ends; thresholds that are constant or rise linearly with their own h (`hardening`).
 The two-phase material of Eqs 23–28 is itself of this class, as long as its bounds do not depend on the phase; several
-operators, each a part of the way, approximate other laws.
+operators in sequence, each a part of the way, approximate other laws: n of them with `hardening` follow curved
+thresholds on n straight pieces.
 """
 
 import numpy as np
@@ -131,10 +132,10 @@ class GeneralisedPlay(Material):
 
     @torch.no_grad()
     def initialise(self, rng: np.random.Generator, strain: np.ndarray, stress: np.ndarray, time: np.ndarray) -> None:
-        """Take the scales from data and draw a start: every operator goes back and forth somewhere on the data.
+        """Take the scales from data and draw a start: the operators move one after another along one direction.
 
-        Of the spread of its drive q over the data, an operator's way takes between a fifth and a half, its threshold
-        between a twentieth and a fifth, and the middle of its loop lies anywhere.
+        Together they take a share of the spread of their drive over the data, between a fifth and a half, with a
+        threshold between a twentieth and a fifth, and the middle of their loop lies anywhere.
         """
         x = self.invariants.value(strain.reshape(-1, 6))
         self.potential.set_scaling(x, potential=None, gradient=np.ones_like(x))
@@ -144,20 +145,18 @@ class GeneralisedPlay(Material):
         self.a.fill_(0.0)
         if self.internal == 0:
             return
-
-        def draw(low: float, high: float, *shape: int) -> Tensor:
-            return torch.as_tensor(rng.uniform(low, high, (self.internal, *shape))).to(self.w)
-
-        way = torch.as_tensor(rng.standard_normal(tuple(self.w.shape))).to(self.w)
-        self.w.copy_(way / way.norm(dim=-1, keepdim=True))
+        n = self.internal
+        way = torch.as_tensor(rng.standard_normal(self.w.shape[1])).to(self.w)
+        self.w.copy_((way / way.norm()).expand_as(self.w))
         self.d.zero_()
-        y = -self.drive(torch.as_tensor(x).to(self.w)) / self.potential.potential_scale
-        low, high = y.amin(0), y.amax(0)
-        width = (high - low).clamp_min(1e-6)
-        b, k = width * draw(0.2, 0.5), width * draw(0.05, 0.2)
-        self.b.copy_(inverse_softplus(b))
-        self.k.copy_(inverse_softplus(k))
-        self.d.copy_(low + (width - b) * draw(0.1, 0.9))
+        y = -self.drive(torch.as_tensor(x).to(self.w))[:, 0] / self.potential.potential_scale
+        width = (y.max() - y.min()).clamp_min(1e-6)
+        b, k = width * rng.uniform(0.2, 0.5), width * rng.uniform(0.05, 0.2)
+        first = y.min() + (width - b) * rng.uniform(0.1, 0.9)
+        self.w.div_(n)  # each moves the stress by its part
+        self.d.copy_((first + torch.arange(n).to(b) * b / n) / n)
+        self.b.copy_(inverse_softplus(b / n**2).expand_as(self.b))
+        self.k.copy_(inverse_softplus(k / n).expand_as(self.k))
         self.r.fill_(-2.0)
 
     def __repr__(self) -> str:

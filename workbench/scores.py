@@ -19,7 +19,7 @@ def predict(model: Potential | Material, data: xr.Dataset) -> xr.Dataset:
     """Return, for every quantity the data hold, the prediction under its name and `<name>_residual`.
 
     Coordinates are those of the data; an ensemble adds a leading `member` axis. A residual is prediction − observation.
-    Of a material along paths: stress, dissipation, potential, and the internal variables `internal_state`.
+    Of a material along paths: stress, dissipation, potential, and the internal variables `internal_state`, if any.
     """
     if isinstance(model, Material):
         return _predict_paths(model, data)
@@ -64,7 +64,7 @@ def score(model: Potential | Material, data: xr.Dataset, *, offset: Literal["kee
         raise ValueError(f"offset is 'keep' or 'remove', got {offset!r}")
     if isinstance(model, Material):
         data = dataset.check(data, ["stress"])
-        residuals, data = _samples(predict(model, data), data), _samples(data, data)
+        residuals, data = _samples(predict(model, data)[["stress", "stress_residual"]], data), _samples(data, data)
     else:
         data = dataset.with_states(dataset.flat(dataset.check(data)), model.states)
         residuals = predict(model, data)
@@ -112,15 +112,17 @@ def _predict_paths(material: Material, data: xr.Dataset) -> xr.Dataset:
     both = ("trajectory", "time")
     variables: dict[str, Any] = {
         "stress": ((*both, "component"), response.stress, "stress, predicted"),
-        "internal_state": ((*both, "internal"), response.state, "internal variable"),
         "dissipation": (both, response.dissipation, "energy dissipated in the step that ends here, predicted"),
         "potential": (both, response.potential, "potential, predicted"),
     }
+    if material.internal:
+        variables["internal_state"] = ((*both, "internal"), response.state, "internal variable")
     if "stress" in data:
         residual = response.stress - data["stress"].values
         variables["stress_residual"] = ((*both, "component"), residual, "stress, prediction less data")
     described = {name: (dims, v, {"long_name": text, "units": "1"}) for name, (dims, v, text) in variables.items()}
-    return xr.Dataset(described, coords={**data.coords, "internal": np.arange(material.internal)})
+    result = xr.Dataset(described, coords=data.coords)
+    return result.assign_coords(internal=np.arange(material.internal)) if material.internal else result
 
 
 def _samples(paths: xr.Dataset, data: xr.Dataset) -> xr.Dataset:

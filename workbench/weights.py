@@ -1,23 +1,106 @@
-"""A model as a dataset and back: every weight a named variable, readable without this package.
+r"""A model as a dataset and back: every weight a named variable, readable without this package.
 
     V1(member, mode, hidden_1, state)   b1(member, mode, hidden_1)   W2(member, mode, hidden_2, hidden_1)   …
 
 W is stored raw (the network uses log(1 + exp(raw))); the output layer has no axis of its own; `u` gives ρ = ρ_lo + eᵘ.
+A material's energy is stored in the same way, over its invariants and internal variables as states, and beside it
+
+    GeneralisedPlay   w(internal, linear)   d, b, k, r (internal)   a      b, k and r raw
+    StateNODE         rate_W1(width_1, input)   rate_b1(width_1)   …       and the scales of its inputs
+
+A kind of model is stored by its `Kind`: what makes it, how its weights are called, and what their dimensions count.
 """
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
 
 from workbench.convex import POSITIVE_MAP
+from workbench.invariants import Invariants
 from workbench.lse_icnn import LSEICNN
+from workbench.node import StateNODE
+from workbench.play import GeneralisedPlay
 from workbench.support import Support
 
-__all__ = ["from_dataset", "to_dataset"]
+__all__ = ["KINDS", "Kind", "from_dataset", "to_dataset"]
+
+Entry = tuple[str, tuple[str, ...], str]  # variable, dimensions, meaning
+
+
+class Kind(NamedTuple):
+    """How one kind of model is stored.
+
+    `config(model)` are the arguments that make it, of plain types, and `build(config)` makes it again; `entry(model,
+    name)` gives variable, dimensions and meaning of an entry of its state dict, `labels(model)` the coordinates of all
+    dimensions.
+    """
+
+    config: Callable[[Any], dict[str, Any]]
+    build: Callable[[dict[str, Any]], Any]
+    entry: Callable[[Any, str], Entry]
+    labels: Callable[[Any], Mapping[str, Sequence[Any]]]
+
+
+def to_dataset(model: Any) -> xr.Dataset:
+    """Return the weights, scales and configuration of a model.
+
+    >>> sorted(to_dataset(LSEICNN(dim=1, modes=2, hidden=(4,))).data_vars)[:6]
+    ['V1', 'V2', 'W2', 'alpha', 'b1', 'b2']
+    """
+    name = type(model).__name__
+    if name not in KINDS:
+        raise TypeError(f"models that can be stored are {', '.join(KINDS)}; got {name}")
+    kind, energy = KINDS[name], getattr(model, "potential", model)
+    labels = kind.labels(model)
+    variables: dict[str, Any] = {}
+    for entry, tensor in model.state_dict().items():
+        label, dims, meaning = kind.entry(model, entry)
+        values = tensor.detach().cpu().numpy().reshape([len(labels[dim]) for dim in dims])
+        variables[label] = (dims, values, {"long_name": meaning, "units": "1"})
+    rho = energy.rho.detach().cpu().numpy()
+    variables["rho"] = (("member",), rho, {"long_name": "sharpness of the soft minimum, scaled units", "units": "1"})
+    config = kind.config(model) | {"dtype": str(energy.dtype).removeprefix("torch.")}
+    attrs = {"kind": name, "config_json": json.dumps(config), "positive_map": POSITIVE_MAP}
+    used = {dim for dims, *_ in variables.values() for dim in dims}
+    return xr.Dataset(variables, coords={dim: list(labels[dim]) for dim in sorted(used)}, attrs=attrs)
+
+
+def from_dataset(dataset: xr.Dataset, device: Any = None) -> Any:
+    """Rebuild the model, equal to the last bit; a `ValueError` names what does not fit.
+
+    >>> model = LSEICNN(dim=1, modes=2, hidden=(4,)).initialise(np.random.default_rng(0))
+    >>> bool(from_dataset(to_dataset(model)).value([0.3]) == model.value([0.3]))
+    True
+    """
+    name = dataset.attrs.get("kind")
+    if name not in KINDS:
+        raise ValueError(f"expected the weights of one of {', '.join(KINDS)}; got kind = {name!r}")
+    kind = KINDS[name]
+    try:
+        config = json.loads(dataset.attrs["config_json"])
+        model = kind.build(config | {"dtype": getattr(torch, config["dtype"])})
+    except (TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"the configuration describes no {name} of this version: {error}") from None
+    state = {}
+    for entry, like in model.state_dict().items():
+        label, dims, _ = kind.entry(model, entry)
+        if label not in dataset or set(dataset[label].dims) != set(dims):
+            found = tuple(dataset[label].dims) if label in dataset else "nothing"
+            raise ValueError(f"expected the weight {label} over {dims}, found {found}")
+        values = np.array(dataset[label].transpose(*dims).values)
+        if values.size != like.numel():
+            raise ValueError(f"{label} has shape {values.shape}; the configuration expects {tuple(like.shape)}")
+        state[entry] = torch.as_tensor(values).reshape(like.shape)
+    model.load_state_dict(state)
+    return model.requires_grad_(False).to(device)
+
+
+# ---- LSE-ICNN ------------------------------------------------------------------------------------------------------
 
 SCALES = {
     "alpha": (("member", "mode"), "mode weight"),
@@ -31,75 +114,108 @@ SCALES = {
 }
 
 
-def to_dataset(model: LSEICNN) -> xr.Dataset:
-    """Return the weights, scales and configuration of a model.
-
-    >>> sorted(to_dataset(LSEICNN(dim=1, modes=2, hidden=(4,))).data_vars)[:6]
-    ['V1', 'V2', 'W2', 'alpha', 'b1', 'b2']
-    """
-    variables: dict[str, Any] = {}
-    for name, tensor in model.state_dict().items():
-        label, dims, long_name = _layout(name, len(model.hidden))
-        shape = [model.members or 1 if dim == "member" else _size(model, dim) for dim in dims]
-        values = tensor.detach().cpu().numpy().reshape(shape)
-        variables[label] = (dims, values, {"long_name": long_name, "units": "1"})
-    rho = model.rho.detach().cpu().numpy()
-    variables["rho"] = (("member",), rho, {"long_name": "sharpness of the soft minimum, scaled units", "units": "1"})
-    counted = sorted({dim for entry in variables.values() for dim in entry[0]} - {"state"})
-    coords: dict[str, Any] = {dim: np.arange(_size(model, dim)) for dim in counted} | {"state": list(model.states)}
+def _landscape_config(model: LSEICNN) -> dict[str, Any]:
     config = {"dim": model.dim, "modes": model.modes, "hidden": list(model.hidden), "members": model.members}
-    config |= {"rho_lo": model.rho_lo, "states": list(model.states), "dtype": str(model.dtype).removeprefix("torch.")}
-    if model.support is not None:
-        config["support"] = asdict(model.support)
-    attrs = {"kind": "LSEICNN", "config_json": json.dumps(config), "positive_map": POSITIVE_MAP}
-    return xr.Dataset(variables, coords=coords, attrs=attrs)
+    config |= {"rho_lo": model.rho_lo, "states": list(model.states)}
+    return config if model.support is None else config | {"support": asdict(model.support)}
 
 
-def from_dataset(dataset: xr.Dataset, device: Any = None) -> LSEICNN:
-    """Rebuild the model, equal to the last bit; a `ValueError` names what does not fit.
-
-    >>> model = LSEICNN(dim=1, modes=2, hidden=(4,)).initialise(np.random.default_rng(0))
-    >>> bool(from_dataset(to_dataset(model)).value([0.3]) == model.value([0.3]))
-    True
-    """
-    if dataset.attrs.get("kind") != "LSEICNN":
-        raise ValueError(f"expected the weights of an LSEICNN, got kind = {dataset.attrs.get('kind')!r}")
-    try:
-        config = json.loads(dataset.attrs["config_json"])
-        support = config.pop("support", None)
-        model = LSEICNN(**{**config, "dtype": getattr(torch, config["dtype"])})
-        model.support = None if support is None else Support(**support)
-    except (TypeError, AttributeError, KeyError) as error:
-        raise ValueError(f"the configuration describes no LSEICNN of this version: {error}") from None
-    state = {}
-    for name, like in model.state_dict().items():
-        label, dims, _ = _layout(name, len(model.hidden))
-        if label not in dataset or set(dataset[label].dims) != set(dims):
-            found = tuple(dataset[label].dims) if label in dataset else "nothing"
-            raise ValueError(f"expected the weight {label} over {dims}, found {found}")
-        values = np.array(dataset[label].transpose(*dims).values)
-        if values.size != like.numel():
-            raise ValueError(f"{label} has shape {values.shape}; the configuration expects {tuple(like.shape)}")
-        state[name] = torch.as_tensor(values).reshape(like.shape)
-    model.load_state_dict(state)
-    return model.requires_grad_(False).to(device)
+def _landscape(config: dict[str, Any]) -> LSEICNN:
+    support = config.pop("support", None)
+    model = LSEICNN(**config)
+    model.support = None if support is None else Support(**support)
+    return model
 
 
-def _size(model: LSEICNN, dim: str) -> int:
-    sizes = {"member": model.members or 1, "mode": model.modes, "state": model.dim}
-    return sizes[dim] if dim in sizes else model.hidden[int(dim.removeprefix("hidden_")) - 1]
-
-
-def _layout(name: str, depth: int) -> tuple[str, tuple[str, ...], str]:
-    """Return variable, dimensions and meaning of an entry of the state dict; "convex.W.0" is W2, from layer 1 to 2."""
+def _landscape_entry(model: LSEICNN, name: str) -> Entry:
+    """Return variable, dimensions and meaning; "convex.W.0" is W2, from layer 1 to 2."""
     if name in SCALES:
         return (name, *SCALES[name])
     _, letter, number = name.split(".")
     layer = int(number) + (2 if letter == "W" else 1)
-    out = (f"hidden_{layer}",) if layer <= depth else ()
+    out = (f"hidden_{layer}",) if layer <= len(model.hidden) else ()
     into, meaning = {
         "V": (("state",), "from the inputs"),
         "W": ((f"hidden_{layer - 1}",), "from the layer before, raw"),
         "b": ((), "bias"),
     }[letter]
     return f"{letter}{layer}", ("member", "mode", *out, *into), f"weights of layer {layer}: {meaning}"
+
+
+def _landscape_labels(model: LSEICNN) -> dict[str, Sequence[Any]]:
+    counted = {"member": model.members or 1, "mode": model.modes}
+    counted |= {f"hidden_{k + 1}": width for k, width in enumerate(model.hidden)}
+    return {**{dim: range(size) for dim, size in counted.items()}, "state": model.states}
+
+
+# ---- materials -----------------------------------------------------------------------------------------------------
+
+OPERATORS = {
+    "w": (("internal", "linear"), "drive of the operators, by the scaled linear invariants"),
+    "d": (("internal",), "drive of the operators, constant part"),
+    "b": (("internal",), "stiffness of the operators, raw"),
+    "k": (("internal",), "threshold of the operators, raw"),
+    "r": (("internal",), "rise of the threshold with the internal variable, share of the stiffness, raw"),
+    "a": ((), "quadratic term in the trace of strain"),
+}
+INPUTS = {
+    "input_shift": (("known",), "shift of the inputs that do not depend on internal variables"),
+    "input_scale": (("known",), "scale of the inputs that do not depend on internal variables"),
+    "pace": ((), "unit of time, or of the length of the strain path"),
+}
+
+
+def _material_config(*settings: str) -> Callable[[Any], dict[str, Any]]:
+    def config(model: Any) -> dict[str, Any]:
+        shape = {"axis": model.invariants.axis, "modes": model.potential.modes, "hidden": list(model.potential.hidden)}
+        return shape | {name: getattr(model, name) for name in settings}
+
+    return config
+
+
+def _play(config: dict[str, Any]) -> GeneralisedPlay:
+    return GeneralisedPlay(Invariants(config.pop("axis")), operators=config.pop("internal"), **config)
+
+
+def _play_entry(model: GeneralisedPlay, name: str) -> Entry:
+    if name in OPERATORS:
+        return (name, *OPERATORS[name])
+    return _landscape_entry(model.potential, name.removeprefix("potential."))
+
+
+def _play_labels(model: GeneralisedPlay) -> dict[str, Sequence[Any]]:
+    linear = [model.invariants.names[place] for place in model.invariants.linear]
+    return _landscape_labels(model.potential) | {"internal": range(model.internal), "linear": linear}
+
+
+def _node(config: dict[str, Any]) -> StateNODE:
+    return StateNODE(Invariants(config.pop("axis")), **config)
+
+
+def _node_entry(model: StateNODE, name: str) -> Entry:
+    """Return variable, dimensions and meaning; "W.0" is rate_W1, from the inputs to layer 1."""
+    if name in INPUTS:
+        return (name, *INPUTS[name])
+    if name.startswith("potential."):
+        return _landscape_entry(model.potential, name.removeprefix("potential."))
+    letter, number = name.split(".")
+    layer, depth = int(number) + 1, len(model.widths) + 1
+    out = "internal" if layer == depth else f"width_{layer}"
+    dims = (out, "input" if layer == 1 else f"width_{layer - 1}") if letter == "W" else (out,)
+    return f"rate_{letter}{layer}", dims, f"network of the internal variables, layer {layer}"
+
+
+def _node_labels(model: StateNODE) -> dict[str, Sequence[Any]]:
+    names, joint = model.invariants.names, model.invariants.joint_names
+    known = [*names, *(name.replace("E", "D") for name in names), *joint]
+    widths = {f"width_{k + 1}": range(width) for k, width in enumerate(model.widths)}
+    own = {"known": known, "input": [*known, *model.potential.states[len(names) :]]}
+    return {**_landscape_labels(model.potential), **widths, **own, "internal": range(model.internal)}
+
+
+NODE_SETTINGS = ("internal", "rate_independent", "widths", "method")
+KINDS = {
+    "LSEICNN": Kind(_landscape_config, _landscape, _landscape_entry, _landscape_labels),
+    "GeneralisedPlay": Kind(_material_config("internal", "hardening"), _play, _play_entry, _play_labels),
+    "StateNODE": Kind(_material_config(*NODE_SETTINGS), _node, _node_entry, _node_labels),
+}

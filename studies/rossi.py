@@ -1,0 +1,260 @@
+r"""Materials with hysteresis, learned from stress along strain paths (Figs 9–11), and what else they must answer for.
+
+Four materials are learned from, all of `systems.get("rossi")`:
+
+    frozen       the phase held at c = 1/2, an elastic material: what the invariants alone can do (Fig 10a)
+    two_phase    the phase changes (Figs 9, 10b, 11)
+    hardening    the bounds of the driving force rise with the phase: outside every class of models
+    general      as two_phase, but strained at random in all six components
+
+and four kinds of models, named as in the figures,
+
+    a            the published ISV-NODE, of three isotropic invariants
+    a_axis       the same, of the five invariants of a material with an axis
+    b            its rate-independent counterpart, with the axis
+    c            generalised play, with the axis; c_isotropic without, where the difference is the question
+
+Every fit is asked for the stress of held-out paths, of programmes it never saw (reversals at random strains, tension
+and compression in turn, random directions), and of the same paths in smaller steps and more slowly; and what it
+dissipates, against the truth.
+
+Stress alone does not tell the dissipation of a NODE. Its Ψ(E, h) + g(h) gives the same stress for any g, while the
+dissipation −∂Ψ/∂h·ḣ changes by −ġ: what is reported is that of one of many models that fit as well. A generalised play
+has no such freedom, since the forces that are dissipated also decide when h moves: W − ΔΨ = D ≥ 0, and D is compared.
+
+An isotropic material answers strain along e₁, e₂ and e₃ in the same way, turned. Of a material with the axis e₁ it can
+at best learn the mean of the three answers, turned back; that limit is reported without any fit.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import xarray as xr
+
+import systems
+import workbench as wb
+from studies import rossi_numbers as numbers
+from studies.base import Machinery, Study, numbers_dataset, register
+from systems import parameter
+from workbench.parallel import Report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["RossiStudy"]
+
+AXIS = (1.0, 0.0, 0.0)
+FROZEN = 0.5
+CASES = ("frozen", "two_phase", "hardening", "general")
+PROGRAMMES = {
+    "reversals": "turns at random strains in the range of the data",
+    "sawtooth": "tension and compression in turn, other amplitudes",
+    "random": "random directions of strain",
+}
+Node = Literal["a", "a_axis", "b"]
+
+
+@register("rossi")
+class RossiStudy(Study):
+    """A two-phase material with hysteresis, by internal-variable NODEs and by generalised play (Figs 9–11)."""
+
+    title: ClassVar[str] = "Materials with hysteresis, learned from stress along strain paths"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {},
+        "paper": {
+            "paths": 320 + 80,
+            "nodes": ("a", "a_axis", "b"),
+            "seeds": 3,
+            "steps": 400,
+            "polish": 1500,
+            "operators": 8,
+            "node_steps": 1500,
+            "node_polish": 200,
+            "median": 0.001,
+        },
+    }
+
+    loading: Literal["compression", "sawtooth"] = parameter("compression", "programme to learn from, along e₁")
+    hardening: float = parameter(1.0, "rise of the bounds of the hardening material", symbol="η", gt=0)
+    paths: int = parameter(120, "strain paths to learn from, a fifth of them to choose by", ge=5)
+    test: int = parameter(80, "strain paths to judge by", ge=1)
+    samples: int = parameter(100, "samples of a path", ge=3)
+    nodes: tuple[Node, ...] = parameter(("a",), "kinds of NODEs beside generalised play")
+    seeds: int = parameter(1, "fits of the two-phase material by generalised play", ge=1)
+    modes: int = parameter(2, "convex modes of every energy", ge=1)
+    hidden: tuple[int, ...] = parameter((12, 12), "widths of the energy of generalised play", min_length=1)
+    operators: int = parameter(6, "play operators for the hardening material", ge=1)
+    steps: int = parameter(240, "steps of Adam, generalised play", ge=1)
+    polish: int = parameter(200, "iterations of L-BFGS, generalised play", ge=0)
+    internal: int = parameter(6, "internal variables of NODEs", ge=1)
+    node_hidden: tuple[int, ...] = parameter((19, 19), "widths of the energy of NODEs", min_length=1)
+    widths: tuple[int, ...] = parameter((15, 15), "widths of the rate of NODEs", min_length=1)
+    node_steps: int = parameter(600, "steps of Adam, NODEs", ge=1)
+    node_polish: int = parameter(0, "iterations of L-BFGS, rate-independent NODE", ge=0)
+    median: float = parameter(0.006, "bound on the median error of generalised play, two-phase material", gt=0)
+    grid: int = parameter(101, "points of the grid of strains on which energies are saved", ge=3)
+
+    def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
+        """Return data, fits, energies, answers to unseen programmes, scores and numbers."""
+        for_data, for_fits, for_programmes, for_limits = seed.spawn(4)
+        data = {case: self._data(case, child) for case, child in zip(CASES, for_data.spawn(len(CASES)), strict=True)}
+        wanted = list(self._wanted())
+        seeds = for_fits.spawn(len(wanted))
+        jobs = [(self, case, kind, data[case], child) for (_, case, kind), child in zip(wanted, seeds, strict=True)]
+        order = sorted(range(len(jobs)), key=lambda k: (wanted[k][1] != "hardening", wanted[k][2][0] == "c"))
+        labels = [wanted[k][0].replace("_", " ") for k in order]  # the long jobs first
+        done = dict(zip(order, machinery.parallel(learn, [jobs[k] for k in order], labels), strict=True))
+        fits = {name: done[k] for k, (name, _, _) in enumerate(wanted)}
+        owners = {name: case for name, case, _ in wanted}
+        runs = {
+            case: self._unseen(case, {n: f for n, f in fits.items() if owners[n] == case}, child)
+            for case, child in zip(CASES[1:], for_programmes.spawn(len(CASES) - 1), strict=True)
+        }
+        table = numbers.table(fits, owners, runs)
+        limits = {case: self._limit(case, for_limits) for case in ("frozen", "two_phase")}
+        told = [*numbers.of_table(table, self.median), *numbers.of_limits(limits)]
+        analysis = {"scores": table, "numbers": numbers_dataset(told)}
+        landscape = self._energies(fits["two_phase_c"].model)
+        return {"data": data, "fits": fits, "landscape": landscape, "analysis": analysis, "simulation": runs}
+
+    @staticmethod
+    def figures(tree: xr.DataTree) -> "dict[str, Figure]":
+        """Return Figs 9, 10 and 11, hysteresis loops of both materials, energies of the phases, and the scores."""
+        from studies import rossi_figures
+
+        return rossi_figures.figures(tree)
+
+    def material(self, case: str) -> Any:
+        """Return the true material of a case."""
+        how: dict[str, Any] = {"frozen": {"frozen": FROZEN}, "hardening": {"hardening": self.hardening}}.get(case, {})
+        return systems.get("rossi", **how)
+
+    def model(self, case: str, kind: str) -> wb.Material:
+        """Return the model of a kind for a case, as it is before it is fitted."""
+        axis = None if kind in ("a", "c_isotropic") else AXIS
+        if kind[0] == "c":
+            operators = {"frozen": 0, "hardening": self.operators}.get(case, 1)
+            how = {"operators": operators, "hardening": case == "hardening"}
+            return wb.GeneralisedPlay(wb.Invariants(axis), modes=self.modes, hidden=self.hidden, **how)  # type: ignore[arg-type]
+        shape: dict[str, Any] = {"internal": self.internal, "modes": self.modes, "hidden": self.node_hidden}
+        return wb.StateNODE(wb.Invariants(axis), rate_independent=kind == "b", widths=self.widths, **shape)
+
+    def optimiser(self, kind: str) -> wb.PathTraining:
+        """Return the settings of the fit of a kind of model."""
+        if kind[0] == "c":
+            return wb.PathTraining(steps=self.steps, polish=self.polish, patience=10)
+        polish = self.node_polish if kind == "b" else 0
+        return wb.PathTraining(steps=self.node_steps, polish=polish, batch=16, rate=0.04, patience=20)
+
+    def _wanted(self) -> Iterator[tuple[str, str, str]]:
+        """Yield name, case and kind of every fit."""
+        yield "frozen_c", "frozen", "c"
+        yield "frozen_c_isotropic", "frozen", "c_isotropic"
+        for case in ("two_phase", "hardening"):
+            for kind in (*self.nodes, "c"):
+                yield f"{case}_{kind}", case, kind
+        for extra in range(1, self.seeds):
+            yield f"two_phase_c_{extra + 1}", "two_phase", "c"
+        yield "general_c", "general", "c"
+        yield "general_c_isotropic", "general", "c_isotropic"
+
+    def _data(self, case: str, seed: np.random.SeedSequence) -> xr.Dataset:
+        """Return paths to learn from, to choose by and to judge by."""
+        loading: Any = "random" if case == "general" else self.loading
+        drawn = self.material(case).paths(self.paths + self.test, loading=loading, samples=self.samples, seed=seed)
+        held_out = max(1, round(self.paths / 5))
+        split = np.repeat(["train", "validation", "test"], [self.paths - held_out, held_out, self.test])
+        return drawn.assign_coords(split=("trajectory", split, {"long_name": "role of the path in the fit"}))
+
+    def _unseen(self, case: str, fits: Mapping[str, wb.PathFit], seed: np.random.SeedSequence) -> xr.Dataset:
+        """Return what the fits of a case, and the material itself, answer to programmes they were not fitted to."""
+        programmes = [name for name in PROGRAMMES if not (case == "general" and name == "random")]
+        material, time = self.material(case), np.linspace(0, 1, self.samples)
+        truths = []
+        for name, child in zip(programmes, seed.spawn(len(programmes)), strict=True):
+            how: dict[str, Any] = {"loading": name, "amplitude": (0.05, 0.2)}
+            if name == "reversals":
+                count, how = None, {"strain": _reversals(self.test, time, child), "time": time}
+            else:
+                count = self.test
+            truths.append(material.paths(count, samples=self.samples, seed=child, **how))
+        E = np.stack([truth["strain"].values for truth in truths])
+        answers = [[fit.model.respond(strain, time) for strain in E] for fit in fits.values()]
+        each, component = ("programme", "trajectory", "time"), ("component",)
+        columns: dict[str, tuple[tuple[str, ...], Any, str]] = {
+            "strain": (each + component, E, "strain"),
+            "stress": (("fit", *each, *component), [[a.stress for a in row] for row in answers], "stress, predicted"),
+            "dissipation": (
+                ("fit", *each),
+                [[a.dissipation for a in row] for row in answers],
+                "energy dissipated in the step that ends here, predicted",
+            ),
+            "stress_true": (each + component, [truth["stress"].values for truth in truths], "stress"),
+            "dissipation_true": (
+                each,
+                [truth["dissipation"].values for truth in truths],
+                "energy dissipated in the step that ends here",
+            ),
+        }
+        variables: dict[str, Any] = {
+            name: (dims, np.array(values), {"long_name": text, "units": "1"})
+            for name, (dims, values, text) in columns.items()
+        }
+        coords = {"fit": list(fits), "programme": programmes, "trajectory": np.arange(self.test), "time": time}
+        result = xr.Dataset(variables, coords=coords | {"component": truths[0]["component"].values})
+        result["programme"].attrs["long_name"] = "; ".join(f"{name}: {PROGRAMMES[name]}" for name in programmes)
+        return result
+
+    def _limit(self, case: str, seed: np.random.SeedSequence) -> float:
+        """Return the least relative error of an isotropic material on the same uniaxial paths along all three axes."""
+        seen, along = [], []
+        for k, axis in enumerate(np.eye(3)):
+            how: Any = {"loading": self.loading, "axis": axis.tolist()}
+            answer = self.material(case).paths(self.test, samples=self.samples, seed=seed, **how)
+            seen.append(answer["stress"].values[..., :3])
+            along.append(np.roll(seen[-1], -k, axis=-1))  # the component along the strain first
+        S = np.array(along)
+        best = S.mean(0, keepdims=True)
+        best[..., 1:] = best[..., 1:].mean(-1, keepdims=True)  # nor can it tell the two across from each other
+        return float(np.sqrt(((S - best) ** 2).mean() / np.var(seen, axis=(0, 1, 2)).mean()))
+
+    def _energies(self, model: wb.Material) -> xr.Dataset:
+        """Return the energy of the phases along uniaxial strain, learned and true, less that of the first at rest."""
+        E11, phases = np.linspace(-0.25, 0, self.grid), np.array([0.0, 0.5, 1.0])
+        E = E11[:, None, None] * np.eye(6)[:1] * np.ones((2, 1))
+        ends = model.respond(E[::-1, 0]).state[[0, -1]]  # h of the two phases: at rest, and wholly changed
+        starts = [(1 - c) * ends[0] + c * ends[1] + np.zeros((self.grid, 1)) for c in phases]
+        learned = np.array([model.respond(E, start=start).potential[:, 0] for start in starts])
+        exact = [systems.get("rossi", frozen=c).respond(E[:, 0])["potential"] for c in phases]
+        label = {"long_name": "energy less that of the first phase at rest", "units": "1"}
+        both, coords = ("phase", "strain"), {"phase": phases, "strain": E11}
+        columns: dict[str, Any] = {
+            "potential": (both, learned - learned[0, -1], label),
+            "potential_true": (both, np.array(exact), {**label, "long_name": f"{label['long_name']}, true"}),
+        }
+        result = xr.Dataset(columns, coords=coords)
+        result["strain"].attrs = {"long_name": "E11", "units": "1"}
+        result["phase"].attrs = {"long_name": "phase fraction", "units": "1"}
+        return result
+
+
+def learn(
+    study: RossiStudy, case: str, kind: str, data: xr.Dataset, seed: np.random.SeedSequence, report: Report
+) -> wb.PathFit:
+    """Return one fit, in a worker process."""
+    how: dict[str, Any] = {"restarts": 2 if kind[0] == "c" else 1, "optimiser": study.optimiser(kind)}
+    return wb.fit(study.model(case, kind), data, match="stress", seed=seed, progress=report, **how)
+
+
+def _reversals(count: int, time: np.ndarray, seed: np.random.SeedSequence, turns: int = 8) -> np.ndarray:
+    """Return paths of uniaxial strain from 0 through random turning points in (−0.25, 0), shape (count, time, 6).
+
+    >>> E = _reversals(2, np.linspace(0, 1, 9), np.random.SeedSequence(0), turns=4)
+    >>> E.shape, bool((E[:, 0] == 0).all()), bool((E <= 0).all())
+    ((2, 9, 6), True, True)
+    """
+    at = np.random.default_rng(seed).uniform(-0.25, 0, (count, turns))
+    E = np.zeros((count, len(time), 6))
+    E[..., 0] = [np.interp(time, np.linspace(0, 1, turns + 1), [0, *row]) for row in at]
+    return E
