@@ -18,6 +18,7 @@ __all__ = ["check", "check_declared", "check_file", "check_figures", "check_repe
 def check(study: Study, folder: str | Path, *, seed: int = 7) -> Path:
     """Run the study into a folder, check its file, figures and repetition, and return the path of the file."""
     folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     check_declared(study)
     path = study.run(folder / f"{study.name}.nc", seed=seed, workers=1, progress=False)
     check_file(study, path, seed=seed)

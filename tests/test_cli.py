@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import systems
+import studies.contract
+import systems.contract
 from workbench import cli, console, files
 
 SMALL = ["starts=24", "trajectories=8", "samples=5", "steps=8", "restarts=1", "held_out=4", "grid=5", "hidden=4,4"]
@@ -125,7 +126,30 @@ def test_plugins_are_found(tmp_path):
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["sizes"]["trajectory"] == 3
     assert call("--plugin", "other.py", "systems").exit_code == 2
+    (tmp_path / "bad.py").write_text("import systems\n\nsystems.regster('well')\n")
+    (tmp_path / "worse.py").write_text("import systems\ndef f(:\n")
+    for file, line, what in (("bad.py", 3, "AttributeError"), ("worse.py", 2, "SyntaxError")):
+        done = call("--plugin", file, "systems")
+        assert done.exit_code == 1
+        assert f"the plug-in {file}, line {line}, fails: {what}" in done.stderr
     systems.SYSTEMS._classes.pop("well_of_mine")
+
+
+@pytest.mark.parametrize("kind", ["system", "study"])
+def test_new_files_run_and_keep_their_contract(kind, tmp_path):
+    done = call("new", kind, "my_own", "--json")
+    assert done.exit_code == 0, done.output
+    assert call("new", kind, "my_own").exit_code == 1
+    assert call("new", kind, "My Own").exit_code == 2
+    registry = systems.SYSTEMS if kind == "system" else studies.STUDIES
+    assert call("--plugin", "my_own.py", "systems").exit_code == 0
+    try:
+        if kind == "system":
+            systems.contract.check(systems.get("my_own", depth=2.0))
+        else:
+            studies.contract.check(studies.get("my_own", samples=12), tmp_path)
+    finally:
+        registry._classes.pop("my_own")
 
 
 def test_version_is_printed():

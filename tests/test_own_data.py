@@ -189,7 +189,7 @@ def test_gradient_of_the_best_starts_is_that_of_the_loss(shot):
     noisy = data.assign(x=data["x"] + 0.05 * np.random.default_rng(0).normal(size=data["x"].shape))
     problem = problem_of(model, noisy)
     theta = problem.vector()
-    for _ in range(6):  # until the starts are the best ones
+    for _ in range(4):  # until the starts are the best ones
         seen = problem.evaluate(theta)
         linear = problem.linearise(theta, seen)
     gradient = linear.jacobian.T @ linear.residuals if isinstance(linear, Dual) else linear.gradient

@@ -59,7 +59,7 @@ def _of_result(source: Path, name: str | None) -> xr.Dataset:
         raise DatasetError(f"{source} holds several data: name one of {', '.join(known)} (--data)")
     if name is not None and name not in known:
         raise DatasetError(f"{source} has no data {name!r}{dataset.nearest(name, known) or ';'} it has {known}")
-    return (node if name is None else node.children[name]).to_dataset(inherit=False)
+    return (node if name is None else node.children[name]).to_dataset()
 
 
 def _plain(source: Path, name: str | None) -> xr.Dataset:
