@@ -224,7 +224,9 @@ def test_bad_requests_are_refused():
         DatasetError, match="sigma_potental is the noise or weight of nothing, did you mean 'potential'"
     ):
         wb.dataset.points([1.0, 2.0], potential=[1.0, 2.0], sigma={"potental": 1.0})
-    with pytest.raises(DatasetError, match="hold no 'velocity': estimate it from trajectories by workbench.differentiated"):
+    with pytest.raises(
+        DatasetError, match="hold no 'velocity': estimate it from trajectories by workbench.differentiated"
+    ):
         wb.fit(model, wb.dataset.points([1.0, 2.0]), match="velocity")
     with pytest.raises(ValueError, match="weight of 'gradient' must be positive"):
         wb.fit(model, data, match={"gradient": -1})

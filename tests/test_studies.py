@@ -14,7 +14,7 @@ from PIL import Image
 import studies
 import workbench as wb
 from studies import contract, numbers_dataset
-from studies.base import Number
+from studies.base import Number, Study
 from systems import ParameterError
 from workbench import checkpoints, cli, comparison, files
 from workbench.files import FileError
