@@ -17,6 +17,7 @@ import systems.contract
 from workbench import cli, console, files
 
 SMALL = ["starts=24", "trajectories=8", "samples=5", "steps=8", "restarts=1", "held_out=4", "grid=5", "hidden=4,4"]
+SMALL += ["members=1", "modes=2", "moments=5", "resolution=6"]
 SETTINGS = [part for setting in SMALL for part in ("--set", setting)]
 
 
