@@ -68,7 +68,7 @@ def test_run_info_plot_rerun(tmp_path):
     assert "field_error_psi_1" in shown.stdout
     assert "git_commit" in shown.stdout
     info = json.loads(call("info", "small.nc", "--json").stdout)
-    assert info["groups"]["/fits/psi_1"]["mode"] == 3
+    assert info["groups"]["/fits/psi_1"]["mode"] == 2
     assert info["numbers"] == said["numbers"]
     assert len(json.loads(call("plot", "small.nc", "-o", "figures", "--json").stdout)["figures"]) == len(
         said["figures"]
