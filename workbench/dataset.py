@@ -27,6 +27,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from workbench.checks import require_whole
+
 __all__ = [
     "DatasetError",
     "assign_split",
@@ -300,7 +302,8 @@ def folds(data: xr.Dataset, count: int, seed: Any = 0) -> list[xr.Dataset]:
     dim, group = SAMPLING[kind_of(data)][0], groups(data)
     old = data["split"].values if "split" in data.coords else np.full(data.sizes[dim], "train", dtype="<U10")
     open_to = np.unique(group[old != "test"]) if old.ndim == 1 else np.arange(0)
-    if isinstance(count, bool) or not isinstance(count, int) or not 2 <= count <= len(open_to):
+    require_whole(2, count_of_folds=count)
+    if count > len(open_to):
         raise DatasetError(f"count of folds must be a whole number from 2 to {len(open_to)}, got {count!r}")
     part = np.random.default_rng(seed_sequence(seed)).permutation(len(open_to)) % count
     dealt = []

@@ -23,6 +23,7 @@ import xarray as xr
 from torch import Tensor
 
 from workbench import dataset, parallel
+from workbench.checks import require_whole
 from workbench.invariants import SHEAR
 from workbench.materials import LIMIT, Features, Material
 from workbench.parallel import Report
@@ -54,10 +55,8 @@ class PathTraining:
     patience: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "polish", "screening", "every", "patience"):
-            value, least = getattr(self, name), 0 if name in ("polish", "steps") else 1
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+        require_whole(0, steps=self.steps, polish=self.polish)
+        require_whole(batch=self.batch, screening=self.screening, every=self.every, patience=self.patience)
         for name in ("rate", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)!r}")
@@ -117,8 +116,7 @@ def fit_paths(
     began = time.perf_counter()
     settings = optimiser or PathTraining()
     restarts = 2 if restarts is None else restarts
-    if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 1:
-        raise ValueError(f"restarts must be a whole number >= 1, got {restarts!r}")
+    require_whole(restarts=restarts)
     sequence = dataset.seed_sequence(seed)
     fresh = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key)
     shuffle, *seeds = fresh.spawn(1 + restarts)
