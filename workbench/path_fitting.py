@@ -27,6 +27,7 @@ from workbench.checks import require_whole
 from workbench.invariants import SHEAR
 from workbench.materials import LIMIT, Features, Material
 from workbench.parallel import Report
+from workbench.records import notes
 from workbench.task import FitError, Outcome
 
 __all__ = ["PathFit", "PathTraining", "fit_paths"]
@@ -337,20 +338,11 @@ def _per_sample(part: xr.Dataset, name: str) -> np.ndarray:
 
 def _history(records: list[dict[str, Any]]) -> xr.Dataset:
     variables: dict[str, Any] = {}
-    for name, text in _MEANING.items():
-        attrs = {"long_name": text, "units": "1"} | ({"units": "s", "wall_clock": 1} if name == "elapsed" else {})
-        variables[name] = ("epoch", np.array([row[name] for row in records]), attrs)
+    for name in ("elapsed", "loss", "validation_loss", "best"):
+        variables[name] = ("epoch", np.array([row[name] for row in records]), notes(name))
     return xr.Dataset(variables, coords={"epoch": [row["epoch"] for row in records]})
 
 
 def _restarts(screened: list[float]) -> xr.Dataset:
-    attrs = {"long_name": "held-out loss after screening, NaN for a start that failed", "units": "1"}
-    return xr.Dataset({"restart_loss": ("restart", screened, attrs)}, coords={"restart": np.arange(len(screened))})
-
-
-_MEANING = {
-    "elapsed": "time since the start, on the machine it ran on",
-    "loss": "training loss",
-    "validation_loss": "held-out loss",
-    "best": "lowest held-out loss so far",
-}
+    losses = ("restart", screened, notes("restart_loss"))
+    return xr.Dataset({"restart_loss": losses}, coords={"restart": np.arange(len(screened))})
