@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from systems.parameters import ParameterError, Parameters
+from systems.parameters import ParameterError, Parameters, require_whole
 from systems.registry import Registry
 from workbench.dataset import DatasetError, seed_sequence, seed_text
 
@@ -82,8 +82,7 @@ class System(Parameters):
                 )
 
     def _count(self, count: Any, each: int = 1) -> int:
-        if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
-            raise ParameterError(f"count must be a whole number >= 1, got {count!r}")
+        require_whole(count=count)
         if count * each * self.dim > 2**31:
             size = count * each * self.dim * 8 / 2**30
             times = f" at {each} times" if each > 1 else ""

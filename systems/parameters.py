@@ -2,16 +2,29 @@
 
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from workbench.dataset import nearest
 
-__all__ = ["ParameterError", "Parameters", "parameter"]
+__all__ = ["ParameterError", "Parameters", "parameter", "require_whole"]
 
 
 class ParameterError(ValueError):
     """An unknown, mistyped or inadmissible parameter; the message names it and says what was expected."""
+
+
+def require_whole(least: int = 1, /, **settings: Any) -> None:
+    """Raise `ParameterError` for a setting that is no whole number of at least `least`; truth values are none.
+
+    >>> require_whole(2, samples=1)
+    Traceback (most recent call last):
+    systems.parameters.ParameterError: samples must be a whole number >= 2, got 1
+    """
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ParameterError(f"{name} must be a whole number >= {least}, got {value!r}")
 
 
 def parameter(default: Any, meaning: str, *, symbol: str = "", unit: str = "1", **bounds: Any) -> Any:

@@ -31,7 +31,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from systems.base import State, System
-from systems.parameters import ParameterError
+from systems.parameters import require_whole
 from workbench import dataset
 from workbench.dataset import COMPONENTS, DatasetError
 
@@ -93,7 +93,10 @@ class PathSystem(System):
         else:
             if count is None:
                 raise DatasetError("say how many paths: paths(count, …), or pass strain=")
-            moments = np.linspace(0, 1, self._samples(samples)) if time is None else np.asarray(time, dtype=np.float64)
+            if time is None:
+                require_whole(2, samples=samples)
+                time = np.linspace(0, 1, samples)
+            moments = np.asarray(time, dtype=np.float64)
             self._count(self._count(count) * len(moments))
             if loading not in PROGRAMMES:
                 raise DatasetError(f"loading must be one of {', '.join(PROGRAMMES)}, got {loading!r}")
@@ -105,12 +108,6 @@ class PathSystem(System):
         if "valid" in given.coords:
             data = data.assign_coords(valid=given["valid"])
         return self._describe(data, sequence, method)
-
-    @staticmethod
-    def _samples(samples: Any) -> int:
-        if not isinstance(samples, int | np.integer) or isinstance(samples, bool) or samples < 2:
-            raise ParameterError(f"samples must be a whole number >= 2, got {samples!r}")
-        return int(samples)
 
 
 def _draw(

@@ -36,7 +36,7 @@ from numpy.typing import ArrayLike
 from systems.base import System
 from systems.direct_method import SHARD, simulate
 from systems.master_equation import MasterEquation
-from systems.parameters import ParameterError
+from systems.parameters import ParameterError, require_whole
 from systems.stoichiometry import Rate, Reaction
 from workbench import dataset
 from workbench.dataset import DatasetError
@@ -132,9 +132,7 @@ class ReactionNetwork(System):
         count = self._count(count, len(times))
         if method not in ("ssa", "law"):
             raise ParameterError(f"method must be 'ssa' or 'law', got {method!r}")
-        for name, number in {"budget": budget, "workers": workers}.items():
-            if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 1:
-                raise ParameterError(f"{name} must be a whole number >= 1, got {number!r}")
+        require_whole(budget=budget, workers=workers)
         x0 = self._starts(count, starts)
         sequence = dataset.seed_sequence(seed)
         if method == "ssa":

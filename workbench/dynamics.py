@@ -101,7 +101,7 @@ def _noisy(
     if step is None or not (np.isfinite(step) and step > 0):
         raise ValueError(
             f"Langevin dynamics needs the longest time step, step=… > 0, got {step!r}; it must be well "
-            "2 over the steepest curvature of the landscape"
+            "below 2 over the steepest curvature of the landscape"
         )
     sequence = seed_sequence(seed)
     path = langevin.trajectories(potential, rows, times, noise, float(step), sequence, limit)

@@ -9,8 +9,7 @@ which returns a member for each seed. Materials, which have a history, are learn
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from workbench import dataset, discovery
+from workbench import dataset, discovery, records
 from workbench.adam import Adam
 from workbench.atomic import check_target
 from workbench.checks import require_whole
@@ -26,109 +25,16 @@ from workbench.density import normalise
 from workbench.levenberg_marquardt import LevenbergMarquardt
 from workbench.lse_icnn import LSEICNN
 from workbench.materials import Material
-from workbench.objectives import DENSITY, TRAJECTORY, check_matched, parse_match
+from workbench.objectives import DENSITY, TRAJECTORY, parse_match
 from workbench.parallel import Report
 from workbench.path_fitting import PathFit, PathTraining, fit_paths
-from workbench.shooting import check_trajectories
+from workbench.preparation import prepared
+from workbench.result import Fit
 from workbench.start import Start
 from workbench.support import Support
-from workbench.task import FitError, Outcome, Task
+from workbench.task import FitError, Task
 
 __all__ = ["Fit", "FitError", "fit"]
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What a fit returns.
-
-    `model` is the member with the lowest held-out loss, a plain potential; `ensemble` holds all members. `history` is
-    over (member, epoch), `restarts` over (member, restart), and `scan` over the number of modes where that was chosen;
-    `data` are the samples as the fit saw them, with `split`. The weights are frozen (`requires_grad_(True)` thaws
-    them), so that results are plain tensors.
-    """
-
-    model: LSEICNN
-    ensemble: LSEICNN
-    history: xr.Dataset
-    restarts: xr.Dataset
-    scan: xr.Dataset | None
-    data: xr.Dataset
-    match: dict[str, float]
-    outcomes: tuple[Outcome, ...]
-    seed: str
-    elapsed: float
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def best(self) -> int:
-        """Index of the member with the lowest held-out loss."""
-        return _best(self.history)
-
-    @property
-    def outcome(self) -> Outcome:
-        """How the best member's fit ended, and what to try."""
-        return self.outcomes[self.best]
-
-    @property
-    def error(self) -> float:
-        """Validation error of the best member: the root of its loss, in units of the noise or of the data's spread.
-
-        After match="density" it is the mean negative log-likelihood of the held-out samples, in nats.
-        """
-        loss = float(self.history["best"].min())
-        return loss if DENSITY in self.match else loss**0.5
-
-    @property
-    def training_error(self) -> float:
-        """Training error of the best member at the same step."""
-        record = self.history.isel(member=self.best)
-        loss = float(record["loss"].values[np.nanargmin(record["validation_loss"].values)])
-        return loss if DENSITY in self.match else loss**0.5
-
-    @classmethod
-    def joined(cls, fits: "Sequence[Fit]") -> "Fit":
-        """Return the members of several fits of the same data, architecture and match as one ensemble.
-
-        Where the data were split in different ways, as `dataset.folds` does, together they have learned from all that
-        is not marked "test", and the data of the joined fit say "train" there.
-        """
-        first, alike = fits[0], True
-        for other in fits[1:]:
-            bare = (fit.data.drop_vars("split", errors="ignore") for fit in (first, other))
-            if not (xr.Dataset.identical(*bare) and other.match == first.match):
-                raise ValueError("fits can be joined where data and match are the same")
-            alike &= other.data.identical(first.data)
-        data = first.data
-        if not alike:
-            role = xr.where(data["split"] == "test", "test", "train").assign_attrs(data["split"].attrs)
-            data = data.assign_coords(split=role)
-        models = [fit.ensemble.member(k) for fit in fits for k in range(fit.ensemble.members or 1)]
-        history, restarts = (
-            xr.concat([getattr(fit, name) for fit in fits], "member", join="outer").assign_coords(
-                member=np.arange(len(models))
-            )
-            for name in ("history", "restarts")
-        )
-        return cls(
-            model=models[_best(history)],
-            ensemble=LSEICNN.stack(models).requires_grad_(False),
-            history=history,
-            restarts=restarts,
-            scan=first.scan if len(fits) == 1 else None,
-            data=data,
-            match=first.match,
-            outcomes=tuple(outcome for fit in fits for outcome in fit.outcomes),
-            seed=" ".join(fit.seed for fit in fits),
-            elapsed=sum(fit.elapsed for fit in fits),
-            settings=first.settings | {"members": len(models)},
-        )
-
-    def __repr__(self) -> str:
-        noisy = any(str(name).startswith("sigma") for name in self.data.data_vars)
-        unit = "nats" if DENSITY in self.match else "sigma" if noisy else "of the data's spread"
-        errors = f"validation error {self.error:.3g}, training {self.training_error:.3g} ({unit})"
-        scanned = "" if self.scan is None else f", {self.model.modes} modes chosen of {self.scan.sizes['modes']} tried"
-        return f"<Fit of {' + '.join(self.match)}{scanned}: {errors}, {self.elapsed:.1f} s; {self.outcome}>"
 
 
 @overload
@@ -242,13 +148,13 @@ def fit(
     weights = parse_match(match)
     members = (model.members or 1) if members is None else members
     require_whole(members=members, restarts=1 if restarts is None else restarts)
-    _check_start(model, weights, optimiser, members, restarts, modes, given=given, resample=resample)
+    _check_together(model, weights, optimiser, members, restarts, modes, given=given, resample=resample)
     if checkpoint is not None and seed is None:
         raise ValueError("a checkpoint needs a seed: a fresh one each time would never be the fit that it belongs to")
     where = None if checkpoint is None else check_target(checkpoint, overwrite=True)
     sequence = dataset.seed_sequence(seed)
     shuffle, *seeds = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key).spawn(1 + members)
-    model, data = _prepared(model, data, weights, shuffle, held_out, (support, prior, optimiser, modes))
+    model, data = prepared(model, data, weights, shuffle, held_out=held_out, support=support, prior=prior)
     settings: dict[str, Any] = {"members": members, "restarts": restarts, "held_out": held_out, "resample": resample}
     how = {"restarts": restarts, "workers": workers, "progress": progress}
     scan = None
@@ -262,12 +168,12 @@ def fit(
     learned = optimiser.learn(task, seeds, checkpoint=where, **how)
     for one in learned:
         _level(one.model, task)
-    history = _history([one.records for one in learned])
+    history = records.history([one.records for one in learned])
     return Fit(
-        model=learned[_best(history)].model.requires_grad_(False),
+        model=learned[records.best(history)].model.requires_grad_(False),
         ensemble=LSEICNN.stack([one.model for one in learned]).requires_grad_(False),
         history=history,
-        restarts=_restarts([one.screened for one in learned]),
+        restarts=records.restarts([one.screened for one in learned]),
         scan=scan,
         data=data,
         match=weights,
@@ -278,7 +184,7 @@ def fit(
     )
 
 
-def _check_start(
+def _check_together(
     model: LSEICNN,
     weights: Mapping[str, float],
     optimiser: Any,
@@ -289,7 +195,11 @@ def _check_start(
     given: bool,
     resample: bool,
 ) -> None:
-    """Refuse starts from weights, trajectories and resamples where they have no meaning."""
+    """Refuse settings that have no meaning together."""
+    if DENSITY in weights and not isinstance(optimiser, LevenbergMarquardt):
+        raise ValueError("a density is fitted by natural-gradient steps: leave the optimiser at LevenbergMarquardt")
+    if DENSITY in weights and modes is not None:
+        raise ValueError("modes='auto' scans errors of least squares; for a density compare fit.error of several fits")
     if TRAJECTORY in weights and not given:
         raise ValueError(
             "match='trajectory' polishes a model: fit velocities first (workbench.differentiated estimates them), then "
@@ -316,86 +226,6 @@ def _level(model: LSEICNN, task: Task) -> None:
             model.offset -= model.value(x).min()
 
 
-def _prepared(
-    model: LSEICNN, data: xr.Dataset, weights: Mapping[str, float], shuffle: Any, held_out: float, density: tuple
-) -> tuple[LSEICNN, xr.Dataset]:
-    """Return the data as the fit sees them, checked and split, and the model with a support if it is to have one."""
-    data = dataset.check(data)
-    if DENSITY in weights:
-        return _as_density(model, dataset.assign_split(data, shuffle, held_out), *density)
-    support, prior, *_ = density
-    if support is not None or prior:
-        raise ValueError("support and prior belong to match='density'")
-    needs: Iterable[str] = () if TRAJECTORY in weights else weights
-    if TRAJECTORY in weights:
-        check_trajectories(data, weights, model.dim)
-    else:
-        check_matched(data, weights, model.dim)
-    if model.states != tuple(f"x{i + 1}" for i in range(model.dim)):
-        data = dataset.with_states(data, model.states)
-    return model, dataset.assign_split(dataset.check(data, needs), shuffle, held_out)
-
-
-def _as_density(
-    model: LSEICNN, data: xr.Dataset, support: Support | None, prior: float, optimiser: Any, modes: Any
-) -> tuple[LSEICNN, xr.Dataset]:
-    """Return the model on its support, and the data as points in its states; refuse what cannot be."""
-    if support is None:
-        raise ValueError("match='density' needs a support, such as support=wb.Support({'x1': (-3, 3)})")
-    if not isinstance(optimiser, LevenbergMarquardt):
-        raise ValueError("a density is fitted by natural-gradient steps: leave the optimiser at LevenbergMarquardt")
-    if modes is not None:
-        raise ValueError("modes='auto' scans errors of least squares; for a density compare fit.error of several fits")
-    if not (0 <= prior < np.inf):
-        raise ValueError(f"prior must be finite and >= 0, got {prior!r}")
-    if "time" in model.states and "time" in data.dims:
-        data = dataset.timed(data)
-    if data.sizes["state"] != model.dim:
-        raise dataset.DatasetError(f"the data have {data.sizes['state']} states, the model dim = {model.dim}")
-    model = model.like(members=model.members)
-    if model.states == tuple(f"x{i + 1}" for i in range(model.dim)):
-        model.states = tuple(map(str, data["state"].values))
-    data = dataset.with_states(data, model.states)
-    missing = set(support.states) - set(model.states)
-    if missing:
-        raise ValueError(f"the support names {sorted(missing)}; the model has the states {model.states}")
-    samples = dataset.flat(data)
-    support.check(samples.isel(sample=(samples["split"] != "test").values))
-    model.support = support
-    return model, data
-
-
-def _history(records: Sequence[list[dict[str, Any]]]) -> xr.Dataset:
-    """Return the members' records over (member, epoch), NaN after a member's end."""
-    longest = max(records, key=len)
-    epochs = [row["epoch"] for row in longest]
-    variables = {}
-    for name, first in records[0][0].items():
-        if name == "epoch":
-            continue
-        shape = (len(records), len(epochs), *np.shape(first))
-        values = np.full(shape, np.nan)
-        for member, rows in enumerate(records):
-            values[member, : len(rows)] = [row[name] for row in rows]
-        attrs: dict[str, Any] = {"long_name": _MEANING.get(name, name.replace("_", " of the ")), "units": "1"}
-        attrs |= {"units": "s", "wall_clock": 1} if name == "elapsed" else {}
-        variables[name] = (("member", "epoch", "mode")[: len(shape)], values, attrs)
-    coords = {"member": np.arange(len(records)), "epoch": epochs, "mode": np.arange(len(records[0][0]["gate"]))}
-    return xr.Dataset(variables, coords=coords)
-
-
-def _best(history: xr.Dataset) -> int:
-    """Return the member with the lowest held-out loss."""
-    return int(np.argmin(history["best"].min("epoch").values))
-
-
-def _restarts(screened: Sequence[list[float]]) -> xr.Dataset:
-    values = np.array(screened)
-    attrs = {"long_name": "held-out loss after screening, NaN for a start that failed", "units": "1"}
-    coords = {"member": np.arange(values.shape[0]), "restart": np.arange(values.shape[1])}
-    return xr.Dataset({"restart_loss": (("member", "restart"), values, attrs)}, coords=coords)
-
-
 def _check_material(model: Any, match: Any, optimiser: Any, **others: Any) -> None:
     if not isinstance(model, Material) or match != "stress":
         raise ValueError(
@@ -407,15 +237,3 @@ def _check_material(model: Any, match: Any, optimiser: Any, **others: Any) -> No
     for name, value in others.items():
         if value is not None:
             raise ValueError(f"{name} is no setting of a material's fit, got {value!r}")
-
-
-_MEANING = {
-    "elapsed": "time since the start, on the machine it ran on",
-    "loss": "training loss",
-    "validation_loss": "held-out loss",
-    "best": "lowest held-out loss so far",
-    "damping": "damping of Levenberg–Marquardt",
-    "rho": "sharpness of the soft minimum, scaled units",
-    "gate": "gate of the mode",
-    "active": "number of gates above 1e-6",
-}

@@ -74,12 +74,8 @@ class Likelihood(Problem):
         """Return Ψ at the samples, shape (sample,), and at the nodes, shape (group, node)."""
         return self._values(theta, self.samples)
 
-    def loss(self, seen: tuple[Tensor, Tensor]) -> float:
-        """Return the negative log-likelihood, and the prior's share, in nats."""
-        return sum(self.terms(seen).values())
-
     def terms(self, seen: tuple[Tensor, Tensor]) -> dict[str, float]:
-        """Return the negative log-likelihood and β KL(q ‖ uniform)."""
+        """Return the negative log-likelihood and β KL(q ‖ uniform), in nats."""
         terms = {"likelihood": _likelihood(*seen, self.samples)}
         if self.prior:
             psi, share = seen[1], self.samples.share

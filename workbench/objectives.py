@@ -140,6 +140,8 @@ class Problem(ABC):
 
     The gates α are not among them: a mode's output bias absorbs log ς(α)/ρ, so no match can tell the two apart. (A
     sparsity penalty can; it belongs to Adam.) To make a problem, say how to evaluate it, and how to linearise it there.
+    The loss is the sum of its terms, a mean of squares whose root is the error; a loss of another kind overrides
+    `resolution`, `small` and `told` as well.
     """
 
     FROZEN = ("alpha",)
@@ -151,10 +153,6 @@ class Problem(ABC):
     @abstractmethod
     def evaluate(self, theta: Tensor) -> Any:
         """Return what loss, terms and linearisation at θ are made of."""
-
-    @abstractmethod
-    def loss(self, seen: Any) -> float:
-        """Return the loss of what was evaluated."""
 
     @abstractmethod
     def terms(self, seen: Any) -> dict[str, float]:
@@ -172,17 +170,21 @@ class Problem(ABC):
     def bad_term(self, seen: Any) -> str:
         """Say which part of what was evaluated is not finite."""
 
-    @abstractmethod
+    def loss(self, seen: Any) -> float:
+        """Return the loss of what was evaluated."""
+        return sum(self.terms(seen).values())
+
     def resolution(self, loss: float) -> float:
-        """Return the smallest change of a held-out loss that counts as progress."""
+        """Return the smallest change of a held-out loss that counts as progress: a thousandth of it."""
+        return 0.001 * loss
 
-    @abstractmethod
     def small(self, loss: float, tolerance: float) -> bool:
-        """Return whether a loss is within the tolerance."""
+        """Return whether a loss is within the tolerance: its root, the error, is."""
+        return loss <= tolerance**2
 
-    @abstractmethod
     def told(self, loss: float) -> str:
-        """Return a loss as progress shows it."""
+        """Return a loss as progress shows it: its root, the error."""
+        return f"error {loss**0.5:.1e}"
 
     def vector(self) -> Tensor:
         """Return the model's current free parameters, shape (parameter,)."""
@@ -229,7 +231,7 @@ class LeastSquares(Problem):
         return self.residuals(theta)
 
     def loss(self, seen: Tensor) -> float:
-        """Return the sum of squares."""
+        """Return the sum of squares, of all quantities in one pass."""
         return float(seen.square().sum())
 
     def terms(self, seen: Tensor) -> dict[str, float]:
@@ -246,18 +248,6 @@ class LeastSquares(Problem):
             if not torch.isfinite(seen[:, at]).all():
                 return f"the {name} predicted is not finite"
         return "its derivative by the weights is not finite"
-
-    def resolution(self, loss: float) -> float:
-        """Return a thousandth of the loss."""
-        return 0.001 * loss
-
-    def small(self, loss: float, tolerance: float) -> bool:
-        """Return whether the root of the loss is within the tolerance."""
-        return loss <= tolerance**2
-
-    def told(self, loss: float) -> str:
-        """Return the root of the loss."""
-        return f"error {loss**0.5:.1e}"
 
     def linearise(self, theta: Tensor, seen: Tensor) -> Primal | Dual:
         """Return the normal equations, from the smaller of JᵀJ and JJᵀ."""

@@ -23,9 +23,11 @@ import xarray as xr
 from torch import Tensor
 
 from workbench import dataset, parallel
+from workbench.checks import require_whole
 from workbench.invariants import SHEAR
 from workbench.materials import LIMIT, Features, Material
 from workbench.parallel import Report
+from workbench.records import notes
 from workbench.task import FitError, Outcome
 
 __all__ = ["PathFit", "PathTraining", "fit_paths"]
@@ -54,10 +56,8 @@ class PathTraining:
     patience: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "polish", "screening", "every", "patience"):
-            value, least = getattr(self, name), 0 if name in ("polish", "steps") else 1
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+        require_whole(0, steps=self.steps, polish=self.polish)
+        require_whole(batch=self.batch, screening=self.screening, every=self.every, patience=self.patience)
         for name in ("rate", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)!r}")
@@ -117,8 +117,7 @@ def fit_paths(
     began = time.perf_counter()
     settings = optimiser or PathTraining()
     restarts = 2 if restarts is None else restarts
-    if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 1:
-        raise ValueError(f"restarts must be a whole number >= 1, got {restarts!r}")
+    require_whole(restarts=restarts)
     sequence = dataset.seed_sequence(seed)
     fresh = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key)
     shuffle, *seeds = fresh.spawn(1 + restarts)
@@ -339,20 +338,11 @@ def _per_sample(part: xr.Dataset, name: str) -> np.ndarray:
 
 def _history(records: list[dict[str, Any]]) -> xr.Dataset:
     variables: dict[str, Any] = {}
-    for name, text in _MEANING.items():
-        attrs = {"long_name": text, "units": "1"} | ({"units": "s", "wall_clock": 1} if name == "elapsed" else {})
-        variables[name] = ("epoch", np.array([row[name] for row in records]), attrs)
+    for name in ("elapsed", "loss", "validation_loss", "best"):
+        variables[name] = ("epoch", np.array([row[name] for row in records]), notes(name))
     return xr.Dataset(variables, coords={"epoch": [row["epoch"] for row in records]})
 
 
 def _restarts(screened: list[float]) -> xr.Dataset:
-    attrs = {"long_name": "held-out loss after screening, NaN for a start that failed", "units": "1"}
-    return xr.Dataset({"restart_loss": ("restart", screened, attrs)}, coords={"restart": np.arange(len(screened))})
-
-
-_MEANING = {
-    "elapsed": "time since the start, on the machine it ran on",
-    "loss": "training loss",
-    "validation_loss": "held-out loss",
-    "best": "lowest held-out loss so far",
-}
+    losses = ("restart", screened, notes("restart_loss"))
+    return xr.Dataset({"restart_loss": losses}, coords={"restart": np.arange(len(screened))})

@@ -88,13 +88,9 @@ class Shooting(Problem):
         """Return the best starts, shape (segment, dim), and the residuals there, shape (segment, entry)."""
         return self._fitted(theta, self.segments)
 
-    def loss(self, seen: tuple[Tensor, Tensor]) -> float:
-        """Return the sum of squares."""
-        return float(seen[1].square().sum())
-
     def terms(self, seen: tuple[Tensor, Tensor]) -> dict[str, float]:
-        """Return the loss as its only part."""
-        return {"trajectory": self.loss(seen)}
+        """Return the sum of squares as the only part of the loss."""
+        return {"trajectory": float(seen[1].square().sum())}
 
     def linearise(self, theta: Tensor, seen: tuple[Tensor, Tensor]) -> Primal | Dual:
         """Return the normal equations of the weights, the starts projected out; later searches start from these."""
@@ -115,18 +111,6 @@ class Shooting(Problem):
         """Say that it is the flow that is not finite."""
         finite = bool(torch.isfinite(seen[1]).all())
         return "the derivative of the flow is not finite" if finite else "the flow predicted is not finite"
-
-    def resolution(self, loss: float) -> float:
-        """Return a thousandth of the loss."""
-        return 0.001 * loss
-
-    def small(self, loss: float, tolerance: float) -> bool:
-        """Return whether the root of the loss is within the tolerance."""
-        return loss <= tolerance**2
-
-    def told(self, loss: float) -> str:
-        """Return the root of the loss."""
-        return f"error {loss**0.5:.1e}"
 
     @torch.no_grad()
     def jacobian(self, theta: Tensor, starts: Tensor) -> Tensor:

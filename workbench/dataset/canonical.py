@@ -1,0 +1,137 @@
+"""The canonical form of data: float64, dimensions in order, nothing missing; or why data have none."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import xarray as xr
+
+from workbench.dataset.vocabulary import COMPONENTS, LEADING, QUANTITIES, SAMPLING, DatasetError, nearest
+
+__all__ = ["check", "kind_of", "valid"]
+
+
+def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
+    """Return the data in canonical form (float64, dimensions in order), or raise `DatasetError`.
+
+    `needs` names the variables the caller is about to use, beside `x` (of paths, `strain`). Dimensions in another order
+    are transposed by name; missing variables, other dimensions, NaN or infinite values, times that do not increase, and
+    noise levels or weights that are not positive are errors that name the variable and the first offending index.
+    """
+    if not isinstance(data, xr.Dataset):
+        raise DatasetError(
+            f"expected an xarray.Dataset, got {type(data).__name__}; "
+            "build one with workbench.dataset.points(...), .trajectories(...) or .paths(...)"
+        )
+    _require(data, [*([] if "strain" in data else ["x"]), *needs])
+    kind = kind_of(data)
+    lead, component = LEADING[kind]
+    data = _ordered(data) if kind == "paths" else data.copy()
+    along = [name for name in ("split", "trajectory", "time") if name in data.data_vars]
+    data = data.set_coords(along) if along else data
+    for name in data.data_vars:
+        quantity = str(name).removeprefix("sigma_").removeprefix("weight_")
+        if quantity != name and quantity not in QUANTITIES:
+            raise DatasetError(f"{name} is the noise or weight of nothing{nearest(quantity, QUANTITIES) or '.'}")
+        if name in QUANTITIES:
+            data[name] = _canonical(data, str(name), (*SAMPLING[kind], *QUANTITIES[str(name)][0]))
+        elif quantity != name or name in ("sigma", "weight"):
+            each = (component,) if component in data[name].dims else ()
+            data[name] = _canonical(data, str(name), (*SAMPLING[kind], *each))
+            if not (data[name] > 0).all():
+                raise DatasetError(f"{name} must be positive, its smallest value is {float(data[name].min()):g}")
+    _check_extent(data, kind)
+    first = SAMPLING[kind][0]
+    return data if first in data.coords else data.assign_coords({first: np.arange(data.sizes[first])})
+
+
+def kind_of(data: xr.Dataset) -> str:
+    """Return "points", "trajectories" or "paths", from the dimensions of `x` or `strain`."""
+    if "strain" in data and "x" not in data:
+        if set(data["strain"].dims) == {*SAMPLING["paths"], "component"}:
+            return "paths"
+        raise DatasetError(
+            f"strain has dimensions {tuple(data['strain'].dims)}; expected (trajectory, time, component)"
+        )
+    for kind, sampling in SAMPLING.items():
+        if set(data["x"].dims) == {*sampling, "state"}:
+            return kind
+    extra = [str(dim) for dim in data["x"].dims if dim not in ("sample", "trajectory", "time", "state")]
+    hint = f"; choose one along {extra[0]!r} with data.isel({extra[0]}=0)" if extra else ""
+    raise DatasetError(
+        f"x has dimensions {tuple(data['x'].dims)}; expected (sample, state) or (trajectory, time, state){hint}"
+    )
+
+
+def valid(data: xr.Dataset) -> np.ndarray:
+    """Return how far each path goes, shape (trajectory, time), true where there is data."""
+    if "valid" in data.coords:
+        return data["valid"].transpose("trajectory", "time").values.astype(bool)
+    return np.ones((data.sizes["trajectory"], data.sizes["time"]), dtype=bool)
+
+
+def _check_extent(data: xr.Dataset, kind: str) -> None:
+    lead = LEADING[kind][0]
+    if min(data.sizes[dim] for dim in data[lead].dims) == 0:
+        raise DatasetError(f"{lead} is empty: its sizes are {dict(data[lead].sizes)}")
+    if kind == "paths" and data.sizes["time"] < 2:
+        raise DatasetError("a path needs at least two samples, one step; these have one")
+    if kind == "points" and {"trajectory", "time"} <= set(data.coords):
+        _check_rows(data["trajectory"].values, data["time"].values)
+    if kind != "points" and "time" not in data.coords:
+        raise DatasetError(f"{kind} need times: a coordinate time along their dimension time")
+    if kind != "points" and not (np.diff(data["time"].astype(float)) > 0).all():
+        raise DatasetError("time must increase strictly along the trajectories; sort it and drop repeated times")
+
+
+def _check_rows(trajectory: np.ndarray, time: np.ndarray) -> None:
+    """Check samples in a row: whole trajectories, one after the other, each with increasing times."""
+    same = trajectory[1:] == trajectory[:-1]
+    if (~same).sum() + 1 != len(np.unique(trajectory)):
+        raise DatasetError("the samples of a trajectory must stand in a row; sort them by trajectory, then time")
+    bad = same & ~(np.diff(time.astype(float)) > 0)
+    if bad.any():
+        at = int(np.flatnonzero(bad)[0]) + 1
+        raise DatasetError(
+            f"time must increase strictly along each trajectory, but sample {at}, of trajectory {trajectory[at]}, has "
+            f"{time[at]} after {time[at - 1]}; sort the samples and drop repeated times"
+        )
+
+
+def _require(data: xr.Dataset, needs: Iterable[str]) -> None:
+    for name in needs:
+        if name not in data.data_vars:
+            known = sorted(map(str, data.data_vars))
+            hint = nearest(name, known) or "."
+            raise DatasetError(f"the data hold no {name!r}{hint} They hold: {', '.join(known) or 'nothing'}")
+
+
+def _canonical(data: xr.Dataset, name: str, dims: tuple[str, ...]) -> xr.DataArray:
+    array = data[name]
+    if set(array.dims) != set(dims):
+        raise DatasetError(f"{name} has dimensions {tuple(array.dims)}; expected {dims}")
+    array = array.transpose(*dims).astype(np.float64, keep_attrs=True)
+    bad = ~np.isfinite(array.values)
+    if bad.any():
+        first = dict(zip(dims, (int(i) for i in np.argwhere(bad)[0]), strict=True))
+        raise DatasetError(
+            f"{name} holds {int(bad.sum())} values that are not finite, the first at {first}; remove or repair them"
+        )
+    return array
+
+
+def _ordered(data: xr.Dataset) -> xr.Dataset:
+    """Return paths with their components in order, and `valid` a coordinate that begins every path."""
+    labels = [str(label) for label in data["component"].values] if "component" in data.coords else []
+    if sorted(labels) != sorted(COMPONENTS):
+        raise DatasetError(
+            f"paths have the components {', '.join(COMPONENTS)} (tensor, not Voigt), got {', '.join(labels) or 'none'}"
+        )
+    data = data.sel(component=list(COMPONENTS)) if tuple(labels) != COMPONENTS else data.copy()
+    data = data.set_coords("valid") if "valid" in data.data_vars else data
+    if "valid" in data.coords:
+        if set(data["valid"].dims) != set(SAMPLING["paths"]):
+            raise DatasetError(f"valid has dimensions {tuple(data['valid'].dims)}; expected {SAMPLING['paths']}")
+        known = valid(data)
+        if not known[:, :2].all() or (np.diff(known.astype(int), axis=1) > 0).any():
+            raise DatasetError("valid must be true from the start of every path, for two samples or more, to its end")
+    return data

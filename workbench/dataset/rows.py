@@ -1,0 +1,56 @@
+"""Data as a table of samples: trajectories stacked, time among the states, states in a given order."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from workbench.dataset.canonical import kind_of
+from workbench.dataset.vocabulary import DatasetError
+
+__all__ = ["flat", "timed", "with_states"]
+
+
+def flat(data: xr.Dataset) -> xr.Dataset:
+    """Return the data as points: the sampling dimensions of trajectories stacked into one `sample`, time slowest last.
+
+    >>> import numpy as np, workbench as wb
+    >>> runs = wb.dataset.trajectories(np.ones((2, 5, 1)), np.arange(5.0))
+    >>> dict(wb.dataset.flat(runs).sizes)
+    {'sample': 10, 'state': 1}
+    """
+    if kind_of(data) == "points":
+        return data
+    if kind_of(data) == "paths":
+        raise DatasetError("samples of a path depend on what came before and are no points; use match='stress'")
+    if "split" in data.coords:
+        data = data.assign_coords(split=data["split"].broadcast_like(data["x"].isel(state=0, drop=True)))
+    stacked = data.stack(sample=("trajectory", "time"), create_index=False).transpose("sample", ...)
+    return stacked.assign_coords(sample=np.arange(stacked.sizes["sample"]))
+
+
+def timed(data: xr.Dataset) -> xr.Dataset:
+    """Return trajectories as points in the states and the time, whose states are (…, "time").
+
+    >>> import numpy as np, workbench as wb
+    >>> runs = wb.dataset.trajectories(np.ones((2, 3, 1)), np.arange(3.0))
+    >>> wb.dataset.timed(runs).x.values[:3].tolist()
+    [[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]
+    """
+    if kind_of(data) == "points":
+        raise DatasetError("points have no time; give trajectories, or points whose last state is the time")
+    samples = flat(data)
+    time = samples["time"].astype(np.float64).expand_dims(state=["time"], axis=1).drop_vars(("time", "trajectory"))
+    x = xr.concat([samples["x"].drop_vars(("time", "trajectory"), errors="ignore"), time], "state")
+    kept = [name for name in ("weight",) if name in samples]
+    result = samples[kept].drop_vars(("state", "time", "trajectory"), errors="ignore").assign(x=x)
+    return result.transpose("sample", "state")
+
+
+def with_states(data: xr.Dataset, states: Sequence[str]) -> xr.Dataset:
+    """Return the data with their states in the order given, matched by name; other names are an error."""
+    if "state" not in data.coords or list(data["state"].values) == list(states):
+        return data
+    if set(map(str, data["state"].values)) != set(states):
+        raise DatasetError(f"the data have the states {list(map(str, data['state'].values))}, the model {list(states)}")
+    return data.sel(state=list(states))

@@ -1,0 +1,30 @@
+"""Seeds of random numbers: whole numbers, exact, recorded as text."""
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["seed_sequence", "seed_text"]
+
+
+def seed_sequence(seed: Any) -> np.random.SeedSequence:
+    """Return the seed sequence of a whole number; None draws one. Its `entropy` is the number to record, as text.
+
+    >>> seed_sequence(2**64 + 1).entropy
+    18446744073709551617
+    """
+    if isinstance(seed, np.random.SeedSequence):
+        return seed
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool | np.bool_)
+    if seed is not None and not (whole and seed >= 0):
+        raise ValueError(f"seed must be a whole number >= 0 or None, got {seed!r}")
+    return np.random.SeedSequence(seed if seed is None else int(seed))
+
+
+def seed_text(sequence: np.random.SeedSequence) -> str:
+    """Return the number of a seed sequence, and the keys of its branch if it is one: "7" or "7/0/2".
+
+    >>> seed_text(np.random.SeedSequence(7).spawn(3)[2])
+    '7/2'
+    """
+    return "/".join(map(str, (sequence.entropy, *sequence.spawn_key)))
