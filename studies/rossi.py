@@ -28,6 +28,7 @@ strains: the smaller they are, the larger the share of the stress of the phase, 
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -86,9 +87,9 @@ class RossiStudy(Study):
     seeds: int = parameter(1, "fits of the two-phase material by generalised play", ge=1)
     modes: int = parameter(2, "convex modes of every energy", ge=1)
     hidden: tuple[int, ...] = parameter((12, 12), "widths of the energy of generalised play", min_length=1)
-    operators: int = parameter(6, "play operators for the hardening material", ge=1)
+    operators: int = parameter(6, "parts of the play operator for the hardening material", ge=1)
     steps: int = parameter(240, "steps of Adam, generalised play", ge=1)
-    polish: int = parameter(200, "iterations of L-BFGS, generalised play", ge=0)
+    polish: int = parameter(300, "iterations of L-BFGS, generalised play", ge=0)
     internal: int = parameter(6, "internal variables of NODEs", ge=1)
     node_hidden: tuple[int, ...] = parameter((19, 19), "widths of the energy of NODEs", min_length=1)
     widths: tuple[int, ...] = parameter((15, 15), "widths of the rate of NODEs", min_length=1)
@@ -137,8 +138,7 @@ class RossiStudy(Study):
         """Return the model of a kind for a case, as it is before it is fitted."""
         axis = None if kind in ("a", "c_isotropic") else AXIS
         if kind[0] == "c":
-            operators = {"frozen": 0, "hardening": self.operators}.get(case, 1)
-            how = {"operators": operators, "hardening": case == "hardening"}
+            how = {"operators": 0 if case == "frozen" else 1, "hardening": case == "hardening"}
             return wb.GeneralisedPlay(wb.Invariants(axis), modes=self.modes, hidden=self.hidden, **how)  # type: ignore[arg-type]
         shape: dict[str, Any] = {"internal": self.internal, "modes": self.modes, "hidden": self.node_hidden}
         return wb.StateNODE(wb.Invariants(axis), rate_independent=kind == "b", widths=self.widths, **shape)
@@ -245,9 +245,19 @@ class RossiStudy(Study):
 def learn(
     study: RossiStudy, case: str, kind: str, data: xr.Dataset, seed: np.random.SeedSequence, report: Report
 ) -> wb.PathFit:
-    """Return one fit, in a worker process."""
-    how: dict[str, Any] = {"restarts": 2 if kind[0] == "c" else 1, "optimiser": study.optimiser(kind)}
-    return wb.fit(study.model(case, kind), data, match="stress", seed=seed, progress=report, **how)
+    """Return one fit, in a worker process; for hardening, one operator first, then that one divided into many."""
+    how: dict[str, Any] = {"match": "stress", "seed": seed, "optimiser": study.optimiser(kind)}
+    restarts = 2 if kind[0] == "c" else 1
+    model = study.model(case, kind)
+    if (case, kind) != ("hardening", "c"):
+        return wb.fit(model, data, restarts=restarts, progress=report, **how)
+
+    def halfway(done: int, total: int, note: str) -> None:
+        report(done, 2 * total, note)
+
+    one = wb.fit(model, data, restarts=restarts, progress=halfway, **how)
+    how["optimiser"] = replace(how["optimiser"], rate=how["optimiser"].rate / 4)
+    return wb.fit(one.model.divided(study.operators), data, start="model", progress=report, **how)  # type: ignore[attr-defined]
 
 
 def _reversals(count: int, time: np.ndarray, seed: np.random.SeedSequence, turns: int = 8) -> np.ndarray:
