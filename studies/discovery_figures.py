@@ -50,8 +50,7 @@ def scans(tree: xr.DataTree) -> Figure:
             panel.xaxis.get_major_locator().set_params(integer=True)
             panel.set_xlabel("number of modes" if noise == rows[-1] else "")
         row[0].set_ylabel("loss over variance")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    page.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    plot.legend(page, [axes[0, 0]], columns=4)
     plot.letters(axes)
     return page
 
@@ -77,8 +76,7 @@ def landscapes(tree: xr.DataTree) -> Figure:
             panel.set(title=f"{TITLES[name]}, noise {100 * noise:g} %", ylim=(low - 0.12 * (high - low), high))
             panel.set_xlabel("x" if noise == rows[-1] else "")
         row[0].set_ylabel("potential")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    page.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    plot.legend(page, [axes[0, 0]], columns=5)
     plot.letters(axes)
     return page
 

@@ -63,16 +63,8 @@ def landscapes(tree: xr.DataTree) -> Figure:
             for panel in panels:
                 plot.stationary_points(panel, _points(points, source, case), hollow=hollow)
     plot.letters(axes)
-    entries = [panel.get_legend_handles_labels() for panel in axes[1, :2]]
-    named = {name: handle for handles, names in entries for handle, name in zip(handles, names, strict=True)}
     order = ["trajectory", "minimum, fit", "dx1/dt = 0", "saddle, fit", "dx2/dt = 0", "minimum, truth", "saddle, truth"]
-    page.legend(
-        [named[k] for k in order if k in named],
-        [k for k in order if k in named],
-        loc="outside lower center",
-        ncols=4,
-        frameon=False,
-    )
+    plot.legend(page, axes[1, :2], columns=4, order=order)
     return page
 
 
@@ -93,8 +85,7 @@ def time_varying(tree: xr.DataTree) -> Figure:
         if k:
             flat[1, k].set_ylabel("")
     plot.letters(np.array([*page.axes[len(SNAPSHOTS) :], *flat[1]]))
-    handles, names = flat[1, 0].get_legend_handles_labels()
-    page.legend(handles, names, loc="outside lower center", ncols=4, facecolor="0.8", edgecolor="none")
+    plot.legend(page, [flat[1, 0]], columns=4, shade="0.8")
     return page
 
 

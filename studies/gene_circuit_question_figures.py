@@ -41,8 +41,7 @@ def paths(tree: xr.DataTree) -> Figure:
     profile.set(title="along the path", ylim=(-0.005, 0.22))
     profile.legend(frameon=False, loc="upper center")
     plot.letters(axes)
-    entries = {n: h for panel in axes[0, :2] for h, n in zip(*panel.get_legend_handles_labels(), strict=True)}
-    page.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=5, frameon=False)
+    plot.legend(page, axes[0, :2], columns=5)
     return page
 
 
@@ -64,8 +63,7 @@ def branches(tree: xr.DataTree) -> Figure:
     axes[0, 1].set_ylabel("")
     axes[0, 2].set_ylabel("")
     plot.letters(axes)
-    entries = {n: h for panel in axes[0] for h, n in zip(*panel.get_legend_handles_labels(), strict=True)}
-    page.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4, frameon=False)
+    plot.legend(page, axes[0], columns=4)
     return page
 
 

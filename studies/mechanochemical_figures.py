@@ -57,8 +57,7 @@ def planes(tree: xr.DataTree) -> Figure:
         page.colorbar(filled, ax=column, location="bottom", ticks=ticks, format="%.3g", label="Ψ")
     _wells_in_plane(axes[:, -1], tree["analysis/stationary_points"].to_dataset())
     plot.letters(axes)
-    handles, labels = axes[1, -1].get_legend_handles_labels()
-    page.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    plot.legend(page, [axes[1, -1]], columns=3)
     return page
 
 
@@ -129,8 +128,7 @@ def path(tree: xr.DataTree) -> Figure:
     axes[0, 0].set_ylabel("value")
     axes[1, 0].set_ylabel("|error|, and 2 spreads")
     axes[0, 0].text(end, 0.02, " data end", transform=axes[0, 0].get_xaxis_transform(), fontsize=7)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    page.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    plot.legend(page, [axes[0, 0]], columns=4)
     plot.letters(axes)
     return page
 
@@ -163,7 +161,7 @@ def wells(tree: xr.DataTree) -> Figure:
     places.set_xlabel("error of the place, strain")
     for panel in axes[0]:
         panel.grid(axis="y", linewidth=0.3)
-    page.legend(*levels.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    plot.legend(page, [levels], columns=3)
     plot.letters(axes)
     return page
 
@@ -187,7 +185,7 @@ def symmetry(tree: xr.DataTree) -> Figure:
         if name != "saddles":
             panel.set_yscale("log")
     axes[0, 2].set_ylim(-0.3, 6.5)
-    page.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    plot.legend(page, [axes[0, 0]], columns=3)
     plot.letters(axes)
     return page
 

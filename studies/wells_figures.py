@@ -46,7 +46,7 @@ def convergence(tree: xr.DataTree) -> Figure:
         Line2D([], [], color="black", linewidth=0.5, label="each fit"),
         Line2D([], [], color=SECOND, linewidth=1.8, linestyle="dashed", label="gates above 1e-6"),
     ]
-    page.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    plot.legend(page, handles=handles, columns=3)
     plot.letters(axes)
     return page
 
@@ -86,8 +86,7 @@ def fits(tree: xr.DataTree) -> Figure:
                 )
         above.set(title=TITLES[name], ylabel="potential" if name == next(iter(TITLES)) else "")
         below.set(yscale="log", xlabel="x", ylabel="|error|" if name == next(iter(TITLES)) else "", ylim=(1e-9, None))
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    page.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    plot.legend(page, [axes[0, 0]], columns=5)
     plot.letters(axes)
     return page
 
@@ -112,7 +111,7 @@ def parameters(tree: xr.DataTree) -> Figure:
         Line2D([], [], color="black", linewidth=1.8, label="ρ, median (thin: each fit)"),
         Line2D([], [], color=SECOND, linewidth=1.8, linestyle="dashed", label="gates, median (thin: each mode)"),
     ]
-    page.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    plot.legend(page, handles=handles, columns=2)
     plot.letters(axes)
     return page
 
@@ -136,7 +135,7 @@ def race(tree: xr.DataTree) -> Figure:
         Line2D([], [], color="black", label="Levenberg–Marquardt"),
         Line2D([], [], color=SECOND, linestyle="dashed", label=f"Adam, {members} fits at once, time shared"),
     ]
-    page.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    plot.legend(page, handles=handles, columns=2)
     plot.letters(axes)
     return page
 
@@ -163,7 +162,7 @@ def counts(tree: xr.DataTree) -> Figure:
         Line2D([], [], color="black", marker="o", linestyle="none", markersize=5, label=OPTIMISERS["lm"]),
         Line2D([], [], color="black", marker="s", linestyle="none", ms=5, mfc="white", label=OPTIMISERS["adam"]),
     ]
-    page.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    plot.legend(page, handles=handles, columns=3)
     plot.letters(axes)
     return page
 
