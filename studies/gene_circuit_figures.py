@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from studies import gene_circuit_question_figures as questions
+from studies.points import picked
 from workbench import plot
 
 __all__ = ["figures"]
@@ -61,7 +62,7 @@ def landscapes(tree: xr.DataTree) -> Figure:
         )
         for source, hollow, panels in (("fit", False, row[1:2]), ("truth", True, row)):
             for panel in panels:
-                plot.stationary_points(panel, _points(points, source, case), hollow=hollow)
+                plot.stationary_points(panel, picked(points, source=source, case=case), hollow=hollow)
     plot.letters(axes)
     order = ["trajectory", "minimum, fit", "dx1/dt = 0", "saddle, fit", "dx2/dt = 0", "minimum, truth", "saddle, truth"]
     plot.legend(page, axes[1, :2], columns=4, order=order)
@@ -142,10 +143,6 @@ def fits(tree: xr.DataTree) -> Figure:
     axes[0, 0].legend()
     plot.letters(axes)
     return page
-
-
-def _points(points: xr.Dataset, source: str, case: str) -> xr.Dataset:
-    return points.isel(point=((points["source"] == source) & (points["case"] == case)).values)
 
 
 def _blended(potential: xr.DataArray, b: float) -> xr.DataArray:

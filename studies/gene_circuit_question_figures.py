@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.animation import FuncAnimation
 from matplotlib.figure import Figure
 
+from studies.points import picked
 from workbench import plot
 
 __all__ = ["animations", "branches", "paths"]
@@ -55,7 +56,7 @@ def branches(tree: xr.DataTree) -> Figure:
         found = tree[f"analysis/branches/{source}"].to_dataset()
         plot.branches(panel, found, state=state)
         if source != "truth":
-            mine = true.isel(point=(true["index"] == 0).values)
+            mine = picked(true, index=0)
             panel.plot(mine["b"], mine["x"].sel(state=state), ".", color="0.6", markersize=3, label="minimum, truth")
         first = found["bifurcation_b"].values
         where = f", b = {first.min():.4f}" if len(first) == 1 else ""

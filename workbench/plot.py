@@ -44,6 +44,7 @@ STYLE: dict[Any, Any] = {
     "savefig.bbox": "tight",
     "pdf.fonttype": 42,
 }
+SECOND = "tab:blue"  # beside black, where there are two
 MARKERS = {"minimum": "o", "saddle": "X", "maximum": "^", "degenerate": "D"}
 
 
