@@ -45,10 +45,7 @@ def surface(tree: xr.DataTree) -> Figure:
     right.set(title="learned surface, near the samples", ylabel="")
     page.colorbar(filled, ax=axes, label=r"$\Psi$", ticks=LEVELS[1::4])
     plot.letters(axes)
-    entries = {n: h for panel in axes[0] for h, n in zip(*panel.get_legend_handles_labels(), strict=True)}
-    page.legend(
-        entries.values(), entries.keys(), loc="outside lower center", ncols=4, facecolor="0.75", edgecolor="none"
-    )
+    plot.legend(page, axes[0], columns=4, shade="0.75")
     return page
 
 

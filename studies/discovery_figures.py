@@ -6,12 +6,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from studies.points import picked
+from studies.wells_figures import TITLES
 from workbench import plot
 
 __all__ = ["figures"]
-
-TITLES = {"asymmetric_quartic": "Eq 8", "cosine_quadratic": "Eq 9", "min_mixture": "Eq 10"}
-SECOND = "tab:blue"
 
 
 def figures(tree: xr.DataTree) -> dict[str, Figure]:
@@ -41,7 +40,7 @@ def scans(tree: xr.DataTree) -> Figure:
                 panel.plot(record["modes"], record["loss"], **training)
                 chosen = record.isel(modes=(record["chosen"] == 1).values)
                 panel.plot(
-                    chosen["modes"], chosen["validation_loss"], "s", ms=9, mfc="none", mec=SECOND, mew=1.5,
+                    chosen["modes"], chosen["validation_loss"], "s", ms=9, mfc="none", mec=plot.SECOND, mew=1.5,
                     label="chosen" if first else None,
                 )  # fmt: skip
                 if first:
@@ -50,8 +49,7 @@ def scans(tree: xr.DataTree) -> Figure:
             panel.xaxis.get_major_locator().set_params(integer=True)
             panel.set_xlabel("number of modes" if noise == rows[-1] else "")
         row[0].set_ylabel("loss over variance")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    page.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    plot.legend(page, [axes[0, 0]], columns=4)
     plot.letters(axes)
     return page
 
@@ -68,17 +66,16 @@ def landscapes(tree: xr.DataTree) -> Figure:
             panel.plot(here["x"], here["potential_true"], color="0.8", linewidth=4, label="truth")
             panel.plot(data["x"].squeeze(), data["potential"], ".", color="0.4", markersize=1.5, label="data")
             modes = here["convex_mode"].transpose("x", "mode").values
-            lines = panel.plot(here["x"], modes, color=SECOND, linewidth=0.8, linestyle="dashed")
+            lines = panel.plot(here["x"], modes, color=plot.SECOND, linewidth=0.8, linestyle="dashed")
             lines[0].set_label("convex modes")
             panel.plot(here["x"], here["potential"], color="black", label="learned")
-            at = wells.isel(point=(wells["fit"] == label).values)
+            at = picked(wells, fit=label)
             panel.plot(at["x"].values[:, 0], at["potential"], "o", ms=5, mfc="white", mec="black", label="well")
             low, high = float(here["potential_true"].min()), float(here["potential_true"].max())
             panel.set(title=f"{TITLES[name]}, noise {100 * noise:g} %", ylim=(low - 0.12 * (high - low), high))
             panel.set_xlabel("x" if noise == rows[-1] else "")
         row[0].set_ylabel("potential")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    page.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    plot.legend(page, [axes[0, 0]], columns=5)
     plot.letters(axes)
     return page
 
@@ -89,7 +86,7 @@ def bound(tree: xr.DataTree) -> Figure:
     page, axes = plot.figure(1, 2, size=(7.2, 2.8))
     styles: dict[str, Any] = {
         "asymmetric_quartic": {"marker": "o", "color": "black"},
-        "cosine_quadratic": {"marker": "s", "color": SECOND, "linestyle": "dashed"},
+        "cosine_quadratic": {"marker": "s", "color": plot.SECOND, "linestyle": "dashed"},
         "min_mixture": {"marker": "^", "color": "0.5", "linestyle": "dashdot"},
     }
     for panel, name in zip(axes[0], ("mse", "share"), strict=True):

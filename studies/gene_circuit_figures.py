@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from studies import gene_circuit_question_figures as questions
+from studies.points import picked
 from workbench import plot
 
 __all__ = ["figures"]
@@ -61,18 +62,10 @@ def landscapes(tree: xr.DataTree) -> Figure:
         )
         for source, hollow, panels in (("fit", False, row[1:2]), ("truth", True, row)):
             for panel in panels:
-                plot.stationary_points(panel, _points(points, source, case), hollow=hollow)
+                plot.stationary_points(panel, picked(points, source=source, case=case), hollow=hollow)
     plot.letters(axes)
-    entries = [panel.get_legend_handles_labels() for panel in axes[1, :2]]
-    named = {name: handle for handles, names in entries for handle, name in zip(handles, names, strict=True)}
     order = ["trajectory", "minimum, fit", "dx1/dt = 0", "saddle, fit", "dx2/dt = 0", "minimum, truth", "saddle, truth"]
-    page.legend(
-        [named[k] for k in order if k in named],
-        [k for k in order if k in named],
-        loc="outside lower center",
-        ncols=4,
-        frameon=False,
-    )
+    plot.legend(page, axes[1, :2], columns=4, order=order)
     return page
 
 
@@ -93,8 +86,7 @@ def time_varying(tree: xr.DataTree) -> Figure:
         if k:
             flat[1, k].set_ylabel("")
     plot.letters(np.array([*page.axes[len(SNAPSHOTS) :], *flat[1]]))
-    handles, names = flat[1, 0].get_legend_handles_labels()
-    page.legend(handles, names, loc="outside lower center", ncols=4, facecolor="0.8", edgecolor="none")
+    plot.legend(page, [flat[1, 0]], columns=4, shade="0.8")
     return page
 
 
@@ -151,10 +143,6 @@ def fits(tree: xr.DataTree) -> Figure:
     axes[0, 0].legend()
     plot.letters(axes)
     return page
-
-
-def _points(points: xr.Dataset, source: str, case: str) -> xr.Dataset:
-    return points.isel(point=((points["source"] == source) & (points["case"] == case)).values)
 
 
 def _blended(potential: xr.DataArray, b: float) -> xr.DataArray:

@@ -8,6 +8,7 @@ import xarray as xr
 
 from studies.base import Number
 from studies.gene_circuit_questions import first_split
+from studies.points import picked
 
 __all__ = ["of_basins", "of_branches", "of_ends", "of_fields", "of_paths", "of_points", "of_split"]
 
@@ -41,7 +42,7 @@ def of_points(points: xr.Dataset) -> Iterator[Number]:
     """Yield counts, position errors and barriers of the learned stationary points."""
     for source in ("fit", "symmetrised"):
         for case, (minima, saddles) in {"psi_1": (1, 0), "psi_2": (2, 1)}.items():
-            found, true = _select(points, source, case), _select(points, "truth", case)
+            found, true = picked(points, source=source, case=case), picked(points, source="truth", case=case)
             for kind, count in {"minimum": minima, "saddle": saddles}.items():
                 number = int((found["kind"] == kind).sum())
                 yield Number(
@@ -148,10 +149,6 @@ def _relative(value: np.ndarray, truth: np.ndarray) -> float:
     return float(np.sqrt(((value - truth) ** 2).mean() / (truth**2).mean()))
 
 
-def _select(points: xr.Dataset, source: str, case: str) -> xr.Dataset:
-    return points.isel(point=((points["source"] == source) & (points["case"] == case)).values)
-
-
 def _position_error(found: xr.Dataset, true: xr.Dataset) -> float:
     """Return the largest distance of a true point to the nearest found one of its kind, infinite if there is none."""
     worst = 0.0
@@ -164,7 +161,7 @@ def _position_error(found: xr.Dataset, true: xr.Dataset) -> float:
 
 def _barrier(points: xr.Dataset, source: str) -> float:
     """Return Ψ₂ at its lowest saddle less Ψ₂ at its lowest minimum."""
-    found = _select(points, source, "psi_2")
+    found = picked(points, source=source, case="psi_2")
     level = found["potential"]
     lowest = {kind: level.values[(found["kind"] == kind).values] for kind in ("saddle", "minimum")}
     both = len(lowest["saddle"]) and len(lowest["minimum"])

@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.animation import FuncAnimation
 from matplotlib.figure import Figure
 
+from studies.points import picked
 from workbench import plot
 
 __all__ = ["animations", "branches", "paths"]
@@ -41,8 +42,7 @@ def paths(tree: xr.DataTree) -> Figure:
     profile.set(title="along the path", ylim=(-0.005, 0.22))
     profile.legend(frameon=False, loc="upper center")
     plot.letters(axes)
-    entries = {n: h for panel in axes[0, :2] for h, n in zip(*panel.get_legend_handles_labels(), strict=True)}
-    page.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=5, frameon=False)
+    plot.legend(page, axes[0, :2], columns=5)
     return page
 
 
@@ -56,7 +56,7 @@ def branches(tree: xr.DataTree) -> Figure:
         found = tree[f"analysis/branches/{source}"].to_dataset()
         plot.branches(panel, found, state=state)
         if source != "truth":
-            mine = true.isel(point=(true["index"] == 0).values)
+            mine = picked(true, index=0)
             panel.plot(mine["b"], mine["x"].sel(state=state), ".", color="0.6", markersize=3, label="minimum, truth")
         first = found["bifurcation_b"].values
         where = f", b = {first.min():.4f}" if len(first) == 1 else ""
@@ -64,8 +64,7 @@ def branches(tree: xr.DataTree) -> Figure:
     axes[0, 1].set_ylabel("")
     axes[0, 2].set_ylabel("")
     plot.letters(axes)
-    entries = {n: h for panel in axes[0] for h, n in zip(*panel.get_legend_handles_labels(), strict=True)}
-    page.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4, frameon=False)
+    plot.legend(page, axes[0], columns=4)
     return page
 
 

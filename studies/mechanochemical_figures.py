@@ -7,11 +7,11 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from studies.points import picked
 from workbench import plot
 
 __all__ = ["figures"]
 
-SECOND = "tab:blue"
 AXES = {"e1_c": ("e₁", "c"), "e2_c": ("e₂", "c"), "e6_c": ("e₆", "c"), "e2_e3": ("e₂", "e₃ at c = 0")}
 COMPONENTS = ["∂Ψ/∂E₁₁", "∂Ψ/∂E₂₂", "∂Ψ/∂E₃₃", "∂Ψ/∂E₁₂", "∂Ψ/∂E₁₃", "∂Ψ/∂E₂₃", "μ = ∂Ψ/∂c"]
 FAMILIES = {
@@ -22,7 +22,7 @@ FAMILIES = {
 }
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {"color": "black", "marker": "o", "linestyle": "solid"},
-    "symmetrised": {"color": SECOND, "marker": "s", "linestyle": "dashed"},
+    "symmetrised": {"color": plot.SECOND, "marker": "s", "linestyle": "dashed"},
     "images": {"color": "tab:orange", "marker": "D", "linestyle": "dashdot"},
 }
 NAMES = {"plain": "as learned", "symmetrised": "symmetrised", "images": "images, symmetrised"}
@@ -57,8 +57,7 @@ def planes(tree: xr.DataTree) -> Figure:
         page.colorbar(filled, ax=column, location="bottom", ticks=ticks, format="%.3g", label="Ψ")
     _wells_in_plane(axes[:, -1], tree["analysis/stationary_points"].to_dataset())
     plot.letters(axes)
-    handles, labels = axes[1, -1].get_legend_handles_labels()
-    page.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    plot.legend(page, [axes[1, -1]], columns=3)
     return page
 
 
@@ -83,9 +82,8 @@ def parity(tree: xr.DataTree) -> Figure:
         above.text(0.04, 0.96, f"1 − R² = {lost:.1e}", transform=above.transAxes, va="top", fontsize=7)
         above.set(title=name, xticklabels=[])
         left = 100 * (mean - true) / scale
-        below.errorbar(
-            true, left, 200 * spread / scale, fmt="o", ms=1.5, mfc="black", mec="none", ecolor=SECOND, elinewidth=0.5
-        )
+        bars: dict[str, Any] = {"ecolor": plot.SECOND, "elinewidth": 0.5}
+        below.errorbar(true, left, 200 * spread / scale, fmt="o", ms=1.5, mfc="black", mec="none", **bars)
         below.axhline(0, color="black", linewidth=0.6)
         for panel in (above, below):
             panel.xaxis.set_major_locator(MaxNLocator(4))
@@ -115,13 +113,13 @@ def path(tree: xr.DataTree) -> Figure:
         mean, spread = learned.mean("member"), _spread(learned)
         above.plot(time, true, color="0.75", linewidth=4, label="truth")
         above.fill_between(
-            time, mean - 2 * spread, mean + 2 * spread, color=SECOND, alpha=0.3, linewidth=0, label="±2 spreads"
+            time, mean - 2 * spread, mean + 2 * spread, color=plot.SECOND, alpha=0.3, linewidth=0, label="±2 spreads"
         )
         above.plot(time, mean, color="black", label="mean of the members")
-        above.plot(time, fair, color=SECOND, linestyle="dashed", label="symmetrised")
+        above.plot(time, fair, color=plot.SECOND, linestyle="dashed", label="symmetrised")
         below.semilogy(time, abs(mean - true), color="black", label="error of the mean")
-        below.semilogy(time, abs(fair - true), color=SECOND, linestyle="dashed", label="symmetrised")
-        below.fill_between(time, 1e-9, 2 * spread, color=SECOND, alpha=0.3, linewidth=0)
+        below.semilogy(time, abs(fair - true), color=plot.SECOND, linestyle="dashed", label="symmetrised")
+        below.fill_between(time, 1e-9, 2 * spread, color=plot.SECOND, alpha=0.3, linewidth=0)
         below.set(xlabel="t", ylim=(1e-5, None))
         for panel in (above, below):
             panel.axvline(end, color="black", linestyle="dotted", linewidth=0.9)
@@ -129,8 +127,7 @@ def path(tree: xr.DataTree) -> Figure:
     axes[0, 0].set_ylabel("value")
     axes[1, 0].set_ylabel("|error|, and 2 spreads")
     axes[0, 0].text(end, 0.02, " data end", transform=axes[0, 0].get_xaxis_transform(), fontsize=7)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    page.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    plot.legend(page, [axes[0, 0]], columns=4)
     plot.letters(axes)
     return page
 
@@ -140,7 +137,7 @@ def wells(tree: xr.DataTree) -> Figure:
     points = tree["analysis/stationary_points"].to_dataset()
     page, axes = plot.figure(1, 3, size=(7.2, 2.6), sharey=True)
     levels, level_errors, places = axes[0]
-    true = points.isel(point=(points["source"] == "truth").values)
+    true = picked(points, source="truth")
     marks = {"fit": {**WAYS["plain"], "ms": 4, "mfc": "none"}, "symmetrised": {**WAYS["symmetrised"], "ms": 4}}
     for row, family in enumerate(FAMILIES):
         exact = float(true["level"].values[(true["family"] == family).values][0])
@@ -163,7 +160,7 @@ def wells(tree: xr.DataTree) -> Figure:
     places.set_xlabel("error of the place, strain")
     for panel in axes[0]:
         panel.grid(axis="y", linewidth=0.3)
-    page.legend(*levels.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    plot.legend(page, [levels], columns=3)
     plot.letters(axes)
     return page
 
@@ -187,7 +184,7 @@ def symmetry(tree: xr.DataTree) -> Figure:
         if name != "saddles":
             panel.set_yscale("log")
     axes[0, 2].set_ylim(-0.3, 6.5)
-    page.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    plot.legend(page, [axes[0, 0]], columns=3)
     plot.letters(axes)
     return page
 

@@ -9,6 +9,7 @@ import xarray as xr
 import workbench as wb
 from studies.base import Number
 from studies.mechanochemical_points import FAMILIES
+from studies.points import picked
 
 __all__ = ["of_accuracy", "of_curve", "of_path", "of_points", "of_spread", "offset"]
 
@@ -34,12 +35,12 @@ def of_accuracy(fit: wb.Fit, fair: wb.Potential) -> Iterator[Number]:
 
 def of_points(points: xr.Dataset, best: int, level: float) -> Iterator[Number]:
     """Yield wells and saddles found, by family, and their errors; levels of the best member, and over all members."""
-    true = _where(points, "source", "truth")
+    true = picked(points, source="truth")
     members = int(points["member"].max()) + 1
     for source in ("fit", "symmetrised"):
-        mine = _where(points, "source", source)
+        mine = picked(points, source=source)
         told = f"worst of {members} members, {source}"
-        wells = mine.isel(point=(mine["index"] == 0).values)
+        wells = picked(mine, index=0)
         for family in ("cubic well", "tetragonal well"):
             count = min(int(((wells["family"] == family) & (wells["member"] == k)).sum()) for k in range(members))
             bound = FAMILIES[family]
@@ -49,18 +50,18 @@ def of_points(points: xr.Dataset, best: int, level: float) -> Iterator[Number]:
         text = "largest error of the place of a well,"
         yield Number(f"well_strain_{source}", _worst(wells["strain_error"]), f"{text} strain, {told}", 0.005)
         yield Number(f"well_c_{source}", _worst(wells["c_error"]), f"{text} concentration, {told}", 0.02)
-        deep = _where(wells, "family", "tetragonal well")
-        error = deep["level"] - _where(true, "family", "tetragonal well")["level"].values[0]
+        deep = picked(wells, family="tetragonal well")
+        error = deep["level"] - picked(true, family="tetragonal well")["level"].values[0]
         means = error.groupby("member").mean() if error.size else error
         text = "error of Ψ(tetragonal) − Ψ(cubic),"
-        own = _worst(abs(_where(error, "member", best)))
+        own = _worst(abs(picked(error, member=best)))
         yield Number(f"level_{source}", own, f"{text} largest of the best member's, {source}", level)
         yield Number(f"level_worst_{source}", _worst(abs(error)), f"{text} {told}")
         yield Number(f"level_mean_{source}", float(abs(means.mean())), f"{text} of the members' mean, {source}")
         spread = float(means.std(ddof=1)) if means.size > 1 else np.nan
         yield Number(f"level_spread_{source}", spread, f"{text} standard deviation over members, {source}")
         for family in ("saddle between variants", "saddle to cubic"):
-            saddles = _where(mine, "family", family).sizes["point"] / members
+            saddles = picked(mine, family=family).sizes["point"] / members
             yield Number(
                 f"{_name(family)}_{source}", saddles, f"saddles found of 3, mean of {members} members, {source}"
             )
@@ -120,10 +121,6 @@ def of_curve(curve: xr.Dataset) -> Iterator[Number]:
                     f"error_{size}_{way}", float(here["error"]), f"largest RMSE over std of a component {text}"
                 )
                 yield Number(f"wells_{size}_{way}", float(here["wells"]), f"wells found of 4 {text}")
-
-
-def _where(points: Any, coordinate: str, value: Any) -> Any:
-    return points.isel(point=(points[coordinate] == value).values)
 
 
 def _name(family: str) -> str:

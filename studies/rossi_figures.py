@@ -85,8 +85,7 @@ def parity(tree: xr.DataTree) -> Figure:
             axis.set_major_locator(MaxNLocator(4))
     for panel in axes.flat[len(chosen) :]:
         panel.set_visible(False)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    page.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, markerscale=4)
+    plot.legend(page, [axes[0, 0]], columns=3, markerscale=4)
     plot.letters(axes)
     return page
 
@@ -108,7 +107,7 @@ def paths(tree: xr.DataTree) -> Figure:
         below[0].set_ylabel("|error|")
     for panel in axes[-1]:
         panel.set_xlabel("t")
-    page.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
+    plot.legend(page, [axes[0, 0]], columns=5)
     plot.letters(axes[[0, 2]])
     return page
 
@@ -130,7 +129,7 @@ def loops(tree: xr.DataTree) -> Figure:
             row[-1].plot(run["time"], run["dissipation"].sel(fit=name)[0].cumsum("time"), **STYLES[kind])
         row[0].set_title(CASES[case])
         row[-1].set(xlabel="t", ylabel="dissipated", title=f"path of {'(a)' if case == 'two_phase' else '(e)'}")
-    page.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
+    plot.legend(page, [axes[0, 0]], columns=5)
     plot.letters(axes)
     return page
 
@@ -185,11 +184,7 @@ def scores(tree: xr.DataTree) -> Figure:
     ticks = ["two phases,\nheld-out", "two phases,\nreversals", "hardening,\nheld-out", "hardening,\nreversals"]
     axes[0, -1].set_yticks(range(4), ticks)
     axes[0, -1].set(xlabel="dissipated / true", ylim=(3.5, -0.5), title="energy")
-    handles: dict[str, Any] = {}
-    for panel in axes[0, :-1]:
-        lines, labels = panel.get_legend_handles_labels()
-        handles |= dict(zip(labels, lines, strict=True))
-    page.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False)
+    plot.legend(page, axes[0, :-1], columns=5)
     plot.letters(axes)
     return page
 

@@ -70,7 +70,7 @@ def slices(tree: xr.DataTree) -> Figure:
             panel.plot(found["X"], found["probability"].sel(source=source, time=t), **style)
         panel.set(title=f"t = {t:g}", xlabel=plot.label(found["X"]), xlim=(0, 800))
     axes[0, 0].set_ylabel("probability")
-    page.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    plot.legend(page, [axes[0, 0]], columns=4)
     plot.letters(axes)
     return page
 
@@ -98,8 +98,6 @@ def times(tree: xr.DataTree) -> Figure:
     middle.plot(found["time"], found["below_data"], "x", color="0.4", ms=3, label="share of the paths")
     middle.set(xlabel="time", ylabel="share below 256 molecules")
     right.set(xlabel="time", ylabel="modes, molecules", ylim=(0, 700))
-    entries = [panel.get_legend_handles_labels() for panel in (middle, left)]
-    named = {name: handle for handles, names in entries for handle, name in zip(handles, names, strict=True)}
-    page.legend(named.values(), named, loc="outside lower center", ncols=4, frameon=False)
+    plot.legend(page, (middle, left), columns=4)
     plot.letters(axes)
     return page

@@ -18,6 +18,7 @@ import xarray as xr
 import systems
 import workbench as wb
 from studies.base import Machinery, Number, Study, numbers_dataset, register
+from studies.points import picked
 from systems import parameter
 from workbench.landscape import joined_members
 from workbench.parallel import Report
@@ -87,7 +88,11 @@ class WellsStudy(Study):
             {f"{n}_truth": wb.wells(exact[n], BOX) for n in FUNCTIONS}
             | {n: joined_members(w) if len(w) > 1 else w[0] for n, w in places.items()}
         )
-        counted = {name: wb.counts(fits[name], found=_of(wells, *name.rsplit("_", 1))) for name in fits}
+        cases = {name: name.rsplit("_", 1) for name in fits}
+        counted = {
+            name: wb.counts(fits[name], found=picked(wells, case=case, source=source))
+            for name, (case, source) in cases.items()
+        }
         rows = [xr.concat([counted[f"{n}_{o}"] for n in FUNCTIONS], "case") for o in OPTIMISERS]
         counts = xr.concat(rows, "optimiser").assign_coords(case=list(FUNCTIONS), optimiser=list(OPTIMISERS))
         analysis = {"wells": wells, "counts": counts, "numbers": numbers_dataset(self._numbers(fits, counts, wells))}
@@ -165,7 +170,7 @@ class WellsStudy(Study):
         numbers = []
         for name in FUNCTIONS:
             error, offset = BOUNDS[name]
-            truth = _of(wells, name, "truth")
+            truth = picked(wells, case=name, source="truth")
             expected = truth.sizes["point"]
             for optimiser, title in OPTIMISERS.items():
                 fit = fits[f"{name}_{optimiser}"]
@@ -209,13 +214,9 @@ def _labelled(wells: Mapping[str, xr.Dataset]) -> xr.Dataset:
     return joined.assign_coords(point=np.arange(joined.sizes["point"]))
 
 
-def _of(wells: xr.Dataset, case: str, source: str) -> xr.Dataset:
-    return wells.isel(point=((wells["case"] == case) & (wells["source"] == source)).values)
-
-
 def _largest_gap(wells: xr.Dataset, case: str, source: str, truth: np.ndarray, members: int) -> float:
     """Return the largest distance of a true well to the nearest well of a member, over all members."""
-    mine = _of(wells, case, source)
+    mine = picked(wells, case=case, source=source)
     gaps = []
     for member in range(members):
         x = mine["x"].values[(mine["member"] == member).values, 0]

@@ -7,13 +7,12 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from studies.wells import OPTIMISERS
 from workbench import plot
 
 __all__ = ["figures"]
 
 TITLES = {"asymmetric_quartic": "Eq 8", "cosine_quadratic": "Eq 9", "min_mixture": "Eq 10"}
-OPTIMISERS = {"lm": "Levenberg–Marquardt", "adam": "Adam"}
-SECOND = "tab:blue"
 
 
 def figures(tree: xr.DataTree) -> dict[str, Figure]:
@@ -37,16 +36,16 @@ def convergence(tree: xr.DataTree) -> Figure:
             panel.set(yscale="log", title=f"{TITLES[name]}, {title}", xlabel="epoch" if optimiser == "adam" else "step")
             panel.set_ylabel("mean square error" if k == 0 else "")
             right = panel.twinx()
-            _bundle(right, history["epoch"], history["active"], color=SECOND, linestyle="dashed")
+            _bundle(right, history["epoch"], history["active"], color=plot.SECOND, linestyle="dashed")
             right.set_ylim(0, 1.12 * history.sizes["mode"])
-            right.tick_params(colors=SECOND, labelright=k == len(TITLES) - 1)
-            right.set_ylabel("active gates" if k == len(TITLES) - 1 else "", color=SECOND)
+            right.tick_params(colors=plot.SECOND, labelright=k == len(TITLES) - 1)
+            right.set_ylabel("active gates" if k == len(TITLES) - 1 else "", color=plot.SECOND)
     handles = [
         Line2D([], [], color="black", linewidth=1.8, label="mean square error, median"),
         Line2D([], [], color="black", linewidth=0.5, label="each fit"),
-        Line2D([], [], color=SECOND, linewidth=1.8, linestyle="dashed", label="gates above 1e-6"),
+        Line2D([], [], color=plot.SECOND, linewidth=1.8, linestyle="dashed", label="gates above 1e-6"),
     ]
-    page.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    plot.legend(page, handles=handles, columns=3)
     plot.letters(axes)
     return page
 
@@ -58,7 +57,7 @@ def fits(tree: xr.DataTree) -> Figure:
     wells = tree["analysis/wells"].to_dataset()
     styles: dict[str, Any] = {
         "lm": {"color": "black", "linewidth": 1.0},
-        "adam": {"color": SECOND, "linewidth": 1.0, "linestyle": "dashdot"},
+        "adam": {"color": plot.SECOND, "linewidth": 1.0, "linestyle": "dashdot"},
     }
     for (above, below), name in zip(axes.T, TITLES, strict=True):
         here = grid.sel(case=name)
@@ -86,8 +85,7 @@ def fits(tree: xr.DataTree) -> Figure:
                 )
         above.set(title=TITLES[name], ylabel="potential" if name == next(iter(TITLES)) else "")
         below.set(yscale="log", xlabel="x", ylabel="|error|" if name == next(iter(TITLES)) else "", ylim=(1e-9, None))
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    page.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    plot.legend(page, [axes[0, 0]], columns=5)
     plot.letters(axes)
     return page
 
@@ -104,15 +102,15 @@ def parameters(tree: xr.DataTree) -> Figure:
             panel.set_ylabel("sharpness ρ, units of 1/Ψ" if k == 0 else "")
             right = panel.twinx()
             gates = history["gate"].stack(each=("member", "mode")).transpose("each", "epoch")
-            _bundle(right, history["epoch"], gates, color=SECOND, linestyle="dashed")
+            _bundle(right, history["epoch"], gates, color=plot.SECOND, linestyle="dashed")
             right.set_ylim(0, 1.05)
-            right.tick_params(colors=SECOND, labelright=k == len(TITLES) - 1)
-            right.set_ylabel("gates ς(α)" if k == len(TITLES) - 1 else "", color=SECOND)
+            right.tick_params(colors=plot.SECOND, labelright=k == len(TITLES) - 1)
+            right.set_ylabel("gates ς(α)" if k == len(TITLES) - 1 else "", color=plot.SECOND)
     handles = [
         Line2D([], [], color="black", linewidth=1.8, label="ρ, median (thin: each fit)"),
-        Line2D([], [], color=SECOND, linewidth=1.8, linestyle="dashed", label="gates, median (thin: each mode)"),
+        Line2D([], [], color=plot.SECOND, linewidth=1.8, linestyle="dashed", label="gates, median (thin: each mode)"),
     ]
-    page.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    plot.legend(page, handles=handles, columns=2)
     plot.letters(axes)
     return page
 
@@ -121,7 +119,7 @@ def race(tree: xr.DataTree) -> Figure:
     """Return loss against wall time: each fit by Levenberg–Marquardt on its own, Adam with all fits at once."""
     page, axes = plot.figure(1, len(TITLES), size=(7.2, 2.6), sharey=True)
     for panel, name in zip(axes[0], TITLES, strict=True):
-        for optimiser, color, style in (("lm", "black", "solid"), ("adam", SECOND, "dashed")):
+        for optimiser, color, style in (("lm", "black", "solid"), ("adam", plot.SECOND, "dashed")):
             history = tree[f"fits/{name}_{optimiser}/history"].to_dataset().isel(epoch=slice(1, None))
             members = history.sizes["member"] if optimiser == "adam" else 1
             for member in history["member"]:
@@ -133,10 +131,10 @@ def race(tree: xr.DataTree) -> Figure:
     axes[0, 0].set_ylabel("mean square error")
     members = tree[f"fits/{name}_adam/history"].sizes["member"]
     handles = [
-        Line2D([], [], color="black", label="Levenberg–Marquardt"),
-        Line2D([], [], color=SECOND, linestyle="dashed", label=f"Adam, {members} fits at once, time shared"),
+        Line2D([], [], color="black", label=OPTIMISERS["lm"]),
+        Line2D([], [], color=plot.SECOND, linestyle="dashed", label=f"Adam, {members} fits at once, time shared"),
     ]
-    page.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    plot.legend(page, handles=handles, columns=2)
     plot.letters(axes)
     return page
 
@@ -163,7 +161,7 @@ def counts(tree: xr.DataTree) -> Figure:
         Line2D([], [], color="black", marker="o", linestyle="none", markersize=5, label=OPTIMISERS["lm"]),
         Line2D([], [], color="black", marker="s", linestyle="none", ms=5, mfc="white", label=OPTIMISERS["adam"]),
     ]
-    page.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    plot.legend(page, handles=handles, columns=3)
     plot.letters(axes)
     return page
 

@@ -41,3 +41,15 @@ def test_branches(axes):
     assert np.minimum(np.abs(x), np.abs(x**2 - b)).max() < 1e-9
     assert b[np.abs(x) < 1e-9].max() < 0.05
     np.testing.assert_allclose(axes.lines[-1].get_xydata(), [[0, 0]], atol=1e-9)
+
+
+def test_a_legend_below_names_everything_once():
+    page, axes = plot.figure(1, 2, size=(4, 2))
+    for panel in axes[0]:
+        panel.plot([0, 1], label="fit")
+        panel.plot([1, 0], label="truth")
+    axes[0, 1].plot([1, 1], label="bound")
+    plot.legend(page, axes[0], columns=3)
+    plot.legend(page, axes[0], columns=2, order=["bound", "absent", "fit"])
+    names = [[text.get_text() for text in legend.get_texts()] for legend in page.legends]
+    assert names == [["fit", "truth", "bound"], ["bound", "fit"]]

@@ -6,30 +6,22 @@ along the tangent t, the null vector of [∇²Ψ | ∂_b∇Ψ], then Newton's me
     ∇Ψ_b(x) = 0,        t·(u − u_predicted) = 0,
 
 which passes folds as it passes regular points. Between two steps a fold is where the b-component of the tangent changes
-sign along with the index, a branch point where only one of them does. Both are solved for, with the null vector φ of
-the Hessian and a fixed vector φ₀ near it,
-
-    fold:          ∇Ψ = 0,            ∇²Ψ φ = 0,    φ₀·φ = 1,
-    branch point:  ∇Ψ + ε φ₀ = 0,     ∇²Ψ φ = 0,    φ₀·φ = 1,    φ·∂_b∇Ψ = 0,
-
-regular systems, so that Newton's method finds b to rounding. A branch point is a pitchfork where the third derivative
-of Ψ along φ vanishes. x is measured in units of the box and b in units of its range; ∂_b∇Ψ is a central difference,
-exact where Ψ is affine in b, as a blend is.
+sign along with the index, a branch point where only one of them does; both are then solved for (see `bifurcations`).
+x is measured in units of the box and b in units of its range (see `curves`).
 """
 
 import warnings
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
-from scipy.optimize import root
 
+from workbench.bifurcations import solved
 from workbench.checks import require_whole
+from workbench.curves import Array, Curves, Family
 from workbench.landscape import joined_members, stationary_points
-from workbench.potentials import Blend, Potential, require_potential
+from workbench.potentials import Blend, require_potential
 from workbench.searches import Box, LandscapeWarning
 
 __all__ = ["branches"]
@@ -38,14 +30,7 @@ SHORTEST = 1e-6  # of the range: a continuation that needs shorter steps is stuc
 TURN = 0.25  # at most, of the tangent in a step
 LONGEST = 5000  # points of a branch
 ROUNDS = 6  # of ever shorter steps, where branches are not kept apart
-DIFFERENCE = 1e-4  # of the range of b, for ∂_b
-ASIDE = 1e-2  # of the box, for third and fourth derivatives
-CLOSE = 1e-10  # a step of Newton's method that leaves nothing to gain
-SAME = 1e-5
-SYMMETRIC = 1e-3  # of the box: a third derivative that vanishes as near as that to the point makes it a pitchfork
-
-Array = np.ndarray
-Family = Callable[[float], Potential]
+SAME = 1e-5  # points as near as that, in units of box and range, are one
 
 
 def branches(
@@ -108,66 +93,6 @@ def _member(family: Blend | Family, member: int | None) -> Family:
     return family if member is None else lambda b: family(b).member(member)  # type: ignore[attr-defined]
 
 
-class _Curves:
-    """∇Ψ, ∇²Ψ and ∂_b∇Ψ at u = (y, c), shape (dim + 1,): y in units of the box, c in units of the range of b."""
-
-    def __init__(self, family: Family, box: Box, between: tuple[float, float]) -> None:
-        self.low, self.width = box.low.cpu().numpy().astype(float), box.width.cpu().numpy().astype(float)
-        self.start, self.span = between[0], between[1] - between[0]
-        self.known: dict[bytes, Array] = {}
-        self.at = lru_cache(maxsize=16)(lambda c: family(self.b(c)))
-
-    def x(self, u: Array) -> Array:
-        return self.low + self.width * u[..., :-1]
-
-    def b(self, c: float) -> float:
-        return float(self.start + self.span * c)
-
-    @torch.no_grad()
-    def slope(self, u: Array) -> Array:
-        return np.asarray(self.at(u[-1]).gradient(self.x(u))) * self.width
-
-    @torch.no_grad()
-    def bend(self, u: Array) -> Array:
-        return np.asarray(self.at(u[-1]).hessian(self.x(u))) * np.outer(self.width, self.width)
-
-    def drift(self, u: Array) -> Array:
-        before, after = max(0.0, u[-1] - DIFFERENCE), min(1.0, u[-1] + DIFFERENCE)
-        return (self.slope(np.append(u[:-1], after)) - self.slope(np.append(u[:-1], before))) / (after - before)
-
-    def jacobian(self, u: Array) -> Array:
-        key = u.tobytes()
-        if key not in self.known:
-            self.known[key] = np.column_stack([self.bend(u), self.drift(u)])
-        return self.known[key]
-
-    def tangent(self, u: Array) -> Array:
-        return np.linalg.svd(self.jacobian(u))[2][-1]
-
-    def corrected(self, u: Array, t: Array) -> tuple[Array, int] | None:
-        """Return the solution on the plane through u across t, and the steps of Newton's method; None if it fails.
-
-        The Jacobian of the last step serves as long as steps shrink well.
-        """
-        foot, before, size = u, np.inf, np.inf
-        for k in range(1, 16):
-            if not -1e-9 <= u[-1] <= 1 + 1e-9:
-                return None
-            residual = np.append(self.slope(u), t @ (u - foot))
-            if not np.isfinite(residual).all():
-                return None
-            if k == 1 or size > 0.2 * before:  # the first time, or where the last steps shrank badly
-                jacobian = np.vstack([self.jacobian(u), t])
-                if not np.isfinite(jacobian).all():
-                    return None
-            before = size
-            move = np.linalg.lstsq(jacobian, residual, rcond=None)[0]
-            u, size = u - move, float(np.linalg.norm(move))
-            if size < CLOSE:
-                return u, k
-        return None
-
-
 class _Atlas:
     """All branches of a family: seeds, continuation, bifurcations, and the dataset."""
 
@@ -180,7 +105,7 @@ class _Atlas:
         step: float,
     ) -> None:
         self.within, self.starts, self.step = within, starts, step
-        self.curves = _Curves(family, Box.of(family(between[0]), within), between)
+        self.curves = Curves(family, Box.of(family(between[0]), within), between)
         self.branches: list[Array] = []
         self.special: list[tuple[Array, str, int]] = []
         self.narrows: list[tuple[Array, float]] = []  # where steps of a length were too long
@@ -296,50 +221,14 @@ class _Atlas:
         index = [(np.linalg.eigvalsh(self.curves.jacobian(u)[:, :-1]) < 0).sum() for u in path]
         for k in range(len(path) - 1):
             turns, changes = tangents[k][-1] * tangents[k + 1][-1] < 0, index[k] != index[k + 1]
-            if (turns or changes) and not self._solved(path[k], path[k + 1], fold=turns and changes, branch=number):
+            if not (turns or changes):
+                continue
+            found = solved(self.curves, path[k], path[k + 1], fold=turns and changes)
+            if found is None:
                 unsolved.append(((path[k] + path[k + 1]) / 2, float(np.linalg.norm(path[k + 1] - path[k]))))
+            elif all(np.linalg.norm(found[0] - known) > SAME for known, _, _ in self.special):
+                self.special.append((*found, number))
         return unsolved
-
-    def _solved(self, before: Array, after: Array, *, fold: bool, branch: int) -> bool:
-        """Solve for the bifurcation between two points of a branch, keep it unless it is known, or return False.
-
-        At a branch point ε is zero. Where it is not, branches pass each other at a distance: the step has jumped.
-        """
-        curves, n = self.curves, len(before) - 1
-        values, vectors = zip(*(np.linalg.eigh(curves.jacobian(u)[:, :-1]) for u in (before, after)), strict=True)
-        place = [int(np.abs(v).argmin()) for v in values]
-        near = [values[side][place[side]] for side in (0, 1)]
-        share = near[0] / (near[0] - near[1]) if near[0] * near[1] < 0 else 0.5
-        phi = vectors[0][:, place[0]]
-        guess = (1 - share) * before + share * after
-        size = np.abs(values[0]).max()
-
-        def fold_system(z: Array) -> Array:
-            u, v = z[: n + 1], z[n + 1 :]
-            return np.concatenate([curves.slope(u) / size, curves.bend(u) @ v / size, [phi @ v - 1]])
-
-        def branch_system(z: Array) -> Array:
-            u, v, e = z[: n + 1], z[n + 1 : -1], z[-1]
-            slope = curves.slope(u) / size + e * phi
-            return np.concatenate([slope, curves.bend(u) @ v / size, [phi @ v - 1, v @ curves.drift(u) / size]])
-
-        z = np.concatenate([guess, phi, [] if fold else [0.0]])
-        found = root(fold_system if fold else branch_system, z, tol=1e-14)
-        u, phi = found.x[: n + 1], found.x[n + 1 : 2 * n + 1]
-        apart = np.linalg.norm(after - before)
-        jumped = not fold and abs(found.x[-1]) > 1e-9
-        if jumped or np.abs(found.fun).max() > 1e-9 or np.linalg.norm(u - guess) > 2 * apart:
-            return False
-        if all(np.linalg.norm(u - known) > SAME for known, _, _ in self.special):
-            self.special.append((u, "fold" if fold else self._meeting(u, phi / np.linalg.norm(phi)), branch))
-        return True
-
-    def _meeting(self, u: Array, phi: Array) -> str:
-        """Return the kind of a branch point with null vector φ, from the derivatives of Ψ along φ."""
-        along = np.append(phi, 0.0)
-        less, here, more = (phi @ self.curves.bend(u + s * along) @ phi for s in (-ASIDE, 0.0, ASIDE))
-        third, fourth = (more - less) / (2 * ASIDE), (more - 2 * here + less) / ASIDE**2
-        return "pitchfork" if abs(third) < SYMMETRIC * abs(fourth) else "transcritical"
 
     def _dataset(self) -> xr.Dataset:
         curves, dim = self.curves, len(self.curves.low)

@@ -10,7 +10,7 @@ enough. The scan ends below the floor, or where two more modes brought nothing.
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -34,6 +34,15 @@ FEW = 10  # held-out samples, below which nothing can be chosen by them
 PATIENCE = 2  # larger numbers of modes that bring nothing before the scan ends
 
 
+class Tried(NamedTuple):
+    """What one number of modes reached: held-out loss and its standard error, training loss, wells in the box."""
+
+    loss: float
+    error: float
+    training: float
+    wells: int
+
+
 def choose(
     model: LSEICNN,
     data: xr.Dataset,
@@ -44,7 +53,7 @@ def choose(
     **how: Any,
 ) -> tuple[LSEICNN, xr.Dataset]:
     """Return the model with the number of modes that the data ask for, at most its own, and the scan over `modes`."""
-    loss, error, training, found = [], [], [], []
+    tried: list[Tried] = []
     progress = how.get("progress")
     for modes in range(1, model.modes + 1):
         task = Task.of(candidate(model, modes), data, match, start)
@@ -53,35 +62,32 @@ def choose(
         fresh = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
         seen, kept = task.observations()
         flat = _flat(kept, match)
+        floor = FLOOR * flat
         try:
             learned = optimiser.learn(task, [fresh], checkpoint=None, **how)[0]
         except FitError:  # a number of modes that cannot be fitted is none to choose
-            squares, fitted, number = np.array([np.inf]), np.inf, 0
+            tried.append(Tried(np.inf, np.inf, np.inf, 0))
         else:
-            squares, fitted = _squares(learned, kept, match), _squares(learned, seen, match).sum()
-            number = _wells(learned, seen, (squares.sum() / flat) ** 0.5 if flat else 1.0)
-        loss.append(squares.sum())
-        error.append(squares.std(ddof=1) * len(squares) ** 0.5 if len(squares) > 1 else np.inf)
-        training.append(fitted)
-        found.append(number)
-        floor = FLOOR * flat
-        if (loss[-1] <= floor and found[-1] <= modes) or modes - 1 - int(np.argmin(loss)) >= PATIENCE:
+            tried.append(_judged(learned, seen, kept, match, flat))
+        best = int(np.argmin([one.loss for one in tried]))
+        if (tried[-1].loss <= floor and tried[-1].wells <= modes) or modes - 1 - best >= PATIENCE:
             break
+    loss, error, training, found = (np.array(column) for column in zip(*tried, strict=True))
     if not np.isfinite(loss).any():
         raise FitError(f"no number of modes up to {model.modes} could be fitted; look for outliers in the data")
     counts = np.arange(1, len(loss) + 1)
-    honest = np.where(np.array(found) <= counts, loss, np.inf)
-    chosen = 1 + smallest(honest if np.isfinite(honest).any() else np.array(loss), np.array(error), floor)
+    honest = np.where(found <= counts, loss, np.inf)
+    chosen = 1 + smallest(honest if np.isfinite(honest).any() else loss, error, floor)
     _warn(model.modes, chosen, loss, floor, len(kept.x))
     columns = {
         "validation_loss": (loss, "held-out loss"),
         "standard_error": (error, "standard error of the held-out loss"),
         "loss": (training, "training loss"),
-        "wells": (np.array(found), "number of wells in the box of the data"),
+        "wells": (found, "number of wells in the box of the data"),
         "chosen": ((counts == chosen).astype(np.int8), "whether this number of modes was chosen"),
     }
     variables: dict[str, Any] = {
-        name: ("modes", np.array(values), {"long_name": text, "units": "1"}) for name, (values, text) in columns.items()
+        name: ("modes", values, {"long_name": text, "units": "1"}) for name, (values, text) in columns.items()
     }
     variables["floor"] = ((), floor, {"long_name": "held-out loss that is small enough", "units": "1"})
     modes_axis = ("modes", counts, {"long_name": "number of modes", "units": "1"})
@@ -94,7 +100,19 @@ def _share_of(report: Report, modes: int, most: int) -> Report:
     return lambda done, total, text: report(int(100 * (modes - 1 + done / total)), whole, f"{modes} modes, {text}")
 
 
-def _warn(most: int, chosen: int, loss: list[float], floor: float, held_out: int) -> None:
+def _judged(learned: Learned, seen: Observations, kept: Observations, match: Mapping[str, float], flat: float) -> Tried:
+    """Return what a fit reached, where a flat landscape would leave the loss `flat`."""
+    squares = _squares(learned, kept, match)
+    loss, many = squares.sum(), len(squares) > 1
+    return Tried(
+        loss=loss,
+        error=squares.std(ddof=1) * len(squares) ** 0.5 if many else np.inf,
+        training=_squares(learned, seen, match).sum(),
+        wells=_wells(learned, seen, (loss / flat) ** 0.5 if flat else 1.0),
+    )
+
+
+def _warn(most: int, chosen: int, loss: np.ndarray, floor: float, held_out: int) -> None:
     """Say where the choice stands on weak grounds."""
     if chosen == most > 1 and floor < loss[-1] < min(loss[:-1]):
         text = f"{chosen} modes are the most that were allowed, and were still an improvement: allow more"

@@ -4,12 +4,14 @@ Everything reads in grey: landscapes are a sequential map with contour lines, tr
 stationary points differ by marker. Labels come from the attributes of the data.
 """
 
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,6 +22,7 @@ __all__ = [
     "history",
     "label",
     "landscape",
+    "legend",
     "letters",
     "nullclines",
     "path",
@@ -41,6 +44,7 @@ STYLE: dict[Any, Any] = {
     "savefig.bbox": "tight",
     "pdf.fonttype": 42,
 }
+SECOND = "tab:blue"  # beside black, where there are two
 MARKERS = {"minimum": "o", "saddle": "X", "maximum": "^", "degenerate": "D"}
 
 
@@ -65,6 +69,30 @@ def letters(axes: np.ndarray) -> None:
         title = panel.get_title()
         panel.set_title("")
         panel.set_title(f"({letter}) {title}", loc="left")
+
+
+def legend(
+    page: Figure,
+    panels: Iterable[Axes] = (),
+    *,
+    columns: int,
+    handles: Iterable[Artist] = (),
+    order: Sequence[str] | None = None,
+    shade: str | None = None,
+    **options: Any,
+) -> None:
+    """Put one legend below all axes, every name once: what the panels hold, after `handles` made for it.
+
+    `order` names the entries that are wanted, in their order; `shade` is the ground for light colours, else none.
+    """
+    named = {str(handle.get_label()): handle for handle in handles}
+    for panel in panels:
+        artists, names = panel.get_legend_handles_labels()
+        named |= dict(zip(names, artists, strict=True))
+    if order is not None:
+        named = {name: named[name] for name in order if name in named}
+    ground = {"frameon": False} if shade is None else {"facecolor": shade, "edgecolor": "none"}
+    page.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns, **ground, **options)
 
 
 def label(variable: xr.DataArray) -> str:
