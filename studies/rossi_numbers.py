@@ -29,7 +29,7 @@ COLUMNS = {
 }
 FINE, COARSE = 16, 4
 PATHS = 10  # on which steps are refined
-LIMIT = 0.314  # measured on the frozen phase; prototypes with other amplitudes are a tenth off
+LIMIT = 0.35  # of an isotropic material on the frozen phase, strained by WIDE amplitudes, within 0.03
 
 
 def table(fits: Mapping[str, wb.PathFit], owners: Mapping[str, str], runs: Mapping[str, xr.Dataset]) -> xr.Dataset:
@@ -129,7 +129,7 @@ def of_limits(limits: Mapping[str, float]) -> Iterator[Number]:
     """Yield the least relative error of an isotropic material on uniaxial paths along all three axes."""
     for case, value in limits.items():
         text = f"least relative error of an isotropic material, uniaxial strain along all three axes, {case}"
-        bounds: dict[str, Any] = {"at_least": LIMIT - 0.03, "at_most": LIMIT + 0.03} if case == "frozen" else {}
+        bounds: dict[str, Any] = {"at_least": LIMIT - 0.03, "at_most": LIMIT + 0.03} if case == "frozen_wide" else {}
         yield Number(f"isotropic_limit_{case}", value, text.replace("_", " "), **bounds)
 
 

@@ -37,8 +37,8 @@ class PotentialSystem(System):
     """A gradient flow ẋ = −∇Ψ(x).
 
     To make one, write `potential(x)` on tensors with shape (…, dim) → (…) and declare `state_space`; use operations of
-    torch that `torch.func` can differentiate (no branches on values). It is then a potential like a learned one:
-    arrays in, arrays out; tensors in, tensors out.
+    torch that can be differentiated twice. It is then a potential like a learned one: arrays in, arrays out; tensors
+    in, tensors out.
     """
 
     duration: ClassVar[float] = 10.0
@@ -61,19 +61,12 @@ class PotentialSystem(System):
     @final
     def gradient(self, x: Any) -> Any:
         """Return ∇Ψ with shape (…, dim) at x with shape (…, dim)."""
-        from torch.func import grad
-
-        return self._apply(grad(lambda y: self.potential(y).sum()), x)
+        return self._apply(lambda y: _derivative(self.potential, y), x)
 
     @final
     def hessian(self, x: Any) -> Any:
         """Return ∇²Ψ with shape (…, dim, dim) at x with shape (…, dim)."""
-        import torch
-        from torch.func import grad
-
-        slope = grad(lambda y: self.potential(y).sum())
-        rows = [grad(lambda y, k=k: slope(y)[..., k].sum()) for k in range(self.dim)]
-        return self._apply(lambda y: torch.stack([row(y) for row in rows], -2), x)
+        return self._apply(lambda y: _derivative(lambda z: _derivative(self.potential, z), y), x)
 
     @final
     def velocity(self, x: Any) -> Any:
@@ -185,3 +178,25 @@ class PotentialSystem(System):
             )
         result = function(tensor)
         return result if given else result.detach().numpy()
+
+
+def _derivative(function: Callable[["Tensor"], "Tensor"], x: "Tensor") -> "Tensor":
+    """Return ∂f/∂x of independent samples: f with shape (…) or (…, k) gives (…, dim) or (…, k, dim).
+
+    It carries a graph where x does, so that derivatives of derivatives are asked for in the same way.
+    """
+    import torch
+
+    connected = torch.is_grad_enabled() and x.requires_grad
+    with torch.enable_grad():
+        at = x if connected else x.detach().requires_grad_()
+        f = function(at)
+        scalar = f.ndim < x.ndim
+        rows = f.unsqueeze(-1) if scalar else f
+        if not f.requires_grad:  # it does not depend on x
+            slopes = x.new_zeros(*rows.shape, x.shape[-1])
+        else:
+            each: dict[str, Any] = {"create_graph": connected, "retain_graph": True, "materialize_grads": True}
+            total = [torch.autograd.grad(row.sum(), at, **each)[0] for row in rows.unbind(-1)]
+            slopes = torch.stack(total, -2)
+    return slopes.squeeze(-2) if scalar else slopes

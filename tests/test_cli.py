@@ -10,15 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from small import SMALL
 from typer.testing import CliRunner
 
 import studies.contract
 import systems.contract
 from workbench import cli, console, files
 
-SMALL = ["starts=24", "trajectories=8", "samples=5", "steps=8", "restarts=1", "held_out=4", "grid=5", "hidden=4,4"]
-SMALL += ["members=1", "modes=2", "moments=5", "resolution=6"]
-SETTINGS = [part for setting in SMALL for part in ("--set", setting)]
+SETTINGS = [f"--set={name}={json.dumps(value)}" for name, value in SMALL["schlogl"].items()]
 
 
 def call(*arguments):
@@ -57,18 +56,18 @@ def test_generate_saves_what_python_gives(tmp_path):
 
 
 def test_run_info_plot_rerun(tmp_path):
-    done = call("run", "gene_circuit", *SETTINGS, "--seed", 2, "-o", "small.nc", "--json", "--workers", 1)
+    done = call("run", "schlogl", *SETTINGS, "--seed", 2, "-o", "small.nc", "--json", "--workers", 1)
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
     assert files.read("small.nc").attrs["seed"] == "2"
-    assert json.loads(files.read("small.nc").attrs["config_json"])["hidden"] == [4, 4]
+    assert json.loads(files.read("small.nc").attrs["config_json"])["hidden"] == [3]
     assert all(os.path.exists(figure) for figure in said["figures"])
-    assert {row["quantity"] for row in said["numbers"]} >= {"field_error_psi_1", "split_time_fit", "basin_share_fit"}
+    assert {row["quantity"] for row in said["numbers"]} >= {"kl_joint", "normalisation", "second_mode_exact"}
     shown = call("info", "small.nc")
-    assert "field_error_psi_1" in shown.stdout
+    assert "kl_joint" in shown.stdout
     assert "git_commit" in shown.stdout
     info = json.loads(call("info", "small.nc", "--json").stdout)
-    assert info["groups"]["/fits/psi_1"]["mode"] == 2
+    assert info["groups"]["/fits/joint"]["mode"] == 2
     assert info["numbers"] == said["numbers"]
     assert len(json.loads(call("plot", "small.nc", "-o", "figures", "--json").stdout)["figures"]) == len(
         said["figures"]
@@ -76,7 +75,7 @@ def test_run_info_plot_rerun(tmp_path):
     again = call("rerun", "small.nc", "--json", "-o", "again.nc")
     assert again.exit_code == 0, again.output
     assert json.loads(again.stdout)["verdict"] == "equal to the last bit"
-    refused = call("run", "gene_circuit", "-o", "small.nc")
+    refused = call("run", "schlogl", "-o", "small.nc")
     assert refused.exit_code == 1
     assert "small.nc exists; choose another name" in refused.stderr
 

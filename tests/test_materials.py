@@ -159,6 +159,33 @@ def test_operators_start_in_sequence():
     assert (np.ptp(h, axis=(0, 1)) == 1).any()
 
 
+@pytest.mark.parametrize("name", PLAYS)
+@pytest.mark.parametrize("parts", [1, 3])
+def test_divided_operators_are_the_same_material(name, parts):
+    whole = material(name)
+    divided = whole.divided(parts).requires_grad_(False)
+    assert divided.internal == parts * whole.internal
+    before, after = whole.respond(E), divided.respond(E)
+    assert before.dissipation.sum() > 0
+    for quantity in ("stress", "dissipation", "potential"):
+        np.testing.assert_allclose(getattr(after, quantity), getattr(before, quantity), atol=1e-12, err_msg=quantity)
+    h = after.state.reshape(*E.shape[:2], whole.internal, parts)
+    np.testing.assert_allclose(h.mean(-1), before.state, atol=1e-12)
+
+
+def test_fits_go_on_from_a_model():
+    model = material("play").divided(2)
+    kept = wb.PathTraining(steps=0, polish=0)
+    fit = wb.fit(model, DATA, match="stress", seed=0, start="model", optimiser=kept)
+    np.testing.assert_array_equal(fit.model.respond(E).stress, model.respond(E).stress)
+    assert fit.settings["start"] == "model"
+    longer = wb.fit(model, DATA, match="stress", seed=0, start="model", optimiser=wb.PathTraining(steps=20, polish=20))
+    assert longer.error < fit.error
+    for wrong, message in (({"start": "data"}, "start of a material is 'model'"), ({"restarts": 2}, "nothing to rest")):
+        with pytest.raises(ValueError, match=message):
+            wb.fit(model, DATA, match="stress", **{"start": "model"} | wrong)
+
+
 def test_views_of_arrays_are_paths_too():
     model = material("play")
     np.testing.assert_array_equal(model.respond(E[:, ::-1]).stress, model.respond(E[:, ::-1].copy()).stress)

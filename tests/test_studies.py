@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from small import SMALL
 
 import studies
 import workbench as wb
@@ -23,42 +24,25 @@ pytestmark = [  # small studies choose on weak grounds, and say so
     pytest.mark.filterwarnings("ignore:2 modes are the most that were allowed"),
     pytest.mark.filterwarnings("ignore:only 6 held-out samples"),
 ]
-SMALL = {
-    "gene_circuit": {
-        "starts": 24,
-        "trajectories": 8,
-        "samples": 5,
-        "steps": 12,
-        "restarts": 1,
-        "held_out": 6,
-        "grid": 9,
-        "members": 1,
-        "modes": 2,
-        "hidden": [4, 4],
-        "moments": 5,
-        "resolution": 6,
-    },
-    "wells": {"samples": 30, "validation": 10, "members": 2, "modes": 3, "hidden": [4, 4], "steps": 8, "epochs": 20,
-              "every": 10, "restarts": 1, "grid": 9},
-    "discovery": {"samples": 30, "noise": [0.0, 0.05], "modes": 2, "hidden": [4, 4], "steps": 8, "restarts": 1,
-                  "bounds": [0.0, 2.0], "fits": 1, "grid": 9},
-    "schlogl": {"trajectories": 12, "times": 4, "final": 0.4, "judged": [0.2], "folds": 2, "slice_folds": 2, "modes": 2,
-                "hidden": [3], "steps": 3},
-    "mechanochemical": {"samples": 30, "test": 6, "members": 2, "modes": 2, "hidden": [3, 3], "steps": 4,
-                        "curve": [10], "images": 20, "starts": 8, "grid": 5},
-    "crossings": {"samples": 120, "test": 10, "members": 2, "modes": 3, "hidden": [4, 4], "steps": 30, "heights": [2.0],
-                  "count": 16, "end": 100.0, "halvings": 2, "starts": 16, "grid": 9, "temperature": 0.5},
-    "rossi": {"paths": 8, "test": 4, "samples": 12, "modes": 1, "hidden": [4], "operators": 2, "steps": 4, "polish": 2,
-              "internal": 2, "node_hidden": [4], "widths": [4], "node_steps": 4, "grid": 5},
-}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Return a function of a name that returns a small study and its file, run once."""
+    done = {}
+
+    def of(name):
+        if name not in done:
+            study = studies.get(name, **SMALL[name])
+            done[name] = study, study.run(tmp_path_factory.mktemp(name) / "small.nc", seed=7, workers=2)
+        return done[name]
+
+    return of
 
 
 @pytest.fixture(scope="module", params=studies.names())
-def run(request, tmp_path_factory):
-    name = request.param
-    path = tmp_path_factory.mktemp(name) / "small.nc"
-    study = studies.get(name, **SMALL[name])
-    return study, study.run(path, seed=7, workers=2)
+def run(request, small):
+    return small(request.param)
 
 
 def test_every_study_has_presets_that_are_valid():
@@ -120,9 +104,8 @@ assert not {{"torch", "workbench", "systems", "studies"}} & set(sys.modules)
 
 
 @pytest.fixture(scope="module")
-def gene_circuit(tmp_path_factory):
-    path = tmp_path_factory.mktemp("gene") / "small.nc"
-    return studies.get("gene_circuit", **SMALL["gene_circuit"]).run(path, seed=7, workers=2)
+def gene_circuit(small):
+    return small("gene_circuit")[1]
 
 
 def test_landscape_in_the_file_is_that_of_the_model(gene_circuit):

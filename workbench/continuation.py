@@ -29,7 +29,7 @@ __all__ = ["branches"]
 SHORTEST = 1e-6  # of the range: a continuation that needs shorter steps is stuck
 TURN = 0.25  # at most, of the tangent in a step
 LONGEST = 5000  # points of a branch
-HALVINGS = 5  # of the step, where branches are not kept apart
+ROUNDS = 6  # of ever shorter steps, where branches are not kept apart
 SAME = 1e-5  # points as near as that, in units of box and range, are one
 
 
@@ -46,9 +46,9 @@ def branches(
 
     `family` is a `Blend`, or a function of b that returns a potential, such as `lambda b: systems.get("gene_circuit",
     b=b)`. Branches are seeded from all stationary points at `seeds` values of b evenly spread over the range, its ends
-    among them; `starts` is for those searches, `step` the longest step, in units of box and range;
-    it is halved where it proves too long to keep branches apart. A branch ends at the
-    ends of the range and at the edge of the box.
+    among them; `starts` is for those searches, `step` the longest step, in units of box and range; where it proves too
+    long to keep branches apart, shorter ones are taken. A branch ends at the ends of the range and at the edge of the
+    box.
 
     The dataset holds, over `point`, with the coordinate branch(point): x(point, state), b, potential,
     eigenvalue(point, state), index and kind; and over `bifurcation`: bifurcation_x(bifurcation, state), bifurcation_b,
@@ -108,29 +108,35 @@ class _Atlas:
         self.curves = Curves(family, Box.of(family(between[0]), within), between)
         self.branches: list[Array] = []
         self.special: list[tuple[Array, str, int]] = []
+        self.narrows: list[tuple[Array, float]] = []  # where steps of a length were too long
 
     def charted(self, seeds: int) -> xr.Dataset:
-        """Return all branches, with shorter steps where the first ones were too long to keep branches apart."""
+        """Return all branches, followed again with shorter steps wherever steps failed to keep branches apart."""
         seeded = [
             np.append((x - self.curves.low) / self.curves.width, c)
             for c in np.linspace(0, 1, seeds)
             for x in stationary_points(self.curves.at(float(c)), self.within, starts=self.starts)["x"].values
         ]
-        for _ in range(HALVINGS):
+        for _ in range(ROUNDS):
             self.branches, self.special = [], []
-            unsolved = [b for u in seeded for b in self._charted(u)]
+            unsolved = [jump for u in seeded for jump in self._charted(u)]
             if not unsolved:
                 return self._dataset()
-            self.step /= 2
+            self.narrows += unsolved
         warnings.warn(
-            f"the bifurcation near b = {self.curves.b(unsolved[0]):g} could not be told: branches may be confused",
+            f"the bifurcation near b = {self.curves.b(unsolved[0][0][-1]):g} could not be told: branches may be "
+            "confused",
             LandscapeWarning,
             stacklevel=3,
         )
         return self._dataset()
 
-    def _charted(self, u: Array) -> list[float]:
-        """Follow the branch through u unless it is known; return the c of bifurcations that could not be solved for."""
+    def _longest(self, u: Array) -> float:
+        """Return the longest step at u: a quarter of those that have failed nearby."""
+        return min([self.step, *(size / 4 for at, size in self.narrows if np.linalg.norm(u - at) < 4 * size)])
+
+    def _charted(self, u: Array) -> list[tuple[Array, float]]:
+        """Follow the branch through u unless it is known; return the steps that hide what could not be solved for."""
         if self._visited(u):
             return []
         self.branches.append(self._whole(u))
@@ -161,10 +167,11 @@ class _Atlas:
         return np.concatenate([behind[:0:-1], ahead])
 
     def _followed(self, u: Array, t: Array) -> tuple[Array, bool]:
-        path, ds = [u], self.step / 4
+        path, ds = [u], self._longest(u) / 4
         if (u[-1] <= 0 and t[-1] < 0) or (u[-1] >= 1 and t[-1] > 0):
             return np.array(path), False
         while len(path) < LONGEST:
+            ds = min(ds, self._longest(u), max(self._longest(u + ds * t), ds / 4))
             ahead = u + ds * t
             end = min(max(ahead[-1], 0.0), 1.0)
             last = end != ahead[-1]
@@ -204,8 +211,8 @@ class _Atlas:
             stacklevel=2,
         )
 
-    def _bifurcations(self, number: int) -> list[float]:
-        """Solve for the bifurcations of a branch; return the c of those for which that fails."""
+    def _bifurcations(self, number: int) -> list[tuple[Array, float]]:
+        """Solve for the bifurcations of a branch; return middle and length of the steps in which that fails."""
         path, unsolved = self.branches[number], []
         tangents = [self.curves.tangent(u) for u in path]
         for k in range(1, len(tangents)):
@@ -218,7 +225,7 @@ class _Atlas:
                 continue
             found = solved(self.curves, path[k], path[k + 1], fold=turns and changes)
             if found is None:
-                unsolved.append(float(path[k][-1]))
+                unsolved.append(((path[k] + path[k + 1]) / 2, float(np.linalg.norm(path[k + 1] - path[k]))))
             elif all(np.linalg.norm(found[0] - known) > SAME for known, _, _ in self.special):
                 self.special.append((*found, number))
         return unsolved
@@ -227,9 +234,10 @@ class _Atlas:
         curves, dim = self.curves, len(self.curves.low)
         u = np.concatenate(self.branches) if self.branches else np.zeros((0, dim + 1))
         owner = np.repeat(np.arange(len(self.branches)), [len(path) for path in self.branches])
-        at = [(curves.at(row[-1]), curves.x(row)) for row in u]
-        level = np.array([float(psi.value(x)) for psi, x in at])
-        eigenvalue = np.array([np.linalg.eigvalsh(np.asarray(psi.hessian(x))) for psi, x in at]).reshape(-1, dim)
+        level = np.array([float(curves.at(row[-1]).value(curves.x(row))) for row in u])
+        scale = np.outer(curves.width, curves.width)
+        bends = [curves.jacobian(row)[:, :-1] / scale for row in u]
+        eigenvalue = np.array([np.linalg.eigvalsh(bend) for bend in bends]).reshape(-1, dim)
         index = (eigenvalue < 0).sum(-1)
         kind = np.where(index == 0, "minimum", np.where(index == dim, "maximum", "saddle")).astype("U10")
         turn = np.array([one for one, _, _ in self.special]).reshape(-1, dim + 1)

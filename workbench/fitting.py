@@ -134,9 +134,9 @@ def fit(
     (True, (1,))
     """
     if isinstance(model, Material) or match == "stress":
-        others = {"modes": modes, "members": members, "start": start, "checkpoint": checkpoint, "support": support}
+        others = {"modes": modes, "members": members, "checkpoint": checkpoint, "support": support}
         _check_material(model, match, optimiser, **others)
-        how: dict[str, Any] = {"restarts": restarts, "held_out": held_out, "progress": progress}
+        how: dict[str, Any] = {"restarts": restarts, "held_out": held_out, "start": start, "progress": progress}
         return fit_paths(model, data, seed=seed, optimiser=optimiser, **how)  # type: ignore[arg-type]
     began = time.perf_counter()
     optimiser, given = optimiser or LevenbergMarquardt(), start == "model"

@@ -15,7 +15,7 @@ import itertools
 import math
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -104,19 +104,25 @@ def fit_paths(
     seed: Any = None,
     restarts: int | None = None,
     held_out: float = 0.2,
+    start: Literal["model"] | None = None,
     optimiser: PathTraining | None = None,
     progress: bool | Report | None = None,
 ) -> PathFit:
     """Fit a material to the stress of paths and return the result; the model given is left as it is.
 
     `data` are paths (`workbench.dataset.paths`) with stress; where they have no `split`, the share `held_out` of the
-    trajectories validates. The best of `restarts` starts (default 2) is carried on. All randomness comes from `seed`.
+    trajectories validates. The best of `restarts` starts (default 2) is carried on; `start="model"` goes on from the
+    material as it is. All randomness comes from `seed`.
 
     Raises `DatasetError` for data that do not fit, `FitError` where the model cannot be kept finite.
     """
     began = time.perf_counter()
     settings = optimiser or PathTraining()
-    restarts = 2 if restarts is None else restarts
+    if start not in (None, "model"):
+        raise ValueError(f"start of a material is 'model' or left out, got {start!r}")
+    if start == "model" and restarts not in (None, 1):
+        raise ValueError(f"start='model' leaves nothing to restart, got restarts={restarts!r}")
+    restarts = (2 if start is None else 1) if restarts is None else restarts
     require_whole(restarts=restarts)
     sequence = dataset.seed_sequence(seed)
     fresh = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key)
@@ -125,7 +131,7 @@ def fit_paths(
         raise dataset.DatasetError("match='stress' needs paths: build them with workbench.dataset.paths(...)")
     data = dataset.check(data, ["stress"])
     data = dataset.assign_split(data, shuffle, held_out)
-    job = (model, data, seeds, settings)
+    job = (model, data, seeds, settings, start == "model")
     [(learned, records, screened, outcome)] = parallel.run(_learn, [job], labels=["fit"], workers=1, progress=progress)
     return PathFit(
         model=learned.requires_grad_(False),
@@ -136,7 +142,7 @@ def fit_paths(
         outcome=outcome,
         seed=dataset.seed_text(sequence),
         elapsed=time.perf_counter() - began,
-        settings={"restarts": restarts, "held_out": held_out, "optimiser": asdict(settings)},
+        settings={"restarts": restarts, "held_out": held_out, "start": start, "optimiser": asdict(settings)},
     )
 
 
@@ -145,6 +151,7 @@ def _learn(
     data: xr.Dataset,
     seeds: list[np.random.SeedSequence],
     settings: PathTraining,
+    given: bool,
     report: Report,
 ) -> tuple[Material, list[dict[str, Any]], list[float], Outcome]:
     """Screen the starts, and carry on the one with the lowest held-out loss."""
@@ -159,7 +166,7 @@ def _learn(
     screened, failure = [], None
     for seed in seeds:
         try:
-            training = _Training(model, data, settings, seed)
+            training = _Training(model, data, settings, seed, given=given)
             training.adam(screening, tell)
         except FitError as error:
             failure = error
@@ -201,7 +208,9 @@ class _Training:
 
     RETRIES = 6
 
-    def __init__(self, model: Material, data: xr.Dataset, settings: PathTraining, seed: np.random.SeedSequence) -> None:
+    def __init__(
+        self, model: Material, data: xr.Dataset, settings: PathTraining, seed: np.random.SeedSequence, *, given: bool
+    ) -> None:
         self.settings, self.began = settings, time.perf_counter()
         self.rng = np.random.default_rng(seed)
         parts = {name: data.isel(trajectory=(data["split"] == name).values) for name in ("train", "validation")}
@@ -209,8 +218,9 @@ class _Training:
         if parts["validation"].sizes["trajectory"] == 0:
             raise dataset.DatasetError("split marks no 'validation' paths; the fit needs some to choose by")
         self.model = copy.deepcopy(model).requires_grad_(True)
-        known = np.where(dataset.valid(train)[..., None], train["stress"].values, 0.0)
-        self.model.initialise(self.rng, train["strain"].values, known, train["time"].values)
+        if not given:
+            known = np.where(dataset.valid(train)[..., None], train["stress"].values, 0.0)
+            self.model.initialise(self.rng, train["strain"].values, known, train["time"].values)
         self.seen, self.held = (_Part(self.model, part, _factor(part, train)) for part in parts.values())
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.step, self.pace = 0, 1.0

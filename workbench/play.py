@@ -21,6 +21,8 @@ operators in sequence, each a part of the way, approximate other laws: n of them
 thresholds on n straight pieces.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -129,6 +131,36 @@ class GeneralisedPlay(Material):
         _, k, r = self.coefficients()
         before = torch.cat([h[:, :1], h[:, :-1]], 1)
         return ((k + r * (before + h) / 2) * (h - before).abs()).sum(-1)
+
+    @torch.no_grad()
+    def divided(self, parts: int) -> "GeneralisedPlay":
+        """Return the same material with every operator cut into `parts`, one after another on the way of the first.
+
+        Stress, dissipation and energy stay as they are along every path, but each part has thresholds of its own to
+        learn: fit few operators, then divide them and go on with `start="model"`.
+
+        >>> GeneralisedPlay(Invariants(), operators=2).divided(3)
+        <GeneralisedPlay of trE, trE2, trE3: 6 operators, 2 modes of 12-12>
+        """
+        require_whole(parts=parts)
+        old, shape = self, {"modes": self.potential.modes, "hidden": self.potential.hidden}
+        how: dict[str, Any] = {"operators": parts * self.internal, "hardening": self.hardening, **shape}
+        new = GeneralisedPlay(self.invariants, **how, dtype=self.potential.dtype).to(self.w.device)
+        new.potential.load_state_dict(old.potential.state_dict())
+        new.a.copy_(old.a)
+
+        def each(values: Tensor) -> Tensor:
+            return values.repeat_interleave(parts, 0)
+
+        b, k = softplus(each(old.b)), softplus(each(old.k))
+        r = b * torch.sigmoid(each(old.r)) if self.hardening else torch.zeros_like(b)
+        before = torch.arange(parts, dtype=b.dtype, device=b.device).repeat(self.internal) / parts  # h where it begins
+        new.w.copy_(each(old.w) / parts)
+        new.d.copy_((each(old.d) + b * before) / parts)
+        new.b.copy_(inverse_softplus(b / parts**2))
+        new.k.copy_(inverse_softplus((k + r * before) / parts))
+        new.r.copy_(each(old.r))
+        return new
 
     @torch.no_grad()
     def initialise(self, rng: np.random.Generator, strain: np.ndarray, stress: np.ndarray, time: np.ndarray) -> None:

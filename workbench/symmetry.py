@@ -121,17 +121,15 @@ def group(dim: int, generators: Sequence[Any], largest: int = 1000) -> list[np.n
     6
     """
     steps = [_matrix(dim, g) for g in generators]
-    maps, fresh = [np.eye(dim)], [np.eye(dim)]
+    maps, fresh = np.eye(dim)[None], [np.eye(dim)]
     while fresh:
-        found = fresh
-        fresh = []
-        for candidate in (step @ h for h in found for step in steps):
-            if not any(np.allclose(candidate, g, atol=1e-9) for g in (*maps, *fresh)):
-                fresh.append(candidate)
-        maps += fresh
+        candidates, fresh = [step @ h for h in fresh for step in steps], []
+        for candidate in candidates:
+            if not (np.abs(maps - candidate) < 1e-9).all((1, 2)).any():
+                maps, fresh = np.concatenate([maps, candidate[None]]), [*fresh, candidate]
         if len(maps) > largest:
             raise ValueError(f"the generators generate more than {largest} maps: a finite group is needed")
-    return maps
+    return list(maps)
 
 
 def _matrix(dim: int, generator: Any) -> np.ndarray:
