@@ -102,20 +102,24 @@ def test_identity_names_what_differs(tmp_path):
 
 
 SCRIPT = """
-import sys, numpy as np, workbench as wb
-x = np.random.default_rng(0).uniform(-2, 2, (60, 1))
-data = wb.dataset.points(x, potential=((x**2 - 1) ** 2)[:, 0])
-fit = wb.fit(wb.LSEICNN(dim=1, modes=3, hidden=(4, 4)), data, match="potential", seed=0, members=2,
-             optimiser=wb.Adam(epochs=int(sys.argv[2]), every=10), checkpoint=sys.argv[1], progress=False)
-print(repr(fit.ensemble.value(np.array([[0.3]])).tolist()), fit.history.sizes["epoch"], sep="|", end="|")
-print(repr(fit.history["elapsed"].values[0, :3].tolist()))
+import numpy as np, workbench as wb
+
+def train(path, epochs):
+    x = np.random.default_rng(0).uniform(-2, 2, (60, 1))
+    data = wb.dataset.points(x, potential=((x**2 - 1) ** 2)[:, 0])
+    optimiser = wb.Adam(epochs=epochs, every=10)
+    model = wb.LSEICNN(dim=1, modes=3, hidden=(4, 4))
+    how = {"match": "potential", "seed": 0, "members": 2, "optimiser": optimiser, "progress": False}
+    return wb.fit(model, data, checkpoint=path, **how)
 """
 
 
-def train(path, epochs):
-    command = [sys.executable, "-c", SCRIPT, str(path), str(epochs)]
-    value, length, elapsed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("|")
-    return value, length, eval(elapsed)
+def trained(path, epochs):
+    space = {}
+    exec(SCRIPT, space)
+    fit = space["train"](path, epochs)
+    value = fit.ensemble.value(np.array([[0.3]])).tolist()
+    return value, fit.history.sizes["epoch"], fit.history["elapsed"].values[0, :3].tolist()
 
 
 @pytest.mark.parametrize(
@@ -123,8 +127,9 @@ def train(path, epochs):
 )
 def test_stopped_training_goes_on_to_the_same_bits(tmp_path, numbers):
     path = tmp_path / "c.ckpt"
-    often = "import workbench.adam; workbench.adam.SAVED_EVERY = 0.0\n" + SCRIPT
-    child = subprocess.Popen([sys.executable, "-c", often, str(path), "100000"], stderr=subprocess.DEVNULL)
+    often = "import workbench.adam; workbench.adam.SAVED_EVERY = 0.0\n"
+    code = f"{often}{SCRIPT}\ntrain({str(path)!r}, 100_000)"
+    child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not (tmp_path / "c.ckpt.previous").exists() and child.poll() is None:
         time.sleep(0.02)
     time.sleep(0.3)
@@ -137,7 +142,7 @@ def test_stopped_training_goes_on_to_the_same_bits(tmp_path, numbers):
     assert 0 < state["epoch"] < 100_000
     assert {int(one["step"]) for one in state["optimiser"]["state"].values()} == {state["epoch"]}
     target = state["epoch"] + 50
-    resumed, straight = train(path, target), train(tmp_path / "other.ckpt", target)
+    resumed, straight = trained(path, target), trained(tmp_path / "other.ckpt", target)
     assert resumed[:2] == straight[:2]
     kept = state["records"]["elapsed"][:3].tolist()
     assert resumed[2][: len(kept)] == kept  # it went on, and did not start again
