@@ -4,8 +4,8 @@ A generalised standard material with an LSE-ICNN Ψ₀ of the invariants x(E) an
 
     Ψ(E, h) = Ψ₀(x) + ½ a (tr E)² + Σᵢ (hᵢ qᵢ(E) + ½ bᵢ hᵢ²),        φ(h, ḣ) = Σᵢ (kᵢ + rᵢ hᵢ) |ḣᵢ|,
 
-with bᵢ > 0, kᵢ ≥ 0, 0 ≤ rᵢ < bᵢ. Each hᵢ rests while its driving force −∂Ψ/∂hᵢ = −qᵢ − bᵢhᵢ lies between ±(kᵢ + rᵢhᵢ),
-and moves so that it never leaves them. Where qᵢ is monotone along a step, which linear functions of E are along
+with bᵢ > 0, |rᵢ| < bᵢ, and thresholds kᵢ and kᵢ + rᵢ at the two ends of the way that are not negative. Each hᵢ rests
+while its driving force −∂Ψ/∂hᵢ = −qᵢ − bᵢhᵢ lies between ±(kᵢ + rᵢhᵢ), and moves so that it never leaves them. Where qᵢ is monotone along a step, which linear functions of E are along
 straight ones, the step is exact whatever its length:
 
     hᵢ ← min(max(hᵢ, lowᵢ), highᵢ),      lowᵢ = [(−qᵢ − kᵢ)/(bᵢ + rᵢ)],      highᵢ = [(−qᵢ + kᵢ)/(bᵢ − rᵢ)],
@@ -15,7 +15,8 @@ log₂(time) operations on whole arrays, in place of a loop. A step dissipates (
 the work done is ΔΨ plus that, exactly.
 
 What is assumed: rate independence; drives q linear in the linear invariants of the symmetry (tr E, and E:M with an
-axis); internal variables with two ends; thresholds that are constant or rise linearly with their own h (`hardening`).
+axis); internal variables with two ends; thresholds that are constant or linear in their own h (`hardening`; which end of the way is which is not known
+beforehand, so they may rise or fall with h).
 The two-phase material of Eqs 23–28 is itself of this class, as long as its bounds do not depend on the phase; several
 operators in sequence, each a part of the way, approximate other laws: n of them with `hardening` follow curved
 thresholds on n straight pieces.
@@ -34,6 +35,8 @@ from workbench.lse_icnn import LSEICNN
 from workbench.materials import Features, Material
 
 __all__ = ["GeneralisedPlay", "clamp_scan"]
+
+STEEPEST = 0.999  # |r| over b, at most: at 1 an operator would jump
 
 
 def clamp_scan(low: Tensor, high: Tensor, start: Tensor) -> Tensor:
@@ -55,7 +58,7 @@ def clamp_scan(low: Tensor, high: Tensor, start: Tensor) -> Tensor:
 class GeneralisedPlay(Material):
     """A rate-independent material of play operators around an LSE-ICNN energy; `operators=0` is elastic.
 
-    `invariants` say its symmetry; `modes` and `hidden` are those of the LSE-ICNN. With `hardening` the thresholds rise
+    `invariants` say its symmetry; `modes` and `hidden` are those of the LSE-ICNN. With `hardening` the thresholds change
     linearly with their operator's h.
 
     >>> GeneralisedPlay(Invariants(), operators=2)
@@ -87,9 +90,10 @@ class GeneralisedPlay(Material):
 
     def coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return b, k and r, each with shape (operator,), in units of energy."""
-        scale, b = self.potential.potential_scale, softplus(self.b)
-        r = b * torch.sigmoid(self.r) if self.hardening else torch.zeros_like(b)
-        return scale * b, scale * softplus(self.k), scale * r
+        scale, b, k = self.potential.potential_scale, softplus(self.b), softplus(self.k)
+        most = STEEPEST * b
+        r = most * torch.tanh((softplus(self.r) - k) / most) if self.hardening else torch.zeros_like(b)
+        return scale * b, scale * k, scale * r
 
     def features(self, E: Tensor, time: Tensor) -> Features:
         """Return the invariants and their slopes."""
@@ -152,14 +156,14 @@ class GeneralisedPlay(Material):
         def each(values: Tensor) -> Tensor:
             return values.repeat_interleave(parts, 0)
 
-        b, k = softplus(each(old.b)), softplus(each(old.k))
-        r = b * torch.sigmoid(each(old.r)) if self.hardening else torch.zeros_like(b)
+        b, k, r = (each(values) / old.potential.potential_scale for values in old.coefficients())
         before = torch.arange(parts, dtype=b.dtype, device=b.device).repeat(self.internal) / parts  # h where it begins
         new.w.copy_(each(old.w) / parts)
         new.d.copy_((each(old.d) + b * before) / parts)
         new.b.copy_(inverse_softplus(b / parts**2))
         new.k.copy_(inverse_softplus((k + r * before) / parts))
-        new.r.copy_(each(old.r))
+        most = STEEPEST * b / parts**2
+        new.r.copy_(inverse_softplus((k + r * before) / parts + most * torch.atanh(r / parts**2 / most)))
         return new
 
     @torch.no_grad()
@@ -189,7 +193,7 @@ class GeneralisedPlay(Material):
         self.d.copy_((first + torch.arange(n).to(b) * b / n) / n)
         self.b.copy_(inverse_softplus(b / n**2).expand_as(self.b))
         self.k.copy_(inverse_softplus(k / n).expand_as(self.k))
-        self.r.fill_(-2.0)
+        self.r.copy_(self.k)
 
     def __repr__(self) -> str:
         shape = "-".join(map(str, self.potential.hidden))
