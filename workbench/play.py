@@ -5,8 +5,8 @@ A generalised standard material with an LSE-ICNN Ψ₀ of the invariants x(E) an
     Ψ(E, h) = Ψ₀(x) + ½ a (tr E)² + Σᵢ (hᵢ qᵢ(E) + ½ bᵢ hᵢ²),        φ(h, ḣ) = Σᵢ (kᵢ + rᵢ hᵢ) |ḣᵢ|,
 
 with bᵢ > 0, |rᵢ| < bᵢ, and thresholds kᵢ and kᵢ + rᵢ at the two ends of the way that are not negative. Each hᵢ rests
-while its driving force −∂Ψ/∂hᵢ = −qᵢ − bᵢhᵢ lies between ±(kᵢ + rᵢhᵢ), and moves so that it never leaves them. Where qᵢ is monotone along a step, which linear functions of E are along
-straight ones, the step is exact whatever its length:
+while its driving force −∂Ψ/∂hᵢ = −qᵢ − bᵢhᵢ lies between ±(kᵢ + rᵢhᵢ), and moves so that it never leaves them. Where
+qᵢ is monotone along a step, which linear functions of E are along straight ones, the step is exact whatever its length:
 
     hᵢ ← min(max(hᵢ, lowᵢ), highᵢ),      lowᵢ = [(−qᵢ − kᵢ)/(bᵢ + rᵢ)],      highᵢ = [(−qᵢ + kᵢ)/(bᵢ − rᵢ)],
 
@@ -15,11 +15,10 @@ log₂(time) operations on whole arrays, in place of a loop. A step dissipates (
 the work done is ΔΨ plus that, exactly.
 
 What is assumed: rate independence; drives q linear in the linear invariants of the symmetry (tr E, and E:M with an
-axis); internal variables with two ends; thresholds that are constant or linear in their own h (`hardening`; which end of the way is which is not known
-beforehand, so they may rise or fall with h).
-The two-phase material of Eqs 23–28 is itself of this class, as long as its bounds do not depend on the phase; several
-operators in sequence, each a part of the way, approximate other laws: n of them with `hardening` follow curved
-thresholds on n straight pieces.
+axis); internal variables with two ends; thresholds that are constant or linear in their own h (`hardening`; which end
+of the way is which is not known beforehand, so they may rise or fall with h). The two-phase material of Eqs 23–28 is
+itself of this class, as long as its bounds do not depend on the phase; several operators in sequence, each a part of
+the way, approximate other laws: n of them with `hardening` follow curved thresholds on n straight pieces.
 """
 
 from typing import Any
@@ -58,8 +57,8 @@ def clamp_scan(low: Tensor, high: Tensor, start: Tensor) -> Tensor:
 class GeneralisedPlay(Material):
     """A rate-independent material of play operators around an LSE-ICNN energy; `operators=0` is elastic.
 
-    `invariants` say its symmetry; `modes` and `hidden` are those of the LSE-ICNN. With `hardening` the thresholds change
-    linearly with their operator's h.
+    `invariants` say its symmetry; `modes` and `hidden` are those of the LSE-ICNN. With `hardening` the
+    thresholds change linearly with their operator's h.
 
     >>> GeneralisedPlay(Invariants(), operators=2)
     <GeneralisedPlay of trE, trE2, trE3: 2 operators, 2 modes of 12-12>
