@@ -91,6 +91,12 @@ def test_simulated_passages_hold_the_exact_time(end):
     assert float(found["interval"][1] / found["interval"][0]) < 1.2
 
 
+def test_times_are_real_numbers_whatever_the_end():
+    options = {"radius": 0.2, "step": 0.05, "count": 16, "seed": 2}
+    whole, real = (wb.first_passage(Quartic(), -1.0, 1.0, 0.2, end=end, **options)["time"] for end in (60, 60.0))
+    np.testing.assert_array_equal(whole, real)
+
+
 def test_estimates_and_intervals_of_a_law_with_a_lag():
     rng, held, means = np.random.default_rng(0), [], []
     for _ in range(400):

@@ -113,7 +113,7 @@ def _passages(
     """Return the times of arrival or of the end, shape (trajectory,), and who arrived."""
     slope, normal, uniform = slope_of(potential), numbers.normal(), numbers.uniform()
     check = getattr(potential, "check_domain", None)
-    time, arrived = np.full(numbers.count, end), np.zeros(numbers.count, dtype=bool)
+    time, arrived = np.full(numbers.count, float(end)), np.zeros(numbers.count, dtype=bool)
     rows, x = np.arange(numbers.count), x0.expand(numbers.count, -1)
     away = (x - goal).norm(dim=-1) - radius
     steps = int(np.ceil(end / step))
