@@ -97,6 +97,14 @@ def test_times_are_real_numbers_whatever_the_end():
     np.testing.assert_array_equal(whole, real)
 
 
+def test_a_small_ball_is_not_jumped_over():
+    """In one dimension only the near rim counts, here at 0.51 for both."""
+    options = {"end": 60.0, "step": 0.1, "count": 64, "seed": 3}
+    small = wb.first_passage(Quartic(), -1.0, 0.52, 0.2, radius=0.01, **options)
+    large = wb.first_passage(Quartic(), -1.0, 10.51, 0.2, radius=10.0, **options)
+    np.testing.assert_array_equal(small["time"], large["time"])
+
+
 def test_estimates_and_intervals_of_a_law_with_a_lag():
     rng, held, means = np.random.default_rng(0), [], []
     for _ in range(400):

@@ -6,9 +6,10 @@ In one dimension, from a to b > a, for dx = −Ψ′ dt + √(2T) dW
 
 In simulations a trajectory arrives when it enters a ball around the target. Between two steps at distances d and d′
 from the ball a path has been inside with probability exp(−d d′/(T h)), that of a Brownian bridge, which is drawn as
-well. Trajectories that have not arrived by the end are censored. The mean is that of times up to c, the time by which
-a quarter of the arrivals have happened, and of an exponential law beyond, whose mean θ is the time spent after c by
-all over the number D of arrivals after c (maximum likelihood):
+well, and surely where the ball lies between them in one dimension. In more dimensions that takes the rim for flat:
+√(2Th) should be small against the radius. Trajectories that have not arrived by the end are censored. The mean is that
+of times up to c, the time by which a quarter of the arrivals have happened, and of an exponential law beyond, whose mean
+θ is the time spent after c by all over the number D of arrivals after c (maximum likelihood):
 
     τ̂ = mean(min(τ, c)) + p θ,        θ = Σ (min(τ, end) − c)₊ / D,        p = share beyond c.
 
@@ -121,7 +122,7 @@ def _passages(
     for k in range(steps):
         kick = torch.as_tensor(np.sqrt(2 * temperature * h) * next(normal)[rows]).to(x)
         chance = torch.as_tensor(next(uniform)[rows]).to(x)
-        x = heun(slope, x, k * h, h, kick)
+        last, x = x, heun(slope, x, k * h, h, kick)
         if not (x.abs() <= limit).all():
             row = int(rows[int(torch.nonzero(~(x.abs() <= limit).all(-1))[0])])
             raise LandscapeError(
@@ -132,6 +133,8 @@ def _passages(
             stay_in_domain(check, x, (k + 1) * h)
         before, away = away, (x - goal).norm(dim=-1) - radius
         hit = (away <= 0) | (chance < torch.exp(-before * away / (temperature * h)))
+        if x.shape[-1] == 1:  # there is no way around
+            hit |= ((last - goal) * (x - goal) < 0)[:, 0]
         if hit.any():
             done = hit.cpu().numpy()
             time[rows[done]], arrived[rows[done]] = (k + 0.5) * h, True
