@@ -149,6 +149,8 @@ def test_questions_without_an_answer():
     options = {"noise": 0.05, "radius": 0.1, "end": 2.0, "step": 0.05, "seed": 0}
     with pytest.raises(LandscapeError, match="of 16 trajectories arrive by t = 2, too few"):
         wb.first_passage(Quartic(), -1.0, 1.0, count=16, **options)
+    with pytest.raises(LandscapeError, match="nearly all arrivals fall into one time step"):
+        wb.first_passage(Harmonic(0.0), 1.0, 0.0, count=16, **options | {"radius": 0.99, "end": 9.0, "step": 1.0})
     with pytest.raises(ValueError, match="the start lies within 0.1 of the target"):
         wb.first_passage(Quartic(), 1.0, 1.0, count=16, **options)
     with pytest.raises(LandscapeError, match="trajectory . runs away at t = .*unbounded below"):
