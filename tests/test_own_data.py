@@ -297,7 +297,7 @@ def exported(path, count=30, noise=0.0, seed=0):
 
 def test_plain_trajectories_go_to_the_right_wells():
     exported("mine.nc")
-    wanted = ["--states", "a,b", "--match", "velocity", "--differentiate", "--modes", 3, "--hidden", "6,6"]
+    wanted = ["--states", "a, b", "--match", "velocity", "--differentiate", "--modes", 3, "--hidden", "6,6"]
     small = ["--steps", 60, "--restarts", 1, "--workers", 1, "--seed", 0]
     done = call("fit", "mine.nc", *wanted, *small, "--json")
     assert done.exit_code == 0, done.output

@@ -53,7 +53,7 @@ def fit(
     from workbench.sources import read_data
 
     target = files.check_target(output or data.with_name(f"{data.stem}-fit.nc"), overwrite=overwrite)
-    seen = read_data(data, name=name, states=None if states is None else states.split(","), drop_missing=drop_missing)
+    seen = read_data(data, name=name, states=_names(states), drop_missing=drop_missing)
     contents = learn(
         seen,
         match=_match(match),
@@ -141,7 +141,7 @@ def validate(
     """Check a file: a result with its seal, data and weights, or plain data against the vocabulary."""
     from workbench.validation import validated
 
-    show(validated(file, states=None if states is None else states.split(",")), as_json)
+    show(validated(file, states=_names(states)), as_json)
 
 
 def new(
@@ -167,6 +167,10 @@ def _match(given: list[str]) -> str | dict[str, float]:
         return given[0]
     pairs = [each.partition("=") for each in given]
     return {name: _number(f"the weight of {name}", weight or "1") for name, _, weight in pairs}
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def _whole(name: str, text: str) -> int:
