@@ -97,6 +97,15 @@ def test_times_are_real_numbers_whatever_the_end():
     np.testing.assert_array_equal(whole, real)
 
 
+@pytest.mark.parametrize("step", [0.1, 0.025])
+def test_arrivals_between_two_steps_are_seen(step):
+    """Noise goes half as far in a step as the ball is away: seen at the ends of steps alone, arrivals come too late."""
+    found = wb.first_passage(Harmonic(0.0), 0.0, 1.5, 1.0, radius=0.5, end=60.0, step=step, count=4000, seed=4)
+    exact = wb.first_passage_exact(Harmonic(0.0), 0.0, 1.0, 1.0)
+    assert float(found["interval"][0]) < exact < float(found["interval"][1])
+    assert float(found["interval"][1] / found["interval"][0]) < 1.1
+
+
 def test_a_small_ball_is_not_jumped_over():
     """In one dimension only the near rim counts, here at 0.51 for both."""
     options = {"end": 60.0, "step": 0.1, "count": 64, "seed": 3}
