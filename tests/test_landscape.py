@@ -214,3 +214,9 @@ def test_bad_boxes_are_refused(circuit):
         wb.stationary_points(circuit, within=BOX, index=3)
     with pytest.raises(ValueError, match=r"also must be finite, with shape \(row, 2\)"):
         wb.stationary_points(circuit, within=BOX, also=[[np.nan, 0.0]])
+
+
+@pytest.mark.parametrize("within", ["ab", [(0, 1), (2,)], None, [(0, 1)] * 3, [(1, 0), (0, 1)], [(0, np.nan), (0, 1)]])
+def test_boxes_that_are_none_are_refused(within, circuit):
+    with pytest.raises(ValueError, match=r"within must be 2 pairs \(low, high\) with low < high"):
+        wb.stationary_points(circuit, within)

@@ -131,3 +131,8 @@ def test_questions_without_an_answer(circuit):
 
     with pytest.raises(LandscapeError, match="not finite along the path"):
         wb.minimum_energy_path(Undefined(), -1.0, 1.0)
+
+
+def test_wells_outside_the_box_are_told(circuit):
+    with pytest.raises(LandscapeError, match="the well near the start .* is far outside the box"):
+        wb.minimum_energy_path(circuit, WELLS[0], WELLS[1], within=[(5, 9), (5, 9)])

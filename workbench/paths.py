@@ -113,6 +113,8 @@ def _wells(potential: Potential, near: Tensor, box: Box) -> Tensor:
             raise LandscapeError(f"the potential is not finite {where}")
         bend = torch.linalg.eigvalsh(potential.hessian(well) * torch.outer(box.width, box.width))
         slope = (potential.gradient(well) * box.width).norm()
+        if not box.contains(well, 0.5) and box.length(well - given) < 0.5:
+            raise LandscapeError(f"the well {where}, at {well.tolist()}, is far outside the box of within=…")
         if not box.contains(well, 0.5) or slope > 1e-6 * bend.abs().max() or bend[0] < -EDGE * bend.abs().max():
             raise LandscapeError(
                 f"there is no minimum {where}: the search ends at {well.tolist()}; take a state of a well, such as one "
