@@ -323,6 +323,7 @@ def test_plain_trajectories_go_to_the_right_wells():
     assert call("analyse", "mine-fit.nc", "--question", "pahts", "-o", "no.nc").exit_code == 2
     assert call("analyse", "mine-fit.nc", "--fit", "psi", "-o", "no.nc").exit_code == 2
     assert call("analyse", "mine-fit.nc", "--question", "rates", "-o", "no.nc").exit_code == 2
+    assert "which is not asked" in call("analyse", "mine-fit.nc", "--noise", 0.1, "-o", "no.nc").stderr
     assert call("simulate", "mine-fit.nc", "--start", "0.9", "-o", "no.nc").exit_code == 2
 
 

@@ -101,7 +101,10 @@ def analyse(
     box = [_pair(pair) for pair in within] if within else result.models[label].box
     best = int(result[f"fits/{label}"].attrs.get("best_member", 0))
     answers: dict[str, Any] = {}
-    for each in question or ["stationary_points"]:
+    asked = question or ["stationary_points"]
+    if noise is not None and "rates" not in asked:
+        raise ValueError("--noise is the temperature of --question rates, which is not asked")
+    for each in asked:
         answers |= ask(result.ensembles[label], each, box, best=best, noise=noise if each == "rates" else None)
     _write(result, {f"analysis/{name}": answer for name, answer in answers.items()}, target, overwrite=overwrite)
     show({"file": str(target)} | _told(answers), as_json)
