@@ -126,8 +126,8 @@ def _passages(
         if not (x.abs() <= limit).all():
             row = int(rows[int(torch.nonzero(~(x.abs() <= limit).all(-1))[0])])
             raise LandscapeError(
-                f"trajectory {row} runs away at t = {(k + 1) * h:g}: the potential is unbounded below, or "
-                f"step={step:g} is too long for its curvature"
+                f"trajectory {row} runs away at t = {(k + 1) * h:g}: the potential is unbounded below or not finite "
+                f"there, or step={step:g} is too long for its curvature"
             )
         if check is not None:
             stay_in_domain(check, x, (k + 1) * h)
