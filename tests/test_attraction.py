@@ -8,7 +8,7 @@ from test_langevin import Quartic
 import systems
 import workbench as wb
 from systems import PotentialSystem, State
-from workbench.searches import LandscapeError
+from workbench.searches import LandscapeError, LandscapeWarning
 
 BOX = [(0.0, 2.0)] * 2
 
@@ -83,11 +83,22 @@ def test_starts_that_run_away_are_told():
     assert found["label"].values.tolist() == [-2, -1, 0, 0]
 
 
+def test_flat_minima_are_told():
+    with pytest.warns(LandscapeWarning, match="6 of 6 minima are flat in a direction, such as"):
+        wb.basins(
+            Quartic(stiffness=0.0), [(-2, 2), (-1, 1)], starts=[[x, y] for x in (-1.5, 1.5) for y in (-0.5, 0, 0.5)]
+        )
+
+
 def test_bad_requests_are_refused(circuit):
     with pytest.raises(LandscapeError, match="none of 5 starts comes to rest in a minimum: .* unbounded below"):
         wb.basins(Cubic(), [(-3, -2)], resolution=5)
     with pytest.raises(ValueError, match="low < high"):
         wb.basins(circuit, [(0, 2), (2, 0)])
+    with pytest.raises(LandscapeError, match="two of the wells given are the same"):
+        wb.basins(Quartic(), [(-2, 2)], resolution=5, wells=[[1.0], [1.05], [-1.0]])
+    with pytest.raises(LandscapeError, match=r"no minimum near the well given at \[0.0\]"):
+        wb.basins(Quartic(), [(-2, 2)], resolution=5, wells=[[1.0], [0.0]])
     with pytest.raises(ValueError, match="resolution must be a whole number >= 2, got 1"):
         wb.basins(circuit, BOX, resolution=1)
     with pytest.raises(ValueError, match="100 points a side has 100000000000000 points in 7 dimensions"):

@@ -135,6 +135,21 @@ def test_plugins_are_found(tmp_path):
     systems.SYSTEMS._classes.pop("well_of_mine")
 
 
+def test_a_formula_that_fails_is_told_by_its_line(tmp_path):
+    (tmp_path / "late.py").write_text(
+        "import systems\n"
+        "@systems.register('late_of_mine')\n"
+        "class Late(systems.PotentialSystem):\n"
+        "    state_space = (systems.State('x', 'position', box=(-1, 1)),)\n"
+        "    def potential(self, x):\n"
+        "        return depth * x\n"
+    )
+    done = call("--plugin", "late.py", "generate", "late_of_mine")
+    systems.SYSTEMS._classes.pop("late_of_mine")
+    assert done.exit_code == 1
+    assert "name 'depth' is not defined (NameError in the plug-in late.py, line 6)" in done.stderr
+
+
 @pytest.mark.parametrize("kind", ["system", "study"])
 def test_new_files_run_and_keep_their_contract(kind, tmp_path):
     done = call("new", kind, "my_own", "--json")

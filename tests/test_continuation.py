@@ -84,6 +84,25 @@ def test_normal_forms(slope, kind, at):
     check_residual(lambda b: Family1D(*slope(b)), found)
 
 
+@pytest.mark.parametrize(
+    ("slope", "kind", "at"),
+    [
+        (lambda b: (1, 0, (b - 0.25) ** 2 - 0.02, 0), "pitchfork", 0.25 + 0.02**0.5 * np.array([-1, 1])),
+        (lambda b: (1, (b - 0.25) ** 2 - 0.02, 0), "transcritical", 0.25 + 0.02**0.5 * np.array([-1, 1])),
+    ],
+)
+def test_branches_between_two_seeds_are_found_from_where_they_meet(slope, kind, at):
+    """Those of the second family leave the box."""
+    box = (-0.9, 1.0) if kind == "pitchfork" else (-0.01, 0.05)
+    found = wb.branches(lambda b: Family1D(*slope(b)), [box], between=(0.0, 1.0), seeds=2)
+    assert found["bifurcation_kind"].values.tolist() == [kind] * 2
+    np.testing.assert_allclose(np.sort(found["bifurcation_b"]), at, atol=1e-9)
+    assert found["branch"].values.max() >= 1
+    top = found.isel(point=int(found["x"].values[:, 0].argmax()))
+    assert float(top["x"][0]) == pytest.approx(0.02**0.5 if kind == "pitchfork" else 0.02, abs=1e-3)
+    check_residual(lambda b: Family1D(*slope(b)), found)
+
+
 def test_loops_are_closed_and_need_a_seed_inside():
     def family(b):
         return Family1D(1, 0, b**2 - 0.36)

@@ -111,3 +111,16 @@ def test_bad_seeds_are_refused(seed):
 def test_seeds_are_kept_exactly():
     assert seed_sequence(2**64 + 1).entropy == 2**64 + 1
     assert seed_sequence(None).entropy != seed_sequence(None).entropy
+
+
+@pytest.mark.parametrize(
+    ("time", "message"),
+    [
+        (np.array(["2020-01-01", "2020-01-02"], dtype="M8[ns]"), r"times must be numbers, these are datetime64\[ns\]"),
+        (np.array([0.0, np.inf]), "times must be finite"),
+    ],
+)
+def test_times_that_are_no_finite_numbers_are_refused(time, message):
+    bare = xr.Dataset({"x": (("trajectory", "time", "state"), np.ones((2, 2, 1)))}, {"time": time})
+    with pytest.raises(DatasetError, match=message):
+        check(bare)

@@ -91,6 +91,29 @@ def test_simulated_passages_hold_the_exact_time(end):
     assert float(found["interval"][1] / found["interval"][0]) < 1.2
 
 
+def test_times_are_real_numbers_whatever_the_end():
+    options = {"radius": 0.2, "step": 0.05, "count": 16, "seed": 2}
+    whole, real = (wb.first_passage(Quartic(), -1.0, 1.0, 0.2, end=end, **options)["time"] for end in (60, 60.0))
+    np.testing.assert_array_equal(whole, real)
+
+
+@pytest.mark.parametrize("step", [0.1, 0.025])
+def test_arrivals_between_two_steps_are_seen(step):
+    """Noise goes half as far in a step as the ball is away: seen at the ends of steps alone, arrivals come too late."""
+    found = wb.first_passage(Harmonic(0.0), 0.0, 1.5, 1.0, radius=0.5, end=60.0, step=step, count=4000, seed=4)
+    exact = wb.first_passage_exact(Harmonic(0.0), 0.0, 1.0, 1.0)
+    assert float(found["interval"][0]) < exact < float(found["interval"][1])
+    assert float(found["interval"][1] / found["interval"][0]) < 1.1
+
+
+def test_a_small_ball_is_not_jumped_over():
+    """In one dimension only the near rim counts, here at 0.51 for both."""
+    options = {"end": 60.0, "step": 0.1, "count": 64, "seed": 3}
+    small = wb.first_passage(Quartic(), -1.0, 0.52, 0.2, radius=0.01, **options)
+    large = wb.first_passage(Quartic(), -1.0, 10.51, 0.2, radius=10.0, **options)
+    np.testing.assert_array_equal(small["time"], large["time"])
+
+
 def test_estimates_and_intervals_of_a_law_with_a_lag():
     rng, held, means = np.random.default_rng(0), [], []
     for _ in range(400):
@@ -135,6 +158,8 @@ def test_questions_without_an_answer():
     options = {"noise": 0.05, "radius": 0.1, "end": 2.0, "step": 0.05, "seed": 0}
     with pytest.raises(LandscapeError, match="of 16 trajectories arrive by t = 2, too few"):
         wb.first_passage(Quartic(), -1.0, 1.0, count=16, **options)
+    with pytest.raises(LandscapeError, match="nearly all arrivals fall into one time step"):
+        wb.first_passage(Harmonic(0.0), 1.0, 0.0, count=16, **options | {"radius": 0.99, "end": 9.0, "step": 1.0})
     with pytest.raises(ValueError, match="the start lies within 0.1 of the target"):
         wb.first_passage(Quartic(), 1.0, 1.0, count=16, **options)
     with pytest.raises(LandscapeError, match="trajectory . runs away at t = .*unbounded below"):

@@ -127,6 +127,38 @@ def test_flat_directions_are_told():
     np.testing.assert_allclose(found["x"][:, 0], 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("power", [3, 4])
+def test_flat_points_of_one_dimension_are_degenerate(power):
+    class Power(PotentialSystem):
+        state_space = (State("x", box=(-1, 1)),)
+
+        def potential(self, x):
+            return (x**power).sum(-1)
+
+    found = wb.stationary_points(Power(), [(-1, 1.3)])
+    assert found["kind"].values.tolist() == ["degenerate"]
+
+
+def test_a_bent_continuum_is_told_and_a_flat_point_is_none(recwarn):
+    class Hat(PotentialSystem):
+        """A circle of minima about a maximum."""
+
+        state_space = (State("x", box=(-2, 2)), State("y", box=(-2, 2)))
+
+        def potential(self, x):
+            return ((x**2).sum(-1) - 1) ** 2
+
+    class Flat(Hat):
+        def potential(self, x):
+            return x[..., 0] ** 2 + x[..., 1] ** 4
+
+    wb.stationary_points(Flat(), Flat().box)
+    assert not recwarn.list
+    with pytest.warns(LandscapeWarning, match="points are samples of a continuum"):
+        found = wb.stationary_points(Hat(), Hat().box, starts=64)
+    assert set(found["kind"].values) == {"degenerate", "maximum"}
+
+
 class Undefined(PotentialSystem):
     """(x − ½)² where x > 0, NaN elsewhere."""
 
@@ -182,3 +214,9 @@ def test_bad_boxes_are_refused(circuit):
         wb.stationary_points(circuit, within=BOX, index=3)
     with pytest.raises(ValueError, match=r"also must be finite, with shape \(row, 2\)"):
         wb.stationary_points(circuit, within=BOX, also=[[np.nan, 0.0]])
+
+
+@pytest.mark.parametrize("within", ["ab", [(0, 1), (2,)], None, [(0, 1)] * 3, [(1, 0), (0, 1)], [(0, np.nan), (0, 1)]])
+def test_boxes_that_are_none_are_refused(within, circuit):
+    with pytest.raises(ValueError, match=r"within must be 2 pairs \(low, high\) with low < high"):
+        wb.stationary_points(circuit, within)

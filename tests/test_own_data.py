@@ -297,7 +297,7 @@ def exported(path, count=30, noise=0.0, seed=0):
 
 def test_plain_trajectories_go_to_the_right_wells():
     exported("mine.nc")
-    wanted = ["--states", "a,b", "--match", "velocity", "--differentiate", "--modes", 3, "--hidden", "6,6"]
+    wanted = ["--states", "a, b", "--match", "velocity", "--differentiate", "--modes", 3, "--hidden", "6,6"]
     small = ["--steps", 60, "--restarts", 1, "--workers", 1, "--seed", 0]
     done = call("fit", "mine.nc", *wanted, *small, "--json")
     assert done.exit_code == 0, done.output
@@ -323,6 +323,7 @@ def test_plain_trajectories_go_to_the_right_wells():
     assert call("analyse", "mine-fit.nc", "--question", "pahts", "-o", "no.nc").exit_code == 2
     assert call("analyse", "mine-fit.nc", "--fit", "psi", "-o", "no.nc").exit_code == 2
     assert call("analyse", "mine-fit.nc", "--question", "rates", "-o", "no.nc").exit_code == 2
+    assert "which is not asked" in call("analyse", "mine-fit.nc", "--noise", 0.1, "-o", "no.nc").stderr
     assert call("simulate", "mine-fit.nc", "--start", "0.9", "-o", "no.nc").exit_code == 2
 
 

@@ -1,10 +1,12 @@
 """The graph of wells and saddles against known surfaces."""
 
 import numpy as np
+import pytest
 
 import systems
 import workbench as wb
 from systems import PotentialSystem, State
+from workbench.searches import LandscapeWarning
 
 
 def test_graph_of_the_published_surface():
@@ -56,3 +58,14 @@ def test_members_keep_their_own_points(small_fit):
             found["barrier"].values[row], found["potential"].values[row] - found["potential"].values[ends]
         )
     assert (found["joins"].values >= 0).all(-1).sum() == 2
+
+
+def test_flat_points_are_told():
+    class Power(PotentialSystem):
+        state_space = (State("x", box=(-1, 1)),)
+
+        def potential(self, x):
+            return (x**4).sum(-1)
+
+    with pytest.warns(LandscapeWarning, match=r"1 of 1 stationary points are flat in a direction"):
+        assert wb.graph(Power(), [(-1, 1.3)]).sizes["point"] == 0

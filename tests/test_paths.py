@@ -109,6 +109,14 @@ def test_members_have_a_path_each(small_fit):
     assert (path["mismatch"] < 1e-8).all()
 
 
+class Hat(Plane):
+    """(r² − 1)²: a circle of minima, with no barrier on it."""
+
+    def formula(self, u, v):
+        s = u**2 + v**2 - 1
+        return s**2, (4 * s * u, 4 * s * v), (4 * s + 8 * u**2, 8 * u * v, 4 * s + 8 * v**2)
+
+
 def test_questions_without_an_answer(circuit):
     with pytest.raises(LandscapeError, match="start and end lie in one well"):
         wb.minimum_energy_path(circuit, (0.4, 1.5), (0.5, 1.4))
@@ -118,6 +126,8 @@ def test_questions_without_an_answer(circuit):
         wb.minimum_energy_path(circuit, (0.4, 1.5), (-1.5, -1.5))
     with pytest.raises(LandscapeError, match="no crest of the path is near a saddle: either the potential has a kink"):
         wb.minimum_energy_path(systems.get("min_mixture"), 0.0, 2.0)
+    with pytest.raises(LandscapeError, match="has a kink there or is flat"):
+        wb.minimum_energy_path(Hat(), (-1.0, 0.0), (1.0, 0.0))
     with pytest.raises(ValueError, match=r"end must be finite, with shape \(row, 2\)"):
         wb.minimum_energy_path(circuit, (0.4, 1.5), (0.5, np.nan))
     with pytest.raises(ValueError, match="images must be a whole number >= 9, got 3"):
@@ -131,3 +141,8 @@ def test_questions_without_an_answer(circuit):
 
     with pytest.raises(LandscapeError, match="not finite along the path"):
         wb.minimum_energy_path(Undefined(), -1.0, 1.0)
+
+
+def test_wells_outside_the_box_are_told(circuit):
+    with pytest.raises(LandscapeError, match="the well near the start .* is far outside the box"):
+        wb.minimum_energy_path(circuit, WELLS[0], WELLS[1], within=[(5, 9), (5, 9)])

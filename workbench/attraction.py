@@ -4,6 +4,7 @@ Minima are found by falling into them, so none that a start reaches is missed. I
 bracketed between neighbouring grid points of different basins and narrowed down.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +16,9 @@ from torch import Tensor
 
 from workbench.checks import require_whole
 from workbench.descents import LOST, SADDLE, settle
-from workbench.landscape import rows_of
+from workbench.landscape import FLAT, rows_of
 from workbench.potentials import Potential, require_potential
-from workbench.searches import Box, LandscapeError, each_member, search
+from workbench.searches import Box, LandscapeError, LandscapeWarning, distinct, each_member, search
 
 __all__ = ["basins"]
 
@@ -44,6 +45,8 @@ def basins(
 
     Wells are numbered from the lowest up. With `wells`, near the minima and with shape (well, dim), those come first,
     in their order, so that labels agree between the members of an ensemble, which gain a leading dimension member.
+    Wells given that are no minima or the same, and starts none of which finds a minimum, raise `LandscapeError`; minima
+    that are flat in a direction are told by a `LandscapeWarning`.
 
     >>> import systems
     >>> found = basins(systems.get("gene_circuit", b=1.0), [(0, 2), (0, 2)], starts=[[0.2, 0.3], [0.3, 0.2], [1, 1]])
@@ -77,8 +80,9 @@ def _basins(potential: Potential, box: Box, grid: Tensor, axes: list[Tensor], ne
     if not len(minima):
         raise LandscapeError(
             f"none of {len(label)} starts comes to rest in a minimum: the potential has none there, "
-            "or is unbounded below"
+            "is unbounded below, or is not finite"
         )
+    _tell_flat(potential, minima)
     label, minima = _ordered(potential, label, minima, 0 if known is None else len(known))
     share = np.array([(label == k).double().mean().item() for k in range(len(minima))])
     lead = potential.states if axes else ("start",)
@@ -104,10 +108,28 @@ def _basins(potential: Potential, box: Box, grid: Tensor, axes: list[Tensor], ne
     return xr.Dataset(variables, coords=coords)
 
 
+def _tell_flat(potential: Potential, minima: Tensor) -> None:
+    bend = torch.linalg.eigvalsh(potential.hessian(minima))
+    flat = (bend <= FLAT * bend[:, -1:]).any(-1)
+    if flat.any():
+        first = minima[flat][0].tolist()
+        warnings.warn(
+            f"{int(flat.sum())} of {len(minima)} minima are flat in a direction, such as {first}: where they are a "
+            "continuum their number, and so the labels, follow the starts",
+            LandscapeWarning,
+            stacklevel=4,
+        )
+
+
 def _relaxed(potential: Potential, near: Tensor, box: Box) -> Tensor:
     x = search(potential, near, box, 0)
-    if not torch.isfinite(x).all():
-        raise LandscapeError("the potential has no minimum near one of the wells given")
+    bend = torch.linalg.eigvalsh(potential.hessian(x).nan_to_num() * torch.outer(box.width, box.width))
+    slope = (potential.gradient(x) * box.width).norm(dim=-1)
+    for well, ok in zip(near.tolist(), (bend[:, 0] >= 0) & (slope <= 1e-6 * bend[:, -1]), strict=True):
+        if not ok:
+            raise LandscapeError(f"the potential has no minimum near the well given at {well}")
+    if len(distinct(x, box)) < len(x):
+        raise LandscapeError(f"two of the wells given are the same: they relax to {x.tolist()}")
     return x
 
 

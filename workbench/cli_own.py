@@ -53,7 +53,7 @@ def fit(
     from workbench.sources import read_data
 
     target = files.check_target(output or data.with_name(f"{data.stem}-fit.nc"), overwrite=overwrite)
-    seen = read_data(data, name=name, states=None if states is None else states.split(","), drop_missing=drop_missing)
+    seen = read_data(data, name=name, states=_names(states), drop_missing=drop_missing)
     contents = learn(
         seen,
         match=_match(match),
@@ -101,7 +101,10 @@ def analyse(
     box = [_pair(pair) for pair in within] if within else result.models[label].box
     best = int(result[f"fits/{label}"].attrs.get("best_member", 0))
     answers: dict[str, Any] = {}
-    for each in question or ["stationary_points"]:
+    asked = question or ["stationary_points"]
+    if noise is not None and "rates" not in asked:
+        raise ValueError("--noise is the temperature of --question rates, which is not asked")
+    for each in asked:
         answers |= ask(result.ensembles[label], each, box, best=best, noise=noise if each == "rates" else None)
     _write(result, {f"analysis/{name}": answer for name, answer in answers.items()}, target, overwrite=overwrite)
     show({"file": str(target)} | _told(answers), as_json)
@@ -141,7 +144,7 @@ def validate(
     """Check a file: a result with its seal, data and weights, or plain data against the vocabulary."""
     from workbench.validation import validated
 
-    show(validated(file, states=None if states is None else states.split(",")), as_json)
+    show(validated(file, states=_names(states)), as_json)
 
 
 def new(
@@ -167,6 +170,10 @@ def _match(given: list[str]) -> str | dict[str, float]:
         return given[0]
     pairs = [each.partition("=") for each in given]
     return {name: _number(f"the weight of {name}", weight or "1") for name, _, weight in pairs}
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def _whole(name: str, text: str) -> int:

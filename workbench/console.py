@@ -21,6 +21,7 @@ __all__ = ["Json", "Output", "Overwrite", "Seed", "Settings", "Terminated", "Wor
 out = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 flags = {"debug": False}
+plugins: set[str] = set()  # files that were run
 
 
 class Terminated(BaseException):
@@ -58,11 +59,17 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             if flags["debug"]:
                 traceback.print_exc()
             text = error.args[0] if isinstance(error, KeyError) and error.args else error
-            err.print(Text.assemble(("error: ", "bold red"), str(text)))
+            err.print(Text.assemble(("error: ", "bold red"), f"{text}{_in_plugin(error)}"))
             wrong_use = isinstance(error, KeyError | ValueError) and not isinstance(error, DatasetError)
             raise typer.Exit(2 if wrong_use else 1) from None
 
     return run
+
+
+def _in_plugin(error: Exception) -> str:
+    """Return the last line of a plug-in that an error passed, as an ending of its message."""
+    mine = [at for at in traceback.extract_tb(error.__traceback__) if at.filename in plugins]
+    return f" ({type(error).__name__} in the plug-in {mine[-1].filename}, line {mine[-1].lineno})" if mine else ""
 
 
 def run_plugin(file: Path) -> None:
@@ -71,6 +78,7 @@ def run_plugin(file: Path) -> None:
 
     if not file.is_file():
         raise ValueError(f"there is no plug-in file {file}")
+    plugins.add(str(file))
     try:
         runpy.run_path(str(file), run_name=file.stem)
     except Exception as error:

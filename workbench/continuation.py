@@ -7,6 +7,7 @@ along the tangent t, the null vector of [∇²Ψ | ∂_b∇Ψ], then Newton's me
 
 which passes folds as it passes regular points. Between two steps a fold is where the b-component of the tangent changes
 sign along with the index, a branch point where only one of them does; both are then solved for (see `bifurcations`).
+At a branch point the null space of [∇²Ψ | ∂_b∇Ψ] is a plane; the other branch is met a little across t in that plane.
 x is measured in units of the box and b in units of its range (see `curves`).
 """
 
@@ -46,9 +47,9 @@ def branches(
 
     `family` is a `Blend`, or a function of b that returns a potential, such as `lambda b: systems.get("gene_circuit",
     b=b)`. Branches are seeded from all stationary points at `seeds` values of b evenly spread over the range, its ends
-    among them; `starts` is for those searches, `step` the longest step, in units of box and range; where it proves too
-    long to keep branches apart, shorter ones are taken. A branch ends at the ends of the range and at the edge of the
-    box.
+    among them, and from the branch points met; `starts` is for those searches, `step` the longest step, in units of box
+    and range; where it proves too long to keep branches apart, shorter ones are taken. A branch ends at the ends of the
+    range and at the edge of the box.
 
     The dataset holds, over `point`, with the coordinate branch(point): x(point, state), b, potential,
     eigenvalue(point, state), index and kind; and over `bifurcation`: bifurcation_x(bifurcation, state), bifurcation_b,
@@ -140,7 +141,23 @@ class _Atlas:
         if self._visited(u):
             return []
         self.branches.append(self._whole(u))
-        return self._bifurcations(len(self.branches) - 1)
+        known = len(self.special)
+        unsolved = self._bifurcations(len(self.branches) - 1)
+        for at, kind, number in self.special[known:]:
+            for other in [] if kind == "fold" else self._switched(at, self.branches[number]):
+                unsolved += self._charted(other)
+        return unsolved
+
+    def _switched(self, at: Array, path: Array) -> list[Array]:
+        """Return points on the branch that meets a path at a bifurcation, on both sides of it."""
+        nearest = np.linalg.norm(path - at, axis=-1).argmin()
+        t = path[min(nearest + 1, len(path) - 1)] - path[max(nearest - 1, 0)]
+        plane = np.linalg.svd(self.curves.jacobian(at))[2][-2:]  # of the tangents of both branches
+        t = plane.T @ (plane @ t)
+        across = plane.T @ np.array([-plane[1] @ t, plane[0] @ t]) / np.linalg.norm(t)
+        far = min(self._longest(at), 0.02)
+        found = [self.curves.corrected(at + side * far * across, across) for side in (1, -1)]
+        return [one[0] for one in found if one is not None and ((one[0] >= 0) & (one[0] <= 1)).all()]
 
     def _visited(self, u: Array) -> bool:
         """Return whether a branch passes through u; it is made exact at that b where it comes near."""
@@ -188,6 +205,8 @@ class _Atlas:
                     return np.array(path), False
                 continue
             u, t = found[0], turn
+            if last:
+                u[-1] = end  # without rounding, so that what is sought there is found there
             path.append(u)
             if last or not ((u[:-1] >= 0) & (u[:-1] <= 1)).all():
                 return np.array(path), False

@@ -20,7 +20,7 @@ from workbench.searches import NEWTON, Box, LandscapeError, LandscapeWarning, di
 __all__ = ["splitting", "stationary_points"]
 
 FLAT = 1e-8  # relative size of an eigenvalue that counts as zero
-ASIDE = 0.01  # of the box: where the slope still vanishes that far along a flat direction, points are a continuum
+ASIDE = 0.01  # of the box: where there are points still about that far along a flat direction, they are a continuum
 
 
 def stationary_points(
@@ -39,12 +39,13 @@ def stationary_points(
     (start, dim); `also` holds further ones, such as the data. From every start three searches leave: Newton's, which
     finds any index, one that falls to minima, and one that climbs along the softest direction to saddles of index 1.
     With `index` only the points of that index are sought and returned, by following as many eigenvectors up: the way
-    to all minima in many dimensions. A point counts when ‖∇Ψ‖ (in units of the box) is below `tolerance` times its
-    median over the starts; points closer than 1e-4 of the box are one.
+    to all minima in many dimensions; degenerate ones are left out. A point counts when ‖∇Ψ‖ (in units of the box) is
+    below `tolerance` times its median over the starts; points closer than 1e-4 of the box are one.
 
     The dataset is over `point`, sorted by index and potential: x(point, state), potential, gradient residual,
     eigenvalue(point, state) in ascending order, index (number of negative eigenvalues), kind ("minimum", "saddle",
-    "maximum", "degenerate"), and inside_data where the potential knows the box of its data: points outside are
+    "maximum", or "degenerate" where an eigenvalue is zero next to the largest there or to the usual bend of the box),
+    and inside_data where the potential knows the box of its data: points outside are
     extrapolation, and so are those of an exact system outside its domain. Ensembles gain the coordinate member.
 
     A box of the wrong shape raises `ValueError`; a potential that is flat over the box, or not finite at any start,
@@ -148,6 +149,8 @@ def _stationary_points(potential: Potential, x0: Tensor, box: Box, index: int | 
     finite = torch.isfinite(slopes) & torch.isfinite(potential.value(x0))
     _check_slopes(x0, slopes, finite)
     x0, scale = x0[finite], slopes[finite].median().clamp_min(torch.finfo(x0.dtype).tiny)
+    bends = torch.linalg.matrix_norm(potential.hessian(x0))
+    bend = bends[torch.isfinite(bends)].median() if torch.isfinite(bends).any() else bends.new_zeros(())
     climbs = [NEWTON, 0, 1] if index is None else [index]
     climb = torch.tensor(climbs, device=x0.device).repeat_interleave(len(x0))
     x = search(potential, x0.repeat(len(climbs), 1), box, climb)
@@ -156,7 +159,7 @@ def _stationary_points(potential: Potential, x0: Tensor, box: Box, index: int | 
     x = x[residual.argsort()][: int((residual <= tolerance).sum())]
     x = x[distinct(x, box)]
     _check_continuum(potential, x, box, tolerance * scale)
-    found = _points(potential, x)
+    found = _points(potential, x, bend)
     if index is None:
         return found
     found = found.isel(point=((found["index"] == index) & (found["kind"] != "degenerate")).values)
@@ -182,7 +185,7 @@ def _check_slopes(x0: Tensor, slopes: Tensor, finite: Tensor) -> None:
 
 
 def _check_continuum(potential: Potential, x: Tensor, box: Box, steepest: Tensor) -> None:
-    """Warn of points whose slope still vanishes some way along a flat direction."""
+    """Warn of points with others some way along their flat direction, to which Newton's method finds back."""
     if not len(x):
         return
     values, vectors = torch.linalg.eigh(potential.hessian(x) * torch.outer(box.width, box.width))
@@ -192,7 +195,9 @@ def _check_continuum(potential: Potential, x: Tensor, box: Box, steepest: Tensor
     flat = values[rows, flattest].abs() <= FLAT * values.abs().amax(-1)
     on = flat.clone()
     for side in (ASIDE, -ASIDE):
-        on &= (potential.gradient(x + side * along) * box.width).norm(dim=-1) <= 100 * steepest
+        near = search(potential, x[flat] + side * along[flat], box, NEWTON)
+        slope = (potential.gradient(near) * box.width).norm(dim=-1)
+        on[flat] &= (slope <= 100 * steepest) & (box.length(near - x[flat]) > ASIDE / 2)
     if on.any():
         first = int(torch.nonzero(on)[0])
         warnings.warn(
@@ -203,10 +208,11 @@ def _check_continuum(potential: Potential, x: Tensor, box: Box, steepest: Tensor
         )
 
 
-def _points(potential: Potential, x: Tensor) -> xr.Dataset:
+def _points(potential: Potential, x: Tensor, bend: Tensor) -> xr.Dataset:
+    """Return the dataset of the points x; an eigenvalue is zero next to the others, and to the usual bend."""
     value, gradient = potential.value(x), potential.gradient(x)
     eigenvalue = torch.linalg.eigvalsh(potential.hessian(x)) if len(x) else x
-    largest = eigenvalue.abs().amax(-1, keepdim=True) if len(x) else eigenvalue[:, :1]
+    largest = eigenvalue.abs().amax(-1, keepdim=True).maximum(bend) if len(x) else eigenvalue[:, :1]
     flat = (eigenvalue.abs() <= FLAT * largest).any(-1)
     index = (eigenvalue < 0).sum(-1)
     kind = np.where(index.cpu() == 0, "minimum", np.where(index.cpu() == x.shape[1], "maximum", "saddle"))

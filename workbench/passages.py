@@ -6,9 +6,10 @@ In one dimension, from a to b > a, for dx = −Ψ′ dt + √(2T) dW
 
 In simulations a trajectory arrives when it enters a ball around the target. Between two steps at distances d and d′
 from the ball a path has been inside with probability exp(−d d′/(T h)), that of a Brownian bridge, which is drawn as
-well. Trajectories that have not arrived by the end are censored. The mean is that of times up to c, the time by which
-a quarter of the arrivals have happened, and of an exponential law beyond, whose mean θ is the time spent after c by
-all over the number D of arrivals after c (maximum likelihood):
+well, and surely where the ball lies between them in one dimension. In more dimensions that takes the rim for flat:
+√(2Th) should be small against the radius. Trajectories that have not arrived by the end are censored. The mean is that
+of times up to c, the time by which a quarter of the arrivals have happened, and of an exponential law beyond, whose
+mean θ is the time spent after c by all over the number D of arrivals after c (maximum likelihood):
 
     τ̂ = mean(min(τ, c)) + p θ,        θ = Σ (min(τ, end) − c)₊ / D,        p = share beyond c.
 
@@ -61,9 +62,9 @@ def first_passage(
 
     The dataset holds time(trajectory), that of arrival or `end`, arrived(trajectory), and the mean first-passage time
     with its interval(bound) of the given `confidence` (see the module; the interval is symmetric in the logarithm).
-    Members of an ensemble, which feel the same noise, have a leading dimension `member`. Fewer than 8 arrivals, a
-    trajectory that runs away, and noise that leaves the domain of a system raise `LandscapeError`; other requests
-    that make no sense `ValueError`.
+    Members of an ensemble, which feel the same noise, have a leading dimension `member`. Fewer than 8 arrivals, a step
+    that most arrive in, a trajectory that runs away, and noise that leaves the domain of a system raise
+    `LandscapeError`; other requests that make no sense `ValueError`.
 
     >>> import systems
     >>> well = systems.get("asymmetric_quartic")
@@ -113,7 +114,7 @@ def _passages(
     """Return the times of arrival or of the end, shape (trajectory,), and who arrived."""
     slope, normal, uniform = slope_of(potential), numbers.normal(), numbers.uniform()
     check = getattr(potential, "check_domain", None)
-    time, arrived = np.full(numbers.count, end), np.zeros(numbers.count, dtype=bool)
+    time, arrived = np.full(numbers.count, float(end)), np.zeros(numbers.count, dtype=bool)
     rows, x = np.arange(numbers.count), x0.expand(numbers.count, -1)
     away = (x - goal).norm(dim=-1) - radius
     steps = int(np.ceil(end / step))
@@ -121,17 +122,19 @@ def _passages(
     for k in range(steps):
         kick = torch.as_tensor(np.sqrt(2 * temperature * h) * next(normal)[rows]).to(x)
         chance = torch.as_tensor(next(uniform)[rows]).to(x)
-        x = heun(slope, x, k * h, h, kick)
+        last, x = x, heun(slope, x, k * h, h, kick)
         if not (x.abs() <= limit).all():
             row = int(rows[int(torch.nonzero(~(x.abs() <= limit).all(-1))[0])])
             raise LandscapeError(
-                f"trajectory {row} runs away at t = {(k + 1) * h:g}: the potential is unbounded below, or "
-                f"step={step:g} is too long for its curvature"
+                f"trajectory {row} runs away at t = {(k + 1) * h:g}: the potential is unbounded below or not finite "
+                f"there, or step={step:g} is too long for its curvature"
             )
         if check is not None:
             stay_in_domain(check, x, (k + 1) * h)
         before, away = away, (x - goal).norm(dim=-1) - radius
         hit = (away <= 0) | (chance < torch.exp(-before * away / (temperature * h)))
+        if x.shape[-1] == 1:  # there is no way around
+            hit |= ((last - goal) * (x - goal) < 0)[:, 0]
         if hit.any():
             done = hit.cpu().numpy()
             time[rows[done]], arrived[rows[done]] = (k + 0.5) * h, True
@@ -164,6 +167,8 @@ def _dataset(time: np.ndarray, arrived: np.ndarray, end: float, confidence: floa
             f"{int(arrived.sum())} of {len(time)} trajectories arrive by t = {end:g}, too few to tell a mean: take a "
             "later end, more of them or more noise"
         )
+    if time[arrived].max() == np.quantile(time[arrived], 0.25):
+        raise LandscapeError("nearly all arrivals fall into one time step: take a shorter one")
     mean, error = mean_time(time, arrived)
     spread = np.exp(ndtri((1 + confidence) / 2) * error / mean)
     text = f"interval of {confidence:.0%} confidence of the mean"
@@ -179,8 +184,9 @@ def _dataset(time: np.ndarray, arrived: np.ndarray, end: float, confidence: floa
 def first_passage_exact(potential: Potential, start: float, target: float, noise: float) -> float:
     """Return the mean first-passage time from `start` to `target` at the temperature `noise`, in one dimension.
 
-    By quadrature of the double integral (see the module), refined until it agrees to 1e-9. A potential that is
-    unbounded below on the side away from the target raises `LandscapeError`.
+    By quadrature of the double integral (see the module), refined until it agrees to 1e-9; away from the target it ends
+    where the potential has risen by 40 T, as if a wall stood there. A potential that falls for ever on that side, with
+    no such rise before, raises `LandscapeError`.
 
     >>> import systems
     >>> round(first_passage_exact(systems.get("asymmetric_quartic"), 1.239, -1.614, 0.05), 3)

@@ -4,6 +4,7 @@ A saddle of index 1 has one unstable direction; the two lines of steepest descen
 it joins. Its height over either well is a barrier.
 """
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 from workbench.descents import settle
 from workbench.landscape import joined_members, stationary_points
 from workbench.potentials import Potential, require_potential, tensor_options
-from workbench.searches import Box, each_member
+from workbench.searches import Box, LandscapeWarning, each_member
 
 __all__ = ["graph", "leaving", "sides"]
 
@@ -33,7 +34,8 @@ def graph(
     A dataset over `point` as of `stationary_points`, which it takes from `points` where they are known already. For
     saddles joins(point, side) holds the `point` of the minimum on either side, −1 where the descent ends in no minimum
     of the list (it left the box, or ran down to a place where the potential has no minimum), and barrier(point, side)
-    the height over that minimum, else NaN. For minima joins is −1 and barrier NaN.
+    the height over that minimum, else NaN. For minima joins is −1 and barrier NaN. Degenerate points are left out, and
+    told by a `LandscapeWarning`.
 
     >>> import systems
     >>> surface = systems.get("muller_brown")
@@ -54,6 +56,14 @@ def graph(
 
 
 def _graph(potential: Potential, within: Sequence[tuple[float, float]], found: xr.Dataset) -> xr.Dataset:
+    flat = int((found["kind"] == "degenerate").sum())
+    if flat:
+        warnings.warn(
+            f"{flat} of {found.sizes['point']} stationary points are flat in a direction (kind 'degenerate'): "
+            "the graph leaves them out",
+            LandscapeWarning,
+            stacklevel=4,
+        )
     found = found.isel(point=((found["index"] <= 1) & (found["kind"] != "degenerate")).values)
     found = found.assign_coords(point=np.arange(found.sizes["point"]), side=[0, 1])
     minima, saddles = (np.flatnonzero(found["index"] == index) for index in (0, 1))

@@ -57,8 +57,8 @@ def minimum_energy_path(
     end ("backward"). With `points`, as of `stationary_points`, mismatch is the distance from that saddle to the
     nearest of them. Members of an ensemble each have their path, along a leading dimension `member`.
 
-    Two ends in one well, ends without a minimum near them, and crests that are no saddles (at a kink, or of a string
-    that did not settle) raise `LandscapeError`.
+    Two ends in one well, ends without a minimum near them, and crests that are no saddles (where Ψ has a kink or is
+    flat, or of a string that did not settle) raise `LandscapeError`.
 
     >>> import systems
     >>> surface = systems.get("muller_brown")
@@ -113,6 +113,8 @@ def _wells(potential: Potential, near: Tensor, box: Box) -> Tensor:
             raise LandscapeError(f"the potential is not finite {where}")
         bend = torch.linalg.eigvalsh(potential.hessian(well) * torch.outer(box.width, box.width))
         slope = (potential.gradient(well) * box.width).norm()
+        if not box.contains(well, 0.5) and box.length(well - given) < 0.5:
+            raise LandscapeError(f"the well {where}, at {well.tolist()}, is far outside the box of within=…")
         if not box.contains(well, 0.5) or slope > 1e-6 * bend.abs().max() or bend[0] < -EDGE * bend.abs().max():
             raise LandscapeError(
                 f"there is no minimum {where}: the search ends at {well.tolist()}; take a state of a well, such as one "
@@ -166,8 +168,8 @@ def _saddles(potential: Potential, string: Tensor, box: Box) -> Tensor:
     x = x[((bend < 0).sum(-1) == 1) & (slope <= 1e-6 * bend.abs().amax(-1))] if len(x) else x
     if not len(x):
         raise LandscapeError(
-            "no crest of the path is near a saddle: either the potential has a kink there, or the string did not "
-            "settle; give states on the way through via=…"
+            "no crest of the path is near a saddle: either the potential has a kink there or is flat, or the string "
+            "did not settle; give states on the way through via=…"
         )
     return x[distinct(x, box)]
 

@@ -48,8 +48,11 @@ class Box:
     @classmethod
     def of(cls, potential: Potential, within: Sequence[tuple[float, float]]) -> "Box":
         """Return the box of one (low, high) per state, or raise `ValueError`."""
-        box = np.asarray(within, dtype=np.float64)
         dim = len(potential.states)
+        try:
+            box = np.asarray(within, dtype=np.float64)
+        except (TypeError, ValueError):  # ragged, or no numbers
+            box = np.empty(0)
         if box.shape != (dim, 2) or not (np.isfinite(box).all() and (box[:, 0] < box[:, 1]).all()):
             raise ValueError(
                 f"within must be {dim} pairs (low, high) with low < high, one for each of {potential.states}; "

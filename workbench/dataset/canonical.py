@@ -75,12 +75,24 @@ def _check_extent(data: xr.Dataset, kind: str) -> None:
         raise DatasetError(f"{lead} is empty: its sizes are {dict(data[lead].sizes)}")
     if kind == "paths" and data.sizes["time"] < 2:
         raise DatasetError("a path needs at least two samples, one step; these have one")
+    if "time" in data.coords:
+        _check_numbers(data["time"].values)
     if kind == "points" and {"trajectory", "time"} <= set(data.coords):
         _check_rows(data["trajectory"].values, data["time"].values)
     if kind != "points" and "time" not in data.coords:
         raise DatasetError(f"{kind} need times: a coordinate time along their dimension time")
     if kind != "points" and not (np.diff(data["time"].astype(float)) > 0).all():
         raise DatasetError("time must increase strictly along the trajectories; sort it and drop repeated times")
+
+
+def _check_numbers(time: np.ndarray) -> None:
+    if time.dtype.kind not in "iuf":
+        raise DatasetError(
+            f"times must be numbers, these are {time.dtype}; take those since the first, such as "
+            "(time - time[0]) / np.timedelta64(1, 's')"
+        )
+    if np.isinf(time).any():
+        raise DatasetError("times must be finite, some are infinite")
 
 
 def _check_rows(trajectory: np.ndarray, time: np.ndarray) -> None:
