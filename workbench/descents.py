@@ -24,6 +24,7 @@ SADDLE, LOST = -1, -2  # labels of starts that end in no minimum
 TOLERANCE = 1e-4  # of the box, the error of a step
 CLOSE = 1e-8  # of the box: where Newton's step is as short, the descent is at rest
 STEPS = 3000
+FLAT = 1e-8  # eigenvalues that are smaller, relative to the largest, are not told from zero
 GROWTH = 3.0  # e to this power is the most by which a step may magnify an unstable direction
 
 
@@ -40,7 +41,8 @@ def settle(potential: Potential, x: Tensor, box: Box, known: Tensor | None = Non
     label = torch.full((len(x),), LOST, device=x.device)
     arrived = torch.isfinite(ends).all(-1)
     at_rest = ends[arrived]
-    low = torch.linalg.eigvalsh(potential.hessian(at_rest)).amin(-1) >= 0
+    bend = torch.linalg.eigvalsh(potential.hessian(at_rest))
+    low = bend.amin(-1) >= -FLAT * bend.abs().amax(-1)
     minima = at_rest[low] if known is None else torch.cat([known, at_rest[low]])
     minima = minima[distinct(minima, box)]
     where = torch.full((len(at_rest),), SADDLE, device=x.device)

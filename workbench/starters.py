@@ -7,6 +7,8 @@ from workbench.atomic import check_target, replacing
 
 __all__ = ["write_starter"]
 
+SHADOWED = {"matplotlib", "numpy", "scipy", "studies", "systems", "torch", "torchdiffeq", "workbench", "xarray"}
+
 SYSTEM = '''"""NAME: say in a sentence what it models, and give the reference."""
 
 import systems
@@ -90,6 +92,8 @@ def write_starter(kind: str, name: str, output: str | Path | None = None, *, ove
     if not name.isidentifier() or keyword.iskeyword(name) or not name.islower():
         raise ValueError(f"a name is in lower case, of letters, digits and _, such as double_well; got {name!r}")
     target = check_target(output or f"{name}.py", overwrite=overwrite)
+    if target.stem in SHADOWED:
+        raise ValueError(f"a file {target.name} would hide the package {target.stem}; choose another name")
     class_name = "".join(part.capitalize() for part in name.split("_"))
     text = {"system": SYSTEM, "study": STUDY}[kind].replace("NAME", name).replace("CLASS", class_name)
     with replacing(target) as temporary:
