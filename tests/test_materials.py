@@ -133,6 +133,26 @@ def test_tangent_is_the_difference_of_responses(name):
     assert compared >= 50
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_tangent_is_finite_where_strain_rests(name):
+    """Newton's method begins there; without a rate h stays, and the tangent is the elastic one."""
+    model = material(name)
+    held = np.concatenate([E, E[:, -1:]], 1)
+    tangent = model.tangent(held)
+    assert np.isfinite(tangent).all()
+    if "rate-independent" in name:
+        h = torch.as_tensor(model.respond(held).state[:, -1])
+        elastic = np.empty_like(tangent[:, -1])
+        for k in range(6):
+            sides = []
+            for sign in (1, -1):
+                at = torch.as_tensor(held[:, -1] + sign * 1e-5 * np.eye(6)[k])
+                features = {"x": model.invariants.value(at), "slope": model.invariants.gradient(at)}
+                sides.append(model._stress(features, h).numpy())
+            elastic[..., k] = (sides[0] - sides[1]) / 2e-5
+        np.testing.assert_allclose(tangent[:, -1], elastic, rtol=1e-6, atol=1e-7)
+
+
 def test_tangent_of_an_elastic_material_is_symmetric():
     tangent = material("elastic").tangent(E) / SHEAR
     np.testing.assert_allclose(tangent, np.swapaxes(tangent, -1, -2), atol=1e-12)
