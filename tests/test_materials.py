@@ -308,6 +308,14 @@ def test_fit_repeats_and_records(fitted):
     assert not any(p.requires_grad for p in fitted.model.parameters())
 
 
+@pytest.mark.parametrize(("adam", "polish"), [(30, 0), (0, 30), (7, 0), (0, 7)])
+def test_no_step_is_lost_between_looks(adam, polish):
+    steps = wb.PathTraining(steps=adam, polish=polish, every=20)
+    fit = wb.fit(material("play"), CYCLES, match="stress", seed=0, start="model", optimiser=steps)
+    assert fit.history["epoch"].values.tolist() == ([0, 20, 30] if adam + polish == 30 else [0, 7])
+    assert (np.diff(fit.history["loss"].values) < 0).all()
+
+
 def test_elastic_material_learns_a_frozen_phase():
     data = systems.get("rossi", frozen=0.5).paths(20, samples=25, seed=3)
     fit = wb.fit(wb.GeneralisedPlay(AXIS, operators=0), data, match="stress", seed=0, restarts=1, optimiser=QUICK)
