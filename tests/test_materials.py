@@ -211,6 +211,13 @@ def test_views_of_arrays_are_paths_too():
     np.testing.assert_array_equal(model.respond(E[:, ::-1]).stress, model.respond(E[:, ::-1].copy()).stress)
 
 
+@pytest.mark.parametrize("name", ["play", "node"])
+def test_strain_of_another_precision_is_taken(name):
+    model, single = material(name), torch.as_tensor(E, dtype=torch.float32)
+    np.testing.assert_array_equal(model.respond(single, TIME).stress, model.respond(single.numpy(), TIME).stress)
+    assert model.respond(torch.zeros(1, 3, 6, dtype=torch.int64)).stress.dtype == torch.float64
+
+
 def test_only_the_published_node_feels_the_rate():
     slow = np.sqrt(TIME) * 3
     for name, free in (("node", False), ("rate-independent node", True)):
@@ -254,7 +261,7 @@ def test_bad_paths_are_refused():
             model.respond(strain)
     with pytest.raises(DatasetError, match=r"strain is not finite at \[0, 2, 1\]"):
         model.respond(np.where(np.arange(60).reshape(2, 5, 6) == 13, np.nan, 0.0))
-    with pytest.raises(DatasetError, match="expected 5 times that increase strictly"):
+    with pytest.raises(DatasetError, match="expected 5 finite times that increase strictly"):
         model.respond(np.zeros((1, 5, 6)), np.zeros(5))
     with pytest.raises(DatasetError, match=r"start has shape \(1, 2\); expected \(1, 3\)"):
         model.respond(np.zeros((1, 5, 6)), start=np.zeros((1, 2)))
