@@ -418,6 +418,23 @@ def test_mismatched_requests_are_refused(circuit):
         wb.fit(play, DATA.drop_vars("stress"), match="stress")
 
 
+def test_paths_that_teach_nothing_are_refused_by_name():
+    still = np.zeros((5, 4, 6))
+    with pytest.raises(DatasetError, match="stress of all training paths is 0: there is nothing to learn"):
+        wb.fit(MODELS["play"](), wb.dataset.paths(still, stress=still), match="stress", seed=0)
+    halves = DATA.assign_coords(split=("time", np.repeat(["train", "validation"], 15)))
+    with pytest.raises(DatasetError, match=r"split of paths marks whole trajectories, .* dimensions \('time',\)"):
+        wb.fit(MODELS["play"](), halves, match="stress")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_strain_that_rests_can_be_fitted(name):
+    data = wb.dataset.paths(np.zeros((5, 4, 6)), stress=np.ones((5, 4, 6)) * [1, 1, 1, 0, 0, 0])
+    steps = wb.PathTraining(steps=20, polish=0)
+    fit = wb.fit(MODELS[name](), data, match="stress", seed=0, restarts=1, optimiser=steps)
+    assert np.isfinite(fit.history["loss"]).all()
+
+
 def test_scores_are_those_of_the_stress(fitted):
     data = ROSSI.paths(9, loading="compression", samples=40, seed=4)
     predicted, scores = wb.predict(fitted.model, data), wb.score(fitted.model, data)

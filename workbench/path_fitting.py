@@ -39,8 +39,8 @@ class PathTraining:
 
     `steps` of Adam on batches of `batch` trajectories, at a `rate` that falls to 0 along a cosine, with gradients
     clipped to the norm `clip`; the first `screening` of them decide between restarts. Then at most `polish` iterations
-    of L-BFGS on all trajectories. The held-out loss is looked at after `every` of either, and at their end; L-BFGS stops
-    when it has not fallen by a thousandth for `patience` looks.
+    of L-BFGS on all trajectories. The held-out loss is looked at after `every` of either, and at their end; L-BFGS
+    stops when it has not fallen by a thousandth for `patience` looks.
 
     >>> PathTraining(steps=100, polish=0).rate
     0.02
@@ -131,6 +131,11 @@ def fit_paths(
         raise dataset.DatasetError("match='stress' needs paths: build them with workbench.dataset.paths(...)")
     data = dataset.check(data, ["stress"])
     data = dataset.assign_split(data, shuffle, held_out)
+    if data["split"].dims != ("trajectory",):
+        raise dataset.DatasetError(
+            "split of paths marks whole trajectories, which depend on what came before; "
+            f"it has dimensions {data['split'].dims}"
+        )
     job = (model, data, seeds, settings, start == "model")
     [(learned, records, screened, outcome)] = parallel.run(_learn, [job], labels=["fit"], workers=1, progress=progress)
     return PathFit(
@@ -336,7 +341,9 @@ def _factor(part: xr.Dataset, train: xr.Dataset) -> np.ndarray:
     else:
         S, seen = train["stress"].values, dataset.valid(train)
         variance = ((S[seen] - S[seen].mean(0)) ** 2 * SHEAR).sum(-1).mean()
-        variance = variance if variance > 0 else max((S[seen] ** 2).sum(-1).mean(), 1e-300)
+        variance = variance if variance > 0 else (S[seen] ** 2 * SHEAR).sum(-1).mean()
+        if variance == 0:
+            raise dataset.DatasetError("the stress of all training paths is 0: there is nothing to learn")
         factor = known * np.sqrt(SHEAR) / math.sqrt(variance * dataset.valid(part).sum())
     if "weight" in part or "weight_stress" in part:
         weight = _per_sample(part, "weight")
