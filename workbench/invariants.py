@@ -121,7 +121,7 @@ class Invariants:
     @tensor_or_array
     def joint_gradient(self, E: Tensor, D: Tensor) -> Tensor:
         """Return the derivatives by E and by D as symmetric tensors, shape (2, …, invariant, 6)."""
-        D = torch.as_tensor(D).to(E)
+        E, D = torch.broadcast_tensors(E, torch.as_tensor(D).to(E))
         twice = 2 * product(E, D)
         by_E, by_D = [D, twice, product(D, D)], [E, product(E, E), twice]
         if self.axis is not None:
