@@ -97,6 +97,22 @@ def test_play_dissipates_the_work_it_does_not_store(name):
     assert gaps[1] < gaps[0] / 8
 
 
+@pytest.mark.parametrize("name", ["node", "node, rk4", "rate-independent node"])
+def test_node_tells_the_work_it_does_not_store(name):
+    model = material(name)
+    gaps = []
+    for by in (20, 80):
+        fine = refined(E[:4], by)
+        response = model.respond(fine)
+        forces = response.stress
+        work = (((forces[:, 1:] + forces[:, :-1]) / 2 * np.diff(fine, axis=1)) @ SHEAR).sum(-1)
+        stored = response.potential[:, -1] - response.potential[:, 0]
+        lost = response.dissipation.sum(-1)
+        gaps.append(np.abs(work - stored - lost).max() / np.abs(lost).max())
+    assert gaps[1] < 1e-3
+    assert gaps[1] < gaps[0] / 8
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_forces_are_derivatives_of_the_energy(name):
     model = material(name)
@@ -346,36 +362,100 @@ def test_padding_is_not_learned():
     np.testing.assert_array_equal(fits[0].history["validation_loss"], fits[1].history["validation_loss"])
 
 
-def test_noise_and_weights_scale_the_loss():
+def test_loss_is_its_definition():
+    """Squares of all nine entries over those of the spread; over the noise; and each by its weight."""
+    model, roles = material("play"), np.repeat(["train", "validation"], [8, 4])
+    rng = np.random.default_rng(0)
+    sigma, weight = rng.uniform(0.01, 0.1, (2, 12, 30))
+    residual = model.respond(E, TIME).stress - S
+    spread = (S[:8].reshape(-1, 6).var(0) * SHEAR).sum()
+    squares = (residual**2) @ SHEAR / spread
+    noisy = ((residual / sigma[..., None]) ** 2).mean(-1)
     steps = wb.PathTraining(steps=0, polish=0)
-    split = ["train"] * 8 + ["validation"] * 4
+    for given, each, share in (
+        ({}, squares, np.ones((12, 30))),
+        ({"sigma": sigma}, noisy, np.ones((12, 30))),
+        ({"weight": weight}, squares, weight),
+        ({"sigma": sigma, "weight": weight}, noisy, weight),
+    ):
+        data = wb.dataset.paths(E, TIME, stress=S, split=roles, **given)
+        history = wb.fit(model, data, match="stress", seed=0, start="model", optimiser=steps).history
+        for name, part in (("loss", slice(8)), ("validation_loss", slice(8, None))):
+            expected = (each[part] * share[part]).sum() / share[part].sum()
+            assert float(history[name][0]) == pytest.approx(expected, rel=1e-12), (name, given.keys())
 
-    def first(**given):
-        data = wb.dataset.paths(E, TIME, stress=S, split=split, **given)
-        fit = wb.fit(MODELS["play"](), data, match="stress", seed=0, restarts=1, optimiser=steps)
-        return float(fit.history["loss"][0]), float(fit.history["validation_loss"][0])
 
-    np.testing.assert_allclose(first(sigma=0.01), 4 * np.array(first(sigma=0.02)))
-    np.testing.assert_allclose(first(weight=3.0), first(), rtol=1e-12)
-    half = np.where(np.arange(30) < 15, 1.0, 1e-12) * np.ones((12, 1))
-    assert first(weight=half)[0] != pytest.approx(first()[0])
+def test_best_weights_on_held_out_paths_are_kept(fitted):
+    """Wild steps away from a good start, in which the last weights are worse than the first."""
+    steps = wb.PathTraining(steps=5, polish=0, rate=0.5, every=5)
+    fit = wb.fit(fitted.model, CYCLES, match="stress", seed=0, start="model", optimiser=steps)
+    best, last = fit.history["validation_loss"].values
+    assert last > 4 * best
+    held = CYCLES.isel(trajectory=(fit.data["split"] == "validation").values)
+    seen = CYCLES["stress"].values[(fit.data["split"] == "train").values].reshape(-1, 6)
+    residual = (fit.model.respond(held["strain"].values).stress - held["stress"].values) ** 2 @ SHEAR
+    assert residual.mean() / (seen.var(0) * SHEAR).sum() == pytest.approx(best, rel=1e-9)
 
 
-def test_training_that_leaves_the_finite_rolls_back(monkeypatch):
-    """The first batches fail, the rate is halved, and the fit ends well."""
-    model, calls = MODELS["play"](), []
+def test_polishing_begins_at_the_best_weights(fitted):
+    steps = wb.PathTraining(steps=5, polish=1, rate=0.5, every=5)
+    history = wb.fit(fitted.model, CYCLES, match="stress", seed=0, start="model", optimiser=steps).history
+    first, wild, polished = history["loss"].values
+    assert wild > 4 * first
+    assert polished < first
+
+
+def test_best_start_goes_on():
+    steps = wb.PathTraining(steps=10, polish=0, screening=5, every=5)
+    fit = wb.fit(MODELS["play"](), DATA, match="stress", seed=0, restarts=4, optimiser=steps)
+    screened = fit.restarts["restart_loss"].values
+    assert len(set(screened)) == 4
+    assert float(fit.history["best"].sel(epoch=5)) == screened.min()
+
+
+@pytest.fixture
+def adam(monkeypatch):
+    """Return the rate and the norm of the gradient of every step of Adam that is taken."""
+    taken, step = [], torch.optim.Adam.step
+
+    def told(self, *given):
+        (group,) = self.param_groups
+        slopes = [p.grad.ravel() for p in group["params"] if p.grad is not None]
+        taken.append((group["lr"], float(torch.cat(slopes).norm())))
+        return step(self, *given)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", told)
+    return taken
+
+
+def test_rate_falls_along_a_cosine_and_slopes_are_clipped(adam):
+    steps = wb.PathTraining(steps=20, polish=0, rate=0.01, clip=1e-3, every=5)
+    wb.fit(MODELS["play"](), DATA, match="stress", seed=0, restarts=1, optimiser=steps)
+    rates, norms = np.array(adam).T
+    np.testing.assert_allclose(rates, 0.005 * (1 + np.cos(np.pi * np.arange(20) / 20)))
+    np.testing.assert_allclose(norms, 1e-3, rtol=1e-2)
+
+
+def test_training_that_leaves_the_finite_rolls_back(monkeypatch, adam):
+    """Step 8 fails: step 9 begins where step 6 did, after the last look, and at half the rate."""
+    model, weights = MODELS["play"](), []
     forward = type(model).forward
 
     def sometimes(self, features):
-        calls.append(0)
         stress = forward(self, features)
-        return stress * np.nan if len(calls) in (5, 7) else stress
+        if not torch.is_grad_enabled():
+            return stress
+        weights.append(self.b.detach().clone())
+        return stress * np.nan if len(weights) == 8 else stress
 
     monkeypatch.setattr(type(model), "forward", sometimes)
-    fit = wb.fit(
-        model, DATA, match="stress", seed=0, restarts=1, optimiser=wb.PathTraining(steps=20, polish=0, every=5)
-    )
+    steps = wb.PathTraining(steps=20, polish=0, rate=0.01, every=5)
+    fit = wb.fit(model, DATA, match="stress", seed=0, restarts=1, optimiser=steps)
     assert np.isfinite(fit.history["loss"]).all()
+    assert torch.equal(weights[8], weights[5])
+    assert not torch.equal(weights[8], weights[7])
+    k = np.delete(np.arange(20), 7)
+    np.testing.assert_allclose([rate for rate, _ in adam], 0.005 * (1 + np.cos(np.pi * k / 20)) / (1 + (k > 7)))
 
 
 class Fragile(wb.GeneralisedPlay):
