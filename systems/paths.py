@@ -77,14 +77,14 @@ class PathSystem(System):
 
         `cycles` and `amplitude` are ranges from which each path draws, both ends included; `samples` lie at equal
         times on [0, 1], or at those of `time`. Or `strain` gives own paths, as for `workbench.dataset.paths`; then
-        nothing is drawn.
+        nothing is drawn, and no seed recorded.
 
         >>> import systems
         >>> data = systems.get("rossi").paths(3, loading="compression", seed=0)
         >>> dict(data.sizes), float(data.strain.max())
         ({'trajectory': 3, 'time': 100, 'component': 6}, 0.0)
         """
-        sequence = dataset.seed_sequence(seed)
+        sequence: np.random.SeedSequence | None = None
         if strain is not None:
             if count is not None:
                 raise DatasetError("give either a count of paths to draw, or strain=, not both")
@@ -93,10 +93,11 @@ class PathSystem(System):
         else:
             if count is None:
                 raise DatasetError("say how many paths: paths(count, …), or pass strain=")
+            sequence = dataset.seed_sequence(seed)
             if time is None:
                 require_whole(2, samples=samples)
                 time = np.linspace(0, 1, samples)
-            moments = np.asarray(time, dtype=np.float64)
+            moments = self._times(time)
             self._count(self._count(count) * len(moments))
             if loading not in PROGRAMMES:
                 raise DatasetError(f"loading must be one of {', '.join(PROGRAMMES)}, got {loading!r}")
@@ -162,14 +163,14 @@ def _direction(axis: Sequence[float]) -> np.ndarray:
 
 
 def _whole(cycles: tuple[int, int]) -> tuple[int, int]:
-    low, high = cycles
-    if not (isinstance(low, int) and isinstance(high, int) and 1 <= low <= high):
+    ends = np.asarray(cycles)
+    if ends.shape != (2,) or ends.dtype.kind not in "iu" or not 1 <= ends[0] <= ends[1]:
         raise DatasetError(f"cycles are a range of whole numbers from 1, such as (1, 4), got {cycles!r}")
-    return low, high
+    return int(ends[0]), int(ends[1])
 
 
 def _sizes(amplitude: tuple[float, float]) -> tuple[float, float]:
-    low, high = amplitude
-    if not 0 < low <= high < np.inf:
+    ends = np.asarray(amplitude)
+    if ends.shape != (2,) or ends.dtype.kind not in "iuf" or not 0 < ends[0] <= ends[1] < np.inf:
         raise DatasetError(f"amplitude is a range of positive strains, such as (0.1, 0.25), got {amplitude!r}")
-    return low, high
+    return float(ends[0]), float(ends[1])

@@ -65,6 +65,11 @@ class Rossi(PathSystem):
         """Check what involves several parameters."""
         if self.e0 == 0:
             raise ParameterError("e0 of rossi must not be 0: the two phases would be one")
+        if self.frozen is None and self.gap < -self.k_forward:
+            raise ParameterError(
+                f"gap of rossi must be at least -k_forward = {-self.k_forward:g}, or the unstrained first phase, from "
+                f"which every path begins, would not last; got {self.gap:g}"
+            )
         if self.H < 2 * self.k_back * self.hardening:
             limit = self.H / (2 * self.k_back)
             raise ParameterError(

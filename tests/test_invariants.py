@@ -47,6 +47,13 @@ def test_derivatives_are_autodiff(invariants):
 
 
 @BOTH
+def test_one_strain_goes_with_many_rates(invariants):
+    one = E[0, 0]
+    torch.testing.assert_close(invariants.joint(one, D), invariants.joint(one.expand_as(D), D))
+    torch.testing.assert_close(invariants.joint_gradient(one, D), invariants.joint_gradient(one.expand_as(D), D))
+
+
+@BOTH
 def test_symmetry_is_that_of_the_material(invariants):
     n = np.array(AXIS) / 3
     about, any_other = Rotation.from_rotvec(0.7 * n).as_matrix(), Rotation.from_rotvec([0.3, 0.2, 0.9]).as_matrix()

@@ -97,6 +97,22 @@ def test_play_dissipates_the_work_it_does_not_store(name):
     assert gaps[1] < gaps[0] / 8
 
 
+@pytest.mark.parametrize("name", ["node", "node, rk4", "rate-independent node"])
+def test_node_tells_the_work_it_does_not_store(name):
+    model = material(name)
+    gaps = []
+    for by in (20, 80):
+        fine = refined(E[:4], by)
+        response = model.respond(fine)
+        forces = response.stress
+        work = (((forces[:, 1:] + forces[:, :-1]) / 2 * np.diff(fine, axis=1)) @ SHEAR).sum(-1)
+        stored = response.potential[:, -1] - response.potential[:, 0]
+        lost = response.dissipation.sum(-1)
+        gaps.append(np.abs(work - stored - lost).max() / np.abs(lost).max())
+    assert gaps[1] < 1e-3
+    assert gaps[1] < gaps[0] / 8
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_forces_are_derivatives_of_the_energy(name):
     model = material(name)
@@ -131,6 +147,26 @@ def test_tangent_is_the_difference_of_responses(name):
             )
             compared += smooth.sum()
     assert compared >= 50
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_tangent_is_finite_where_strain_rests(name):
+    """Newton's method begins there; without a rate h stays, and the tangent is the elastic one."""
+    model = material(name)
+    held = np.concatenate([E, E[:, -1:]], 1)
+    tangent = model.tangent(held)
+    assert np.isfinite(tangent).all()
+    if "rate-independent" in name:
+        h = torch.as_tensor(model.respond(held).state[:, -1])
+        elastic = np.empty_like(tangent[:, -1])
+        for k in range(6):
+            sides = []
+            for sign in (1, -1):
+                at = torch.as_tensor(held[:, -1] + sign * 1e-5 * np.eye(6)[k])
+                features = {"x": model.invariants.value(at), "slope": model.invariants.gradient(at)}
+                sides.append(model._stress(features, h).numpy())
+            elastic[..., k] = (sides[0] - sides[1]) / 2e-5
+        np.testing.assert_allclose(tangent[:, -1], elastic, rtol=1e-6, atol=1e-7)
 
 
 def test_tangent_of_an_elastic_material_is_symmetric():
@@ -191,6 +227,13 @@ def test_views_of_arrays_are_paths_too():
     np.testing.assert_array_equal(model.respond(E[:, ::-1]).stress, model.respond(E[:, ::-1].copy()).stress)
 
 
+@pytest.mark.parametrize("name", ["play", "node"])
+def test_strain_of_another_precision_is_taken(name):
+    model, single = material(name), torch.as_tensor(E, dtype=torch.float32)
+    np.testing.assert_array_equal(model.respond(single, TIME).stress, model.respond(single.numpy(), TIME).stress)
+    assert model.respond(torch.zeros(1, 3, 6, dtype=torch.int64)).stress.dtype == torch.float64
+
+
 def test_only_the_published_node_feels_the_rate():
     slow = np.sqrt(TIME) * 3
     for name, free in (("node", False), ("rate-independent node", True)):
@@ -234,7 +277,7 @@ def test_bad_paths_are_refused():
             model.respond(strain)
     with pytest.raises(DatasetError, match=r"strain is not finite at \[0, 2, 1\]"):
         model.respond(np.where(np.arange(60).reshape(2, 5, 6) == 13, np.nan, 0.0))
-    with pytest.raises(DatasetError, match="expected 5 times that increase strictly"):
+    with pytest.raises(DatasetError, match="expected 5 finite times that increase strictly"):
         model.respond(np.zeros((1, 5, 6)), np.zeros(5))
     with pytest.raises(DatasetError, match=r"start has shape \(1, 2\); expected \(1, 3\)"):
         model.respond(np.zeros((1, 5, 6)), start=np.zeros((1, 2)))
@@ -288,6 +331,14 @@ def test_fit_repeats_and_records(fitted):
     assert not any(p.requires_grad for p in fitted.model.parameters())
 
 
+@pytest.mark.parametrize(("adam", "polish"), [(30, 0), (0, 30), (7, 0), (0, 7)])
+def test_no_step_is_lost_between_looks(adam, polish):
+    steps = wb.PathTraining(steps=adam, polish=polish, every=20)
+    fit = wb.fit(material("play"), CYCLES, match="stress", seed=0, start="model", optimiser=steps)
+    assert fit.history["epoch"].values.tolist() == ([0, 20, 30] if adam + polish == 30 else [0, 7])
+    assert (np.diff(fit.history["loss"].values) < 0).all()
+
+
 def test_elastic_material_learns_a_frozen_phase():
     data = systems.get("rossi", frozen=0.5).paths(20, samples=25, seed=3)
     fit = wb.fit(wb.GeneralisedPlay(AXIS, operators=0), data, match="stress", seed=0, restarts=1, optimiser=QUICK)
@@ -311,36 +362,103 @@ def test_padding_is_not_learned():
     np.testing.assert_array_equal(fits[0].history["validation_loss"], fits[1].history["validation_loss"])
 
 
-def test_noise_and_weights_scale_the_loss():
+def test_loss_is_its_definition():
+    """Squares of all nine entries over those of the spread; over the noise; and each by its weight."""
+    model, roles = material("play"), np.repeat(["train", "validation"], [8, 4])
+    rng = np.random.default_rng(0)
+    sigma, weight = rng.uniform(0.01, 0.1, (2, 12, 30))
+    residual = model.respond(E, TIME).stress - S
+    spread = (S[:8].reshape(-1, 6).var(0) * SHEAR).sum()
+    squares = (residual**2) @ SHEAR / spread
+    noisy = ((residual / sigma[..., None]) ** 2).mean(-1)
     steps = wb.PathTraining(steps=0, polish=0)
-    split = ["train"] * 8 + ["validation"] * 4
+    for given, each, share in (
+        ({}, squares, np.ones((12, 30))),
+        ({"sigma": sigma}, noisy, np.ones((12, 30))),
+        ({"weight": weight}, squares, weight),
+        ({"sigma": sigma, "weight": weight}, noisy, weight),
+    ):
+        data = wb.dataset.paths(E, TIME, stress=S, split=roles, **given)
+        history = wb.fit(model, data, match="stress", seed=0, start="model", optimiser=steps).history
+        for name, part in (("loss", slice(8)), ("validation_loss", slice(8, None))):
+            expected = (each[part] * share[part]).sum() / share[part].sum()
+            assert float(history[name][0]) == pytest.approx(expected, rel=1e-12), (name, given.keys())
 
-    def first(**given):
-        data = wb.dataset.paths(E, TIME, stress=S, split=split, **given)
-        fit = wb.fit(MODELS["play"](), data, match="stress", seed=0, restarts=1, optimiser=steps)
-        return float(fit.history["loss"][0]), float(fit.history["validation_loss"][0])
 
-    np.testing.assert_allclose(first(sigma=0.01), 4 * np.array(first(sigma=0.02)))
-    np.testing.assert_allclose(first(weight=3.0), first(), rtol=1e-12)
-    half = np.where(np.arange(30) < 15, 1.0, 1e-12) * np.ones((12, 1))
-    assert first(weight=half)[0] != pytest.approx(first()[0])
+@pytest.mark.parametrize(("adam", "polish"), [(5, 0), (0, 5)])
+def test_best_weights_on_held_out_paths_are_kept(fitted, adam, polish):
+    """Of paths to learn from that are twice as stiff as those to choose by: every step is one too many."""
+    data = CYCLES.assign_coords(split=fitted.data["split"])
+    seen = data["split"] == "train"
+    data["stress"] = data["stress"] * (1.0 + seen)
+    steps = wb.PathTraining(steps=adam, polish=polish, every=5)
+    fit = wb.fit(fitted.model, data, match="stress", seed=0, start="model", optimiser=steps)
+    best, last = fit.history["validation_loss"].values
+    assert last > 2 * best
+    held, spread = data.isel(trajectory=~seen.values), data["stress"].values[seen.values].reshape(-1, 6).var(0)
+    residual = (fit.model.respond(held["strain"].values).stress - held["stress"].values) ** 2 @ SHEAR
+    assert residual.mean() / (spread * SHEAR).sum() == pytest.approx(best, rel=1e-9)
 
 
-def test_training_that_leaves_the_finite_rolls_back(monkeypatch):
-    """The first batches fail, the rate is halved, and the fit ends well."""
-    model, calls = MODELS["play"](), []
+def test_polishing_begins_at_the_best_weights(fitted):
+    steps = wb.PathTraining(steps=5, polish=1, rate=0.5, every=5)
+    history = wb.fit(fitted.model, CYCLES, match="stress", seed=0, start="model", optimiser=steps).history
+    first, wild, polished = history["loss"].values
+    assert wild > 4 * first
+    assert polished < first
+
+
+def test_best_start_goes_on():
+    steps = wb.PathTraining(steps=10, polish=0, screening=5, every=5)
+    fit = wb.fit(MODELS["play"](), DATA, match="stress", seed=0, restarts=4, optimiser=steps)
+    screened = fit.restarts["restart_loss"].values
+    assert len(set(screened)) == 4
+    assert float(fit.history["best"].sel(epoch=5)) == screened.min()
+
+
+@pytest.fixture
+def adam(monkeypatch):
+    """Return the rate and the norm of the gradient of every step of Adam that is taken."""
+    taken, step = [], torch.optim.Adam.step
+
+    def told(self, *given):
+        (group,) = self.param_groups
+        slopes = [p.grad.ravel() for p in group["params"] if p.grad is not None]
+        taken.append((group["lr"], float(torch.cat(slopes).norm())))
+        return step(self, *given)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", told)
+    return taken
+
+
+def test_rate_falls_along_a_cosine_and_slopes_are_clipped(adam):
+    steps = wb.PathTraining(steps=20, polish=0, rate=0.01, clip=1e-3, every=5)
+    wb.fit(MODELS["play"](), DATA, match="stress", seed=0, restarts=1, optimiser=steps)
+    rates, norms = np.array(adam).T
+    np.testing.assert_allclose(rates, 0.005 * (1 + np.cos(np.pi * np.arange(20) / 20)))
+    np.testing.assert_allclose(norms, 1e-3, rtol=1e-2)
+
+
+def test_training_that_leaves_the_finite_rolls_back(monkeypatch, adam):
+    """Step 8 fails: step 9 begins where step 6 did, after the last look, and at half the rate."""
+    model, weights = MODELS["play"](), []
     forward = type(model).forward
 
     def sometimes(self, features):
-        calls.append(0)
         stress = forward(self, features)
-        return stress * np.nan if len(calls) in (5, 7) else stress
+        if not torch.is_grad_enabled():
+            return stress
+        weights.append(self.b.detach().clone())
+        return stress * np.nan if len(weights) == 8 else stress
 
     monkeypatch.setattr(type(model), "forward", sometimes)
-    fit = wb.fit(
-        model, DATA, match="stress", seed=0, restarts=1, optimiser=wb.PathTraining(steps=20, polish=0, every=5)
-    )
+    steps = wb.PathTraining(steps=20, polish=0, rate=0.01, every=5)
+    fit = wb.fit(model, DATA, match="stress", seed=0, restarts=1, optimiser=steps)
     assert np.isfinite(fit.history["loss"]).all()
+    assert torch.equal(weights[8], weights[5])
+    assert not torch.equal(weights[8], weights[7])
+    k = np.delete(np.arange(20), 7)
+    np.testing.assert_allclose([rate for rate, _ in adam], 0.005 * (1 + np.cos(np.pi * k / 20)) / (1 + (k > 7)))
 
 
 class Fragile(wb.GeneralisedPlay):
@@ -381,6 +499,23 @@ def test_mismatched_requests_are_refused(circuit):
         wb.fit(play, circuit.points(5, seed=0).assign(stress=("sample", np.zeros(5))), match="stress")
     with pytest.raises(DatasetError, match="hold no 'stress'"):
         wb.fit(play, DATA.drop_vars("stress"), match="stress")
+
+
+def test_paths_that_teach_nothing_are_refused_by_name():
+    still = np.zeros((5, 4, 6))
+    with pytest.raises(DatasetError, match="stress of all training paths is 0: there is nothing to learn"):
+        wb.fit(MODELS["play"](), wb.dataset.paths(still, stress=still), match="stress", seed=0)
+    halves = DATA.assign_coords(split=("time", np.repeat(["train", "validation"], 15)))
+    with pytest.raises(DatasetError, match=r"split of paths marks whole trajectories, .* dimensions \('time',\)"):
+        wb.fit(MODELS["play"](), halves, match="stress")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_strain_that_rests_can_be_fitted(name):
+    data = wb.dataset.paths(np.zeros((5, 4, 6)), stress=np.ones((5, 4, 6)) * [1, 1, 1, 0, 0, 0])
+    steps = wb.PathTraining(steps=20, polish=0)
+    fit = wb.fit(MODELS[name](), data, match="stress", seed=0, restarts=1, optimiser=steps)
+    assert np.isfinite(fit.history["loss"]).all()
 
 
 def test_scores_are_those_of_the_stress(fitted):

@@ -91,6 +91,14 @@ def test_unequal_lengths_survive_generation_and_files(tmp_path):
     assert check(wb.load(tmp_path / "paths.nc").tree["data"].to_dataset()).drop_attrs().equals(data.drop_attrs())
 
 
+def test_answers_to_given_strain_are_the_same_each_time():
+    rossi = systems.get("rossi")
+    data = rossi.paths(strain=E)
+    assert data.identical(rossi.paths(strain=E))
+    assert "seed" not in data.attrs
+    assert rossi.paths(2, cycles=tuple(np.arange(1, 3)), seed=0).attrs["seed"] == "0"
+
+
 def test_split_keeps_trajectories_whole():
     split = assign_split(wb.dataset.paths(np.tile(E, (4, 1, 1))), np.random.SeedSequence(0))["split"]
     assert split.dims == ("trajectory",)
@@ -160,8 +168,12 @@ def test_uniaxial_along_any_axis():
         ({"count": 1, "loading": "saw"}, "loading must be one of sawtooth, compression, random, got 'saw'"),
         ({"count": 1, "axis": (0, 0, 0)}, "axis is a direction in space"),
         ({"count": 1, "cycles": (0, 2)}, "cycles are a range of whole numbers from 1"),
+        ({"count": 1, "cycles": 3}, r"cycles are a range of whole numbers from 1, such as \(1, 4\), got 3"),
+        ({"count": 1, "amplitude": 0.1}, "amplitude is a range of positive strains"),
+        ({"count": 1, "time": 0.5}, "a path needs at least two samples"),
+        ({"count": 1, "time": []}, "time must be finite, start at 0 or later and increase strictly"),
         ({"count": 1, "amplitude": (0.2, 0.1)}, "amplitude is a range of positive strains"),
-        ({"count": 1, "time": [0.0, 2.0, 1.0]}, "time must increase strictly"),
+        ({"count": 1, "time": [0.0, 2.0, 1.0]}, "time must be finite, start at 0 or later and increase strictly"),
         ({"count": 1, "seed": -1}, "seed must be a whole number"),
     ],
 )  # fmt: skip

@@ -139,6 +139,11 @@ def test_parameters_that_do_not_go_together_are_refused():
         systems.get("rossi", hardening=2.0)
     with pytest.raises(systems.ParameterError, match="e0 of rossi must not be 0"):
         systems.get("rossi", e0=0.0)
+    with pytest.raises(
+        systems.ParameterError, match=r"gap of rossi must be at least -k_forward = -0.006, .* got -0.02"
+    ):
+        systems.get("rossi", gap=-0.02)
+    assert systems.get("rossi", gap=-0.02, frozen=0.5).respond(np.zeros((3, 6)))["dissipation"].sum() == 0
     with pytest.raises(systems.ParameterError, match="frozen of rossi: .*less than or equal to 1"):
         systems.get("rossi", frozen=1.5)
 

@@ -42,13 +42,31 @@ def test_scores_are_those_of_the_predictions(result):
         residual = (predicted["stress"].values[test] - true) ** 2 @ TWICE
         assert float(row["error"]) == pytest.approx(np.sqrt(residual.mean()) / spread(true))
         assert float(row["worst_path"]) == pytest.approx(np.sqrt(residual.mean(-1).max()) / spread(true))
+        gaps = predicted["stress"].values[test] - true
+        moving = true.reshape(-1, 6).std(0) > 1e-12
+        left = (gaps**2).mean((0, 1))[moving] / true.reshape(-1, 6).var(0)[moving]
+        assert float(row["r2"]) == pytest.approx(1 - left.max())
+        share = np.abs(gaps).max() / spread(true) * np.sqrt(TWICE[moving].sum())
+        assert float(row["worst_point"]) == pytest.approx(share)
         if row["case"] != "frozen":
             dissipated = predicted["dissipation"].values[test].sum()
+            assert float(row["negative"]) == (predicted["dissipation"].values[test] < 0).mean()
             assert float(row["dissipation"]) == pytest.approx(dissipated / data["dissipation"].values[test].sum())
             run = result[f"simulation/{row['case'].values}"].to_dataset().sel(programme="reversals")
             gap = run["stress"].sel(fit=name).values - run["stress_true"].values
             unseen = np.sqrt((gap**2 @ TWICE).mean()) / spread(run["stress_true"].values)
             assert float(row["error_reversals"]) == pytest.approx(unseen)
+            share = run["dissipation"].sel(fit=name).values.sum() / run["dissipation_true"].values.sum()
+            assert float(row["dissipation_reversals"]) == pytest.approx(share)
+            E, time = data["strain"].values[test], data["time"].values
+            fine, model = rossi_numbers.refined(E, 4), result.models[str(name)]
+            moved = model.respond(fine, np.linspace(0, 1, fine.shape[1])).stress[:, ::4] - predicted["stress"][test]
+            refinement = np.sqrt((moved.values**2 @ TWICE).mean()) / spread(true)
+            assert float(row["refinement"]) == pytest.approx(refinement, rel=1e-6, abs=1e-12)
+            slow = model.respond(E, 4 * time).stress - predicted["stress"].values[test]
+            assert float(row["rate"]) == pytest.approx(np.sqrt((slow**2 @ TWICE).mean()) / spread(true), abs=1e-12)
+    assert 0 < table["negative"].sel(fit="two_phase_a") < 1
+    assert table["refinement"].sel(fit="two_phase_a") > 1e-6
 
 
 def test_generalised_play_keeps_its_promises_however_short_its_fit(result):
@@ -127,6 +145,12 @@ def test_bounds_follow_from_the_table(result):
     assert (told["rate_two_phase_b"].at_most, told["dissipation_two_phase_c"].at_least) == (1e-12, 0.98)
     assert np.isnan([told["dissipation_two_phase_a"].at_most, told["error_hardening_c"].at_most]).all()
     assert "dissipation_frozen_c" not in told
+    error = {str(name): float(table["error"].sel(fit=name)) for name in table["fit"].values}
+    assert told["gain_of_the_axis"].value == error["general_c_isotropic"] / error["general_c"]
+    nodes = [error["hardening_a"], error["hardening_b"]]
+    assert nodes[0] != nodes[1]
+    assert told["gain_on_hardening"].value == min(nodes) / error["hardening_c"]
+    assert (told["gain_of_the_axis"].at_least, told["gain_on_hardening"].at_least) == (5.0, 1.0)
     median = np.median([told[f"error_two_phase_c{k}"].value for k in ("", "_2")])
     assert told["error_median_two_phase_c"] == Number(
         "error_median_two_phase_c", median, told["error_median_two_phase_c"].meaning, at_most=0.006

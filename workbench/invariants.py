@@ -9,6 +9,8 @@ Of a strain E and its rate D together it knows, beside the invariants of each,
     tr ED,   tr E²D,   tr ED²,    and   tr EDM                 with derivatives   D, ED + DE, D², (DM + MD)/2   by E,
                                                                and               E, E², ED + DE, (EM + ME)/2   by D.
 
+and tr E²D², which completes the set (Boehler 1979); it is left out here, as in the published model.
+
 Tensors are symmetric and given by six components "11", "22", "33", "12", "13", "23" along the last axis, not doubled.
 A derivative ∂I/∂E is a symmetric tensor in the same components: dI = ∂I/∂E : dE, so that a stress is Σ ∂Ψ/∂I ∂I/∂E.
 (The derivative by one shear component alone, which moves two entries of the tensor, is twice as large.)
@@ -119,7 +121,7 @@ class Invariants:
     @tensor_or_array
     def joint_gradient(self, E: Tensor, D: Tensor) -> Tensor:
         """Return the derivatives by E and by D as symmetric tensors, shape (2, …, invariant, 6)."""
-        D = torch.as_tensor(D).to(E)
+        E, D = torch.broadcast_tensors(E, torch.as_tensor(D).to(E))
         twice = 2 * product(E, D)
         by_E, by_D = [D, twice, product(D, D)], [E, product(E, E), twice]
         if self.axis is not None:

@@ -157,7 +157,7 @@ class Material(nn.Module):
 
     def _inputs(self, strain: Any, time: Any) -> tuple[Tensor, Tensor]:
         like = self.potential.u
-        E = strain if isinstance(strain, Tensor) else torch.tensor(np.array(strain, dtype=np.float64)).to(like)
+        E = (strain if isinstance(strain, Tensor) else torch.tensor(np.array(strain, dtype=np.float64))).to(like)
         if E.ndim not in (2, 3) or E.shape[-1] != 6 or E.shape[-2] < 2:
             raise DatasetError(
                 f"strain has shape {tuple(E.shape)}; expected (trajectory, time, 6) or (time, 6) with two samples or "
@@ -168,7 +168,10 @@ class Material(nn.Module):
         moments = np.linspace(0, 1, E.shape[-2]) if time is None else time
         times = (moments if isinstance(moments, Tensor) else torch.tensor(np.array(moments, dtype=np.float64))).to(E)
         if times.shape != E.shape[-2:-1] or not (times.diff() > 0).all():
-            raise DatasetError(f"expected {E.shape[-2]} times that increase strictly, got {tuple(times.shape)}")
+            raise DatasetError(
+                f"time has shape {tuple(times.shape)}; expected {E.shape[-2]} finite times that increase strictly, "
+                "one for each sample of every path"
+            )
         return E, times
 
     def _start(self, start: Any, features: Features) -> Tensor:

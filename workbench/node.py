@@ -7,7 +7,8 @@ five and four. The rate-independent model sees the direction of the rate only, N
 
     ḣ = |Ė| NN(x(E), x(N), y(E, N), h),
 
-so that a path run at another speed gives the same stress, to rounding.
+so that a path run at another speed gives the same stress, to rounding. Where the strain rests |Ė| has a kink; the
+derivative is taken as 0 there, and the tangent is the elastic one.
 
 Strain is linear between samples, so its rate jumps at each of them. Time is therefore counted in samples, s = 0, 1, …,
 with dh/ds = Δt ḣ, and integrated on fixed steps from sample to sample: by torchdiffeq with `perturb`, which evaluates
@@ -83,11 +84,15 @@ class StateNODE(Material):
     def features(self, E: Tensor, time: Tensor) -> Features:
         """Return invariants and slopes, the scaled inputs of ḣ at the nodes of every step, and the steps' lengths."""
         change = E.diff(dim=1)
-        length = (
-            contract(change, change).sqrt() if self.rate_independent else time.diff(dim=1).expand(change.shape[:-1])
-        )
-        safe = torch.where(length > 0, length, torch.ones_like(length)).unsqueeze(-1)
-        rate = (change / safe).unsqueeze(-2)
+        if self.rate_independent:
+            square = contract(change, change)
+            moves = square > 0
+            length = torch.where(
+                moves, torch.where(moves, square, 1.0).sqrt(), 0.0
+            )  # whose slope at rest is 0, not NaN
+        else:
+            length = time.diff(dim=1).expand(change.shape[:-1])
+        rate = (change / torch.where(length > 0, length, 1.0).unsqueeze(-1)).unsqueeze(-2)
         nodes = E.new_tensor(NODES[self.method]).unsqueeze(-1)
         at = E[:, :-1].unsqueeze(-2) + nodes * change.unsqueeze(-2)
         known = [self.invariants.value(at), self.invariants.value(rate).expand(*at.shape[:-1], -1)]
@@ -154,7 +159,8 @@ class StateNODE(Material):
         spread = inputs.std(0)
         self.input_shift.copy_(inputs.mean(0))
         self.input_scale.copy_(torch.where(spread > 1e-12 * inputs.abs().amax(0), spread, torch.ones_like(spread)))
-        self.pace.copy_(features["length"].sum(1).mean() / PACES)
+        way = features["length"].sum(1).mean()
+        self.pace.copy_(torch.where(way > 0, way / PACES, 1.0))
         x = features["x"].flatten(0, 1).numpy()
         x = np.hstack([x, rng.uniform(-1, 1, (len(x), self.internal)) * np.sqrt(3)])
         self.potential.set_scaling(x, potential=None, gradient=np.ones_like(x))

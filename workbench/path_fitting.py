@@ -39,8 +39,8 @@ class PathTraining:
 
     `steps` of Adam on batches of `batch` trajectories, at a `rate` that falls to 0 along a cosine, with gradients
     clipped to the norm `clip`; the first `screening` of them decide between restarts. Then at most `polish` iterations
-    of L-BFGS on all trajectories. The held-out loss is looked at after `every` of either; L-BFGS stops when it has not
-    fallen by a thousandth for `patience` looks.
+    of L-BFGS on all trajectories. The held-out loss is looked at after `every` of either, and at their end; L-BFGS
+    stops when it has not fallen by a thousandth for `patience` looks.
 
     >>> PathTraining(steps=100, polish=0).rate
     0.02
@@ -131,6 +131,11 @@ def fit_paths(
         raise dataset.DatasetError("match='stress' needs paths: build them with workbench.dataset.paths(...)")
     data = dataset.check(data, ["stress"])
     data = dataset.assign_split(data, shuffle, held_out)
+    if data["split"].dims != ("trajectory",):
+        raise dataset.DatasetError(
+            "split of paths marks whole trajectories, which depend on what came before; "
+            f"it has dimensions {data['split'].dims}"
+        )
     job = (model, data, seeds, settings, start == "model")
     [(learned, records, screened, outcome)] = parallel.run(_learn, [job], labels=["fit"], workers=1, progress=progress)
     return PathFit(
@@ -257,6 +262,8 @@ class _Training:
             if self.step % self.settings.every == 0 and self.look():
                 good = self._state()
             tell(self)
+        if self.step % self.settings.every:
+            self.look()
 
     def polish(self, tell: Any) -> Outcome:
         """Go on by L-BFGS until nothing falls any more; where it leaves the finite, it is over."""
@@ -273,17 +280,18 @@ class _Training:
             loss.backward()
             return loss
 
-        for _ in range(self.settings.polish // every):
+        for done in range(0, self.settings.polish, every):
+            stride = optimiser.param_groups[0]["max_iter"] = min(every, self.settings.polish - done)
             before = [p.detach().clone() for p in self.parameters]
             optimiser.step(closure)
-            self.step += every
+            self.step += stride
             if not self.look() or all(torch.equal(p, old) for p, old in zip(self.parameters, before, strict=True)):
                 return Outcome.CONVERGED
             improved = self.lowest < 0.999 * reference
             reference, stale = (self.lowest, 0) if improved else (reference, stale + 1)
             if stale >= self.settings.patience:
                 return Outcome.HELD_OUT
-            for _ in range(every):
+            for _ in range(stride):
                 tell(self)
         return Outcome.STEPS
 
@@ -333,7 +341,9 @@ def _factor(part: xr.Dataset, train: xr.Dataset) -> np.ndarray:
     else:
         S, seen = train["stress"].values, dataset.valid(train)
         variance = ((S[seen] - S[seen].mean(0)) ** 2 * SHEAR).sum(-1).mean()
-        variance = variance if variance > 0 else max((S[seen] ** 2).sum(-1).mean(), 1e-300)
+        variance = variance if variance > 0 else (S[seen] ** 2 * SHEAR).sum(-1).mean()
+        if variance == 0:
+            raise dataset.DatasetError("the stress of all training paths is 0: there is nothing to learn")
         factor = known * np.sqrt(SHEAR) / math.sqrt(variance * dataset.valid(part).sum())
     if "weight" in part or "weight_stress" in part:
         weight = _per_sample(part, "weight")
