@@ -95,7 +95,7 @@ class RossiStudy(Study):
     widths: tuple[int, ...] = parameter((15, 15), "widths of the rate of NODEs", min_length=1)
     node_steps: int = parameter(600, "steps of Adam, NODEs", ge=1)
     node_polish: int = parameter(0, "iterations of L-BFGS, rate-independent NODE", ge=0)
-    median: float = parameter(0.006, "bound on the median error of generalised play, two-phase material", gt=0)
+    median: float = parameter(0.003, "bound on the median error of generalised play, two-phase material", gt=0)
     grid: int = parameter(101, "points of the grid of strains on which energies are saved", ge=3)
 
     def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:

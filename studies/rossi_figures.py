@@ -104,7 +104,7 @@ def paths(tree: xr.DataTree) -> Figure:
                 above[k].plot(here["time"], mine, **STYLES[kind], label=NAMES[kind])
                 below[k].semilogy(here["time"], np.abs(mine - here).clip(1e-6), **STYLES[kind], linewidth=0.7)
         above[0].set(title=CASES[case], ylabel="S₁₁")
-        below[0].set_ylabel("|error|")
+        below[0].set_ylabel("|error|, ≥ 10⁻⁶")
     for panel in axes[-1]:
         panel.set_xlabel("t")
     plot.legend(page, [axes[0, 0]], columns=5)
@@ -157,8 +157,8 @@ def scores(tree: xr.DataTree) -> Figure:
     columns = {
         "error": "held-out",
         "error_reversals": "reversals",
-        "error_sawtooth": "sawtooth",
-        "error_random": "random",
+        "error_sawtooth": "tension too",
+        "error_random": "any direction",
         "refinement": "smaller steps",
         "rate": "slower",
     }
@@ -170,7 +170,7 @@ def scores(tree: xr.DataTree) -> Figure:
             style = {"color": STYLES[kind]["color"], "marker": MARKS[kind], "mfc": "none", "ms": 5}
             panel.plot(np.maximum(values, 1e-5), range(len(columns)), linestyle="none", **style, label=NAMES[kind])
         panel.set(
-            xscale="log", xlim=(5e-6, 20), xlabel="relative error, change", title=CASES.get(case, "all components")
+            xscale="log", xlim=(5e-6, 20), xlabel="error or change, ≥ 10⁻⁵", title=CASES.get(case, "all components")
         )
         panel.set_yticks(range(len(columns)), list(columns.values()) if panel is axes[0, 0] else [])
         panel.set_ylim(len(columns) - 0.5, -0.5)

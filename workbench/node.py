@@ -161,7 +161,7 @@ class StateNODE(Material):
         self.input_scale.copy_(torch.where(spread > 1e-12 * inputs.abs().amax(0), spread, torch.ones_like(spread)))
         way = features["length"].sum(1).mean()
         self.pace.copy_(torch.where(way > 0, way / PACES, 1.0))
-        x = features["x"].flatten(0, 1).numpy()
+        x = features["x"].flatten(0, 1).cpu().numpy()
         x = np.hstack([x, rng.uniform(-1, 1, (len(x), self.internal)) * np.sqrt(3)])
         self.potential.set_scaling(x, potential=None, gradient=np.ones_like(x))
         for name, value in {"x_shift": 0.0, "x_scale": 1.0, "x_low": -np.inf, "x_high": np.inf}.items():

@@ -119,7 +119,7 @@ class GeneralisedPlay(Material):
         by_x = self.potential.gradient(x)
         trace = self.a * scale / self.potential.x_scale[0] ** 2 * x[..., :1]
         turned = h @ self.w * each[places]
-        added = torch.zeros_like(by_x).index_add(-1, torch.tensor(places), turned)
+        added = torch.zeros_like(by_x).index_add(-1, torch.tensor(places, device=x.device), turned)
         added = torch.cat([added[..., :1] + trace, added[..., 1:]], -1)
         return by_x + added, self.drive(x) + self.coefficients()[0] * h
 
