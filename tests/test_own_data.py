@@ -365,13 +365,14 @@ def test_with_noise_the_wells_are_right_and_the_error_bar_is_honest():
     inside = []
     for seed in range(10):
         exported("noisy.nc", noise=0.02, seed=seed)
-        found = learn(read_data("noisy.nc", states=["a", "b"]), match="trajectory", modes=2, hidden=(5, 5), members=6,
+        found = learn(read_data("noisy.nc", states=["a", "b"]), match="trajectory", modes=3, hidden=(5, 5), members=12,
                       restarts=1, resample=True, seed=seed,
-                      optimiser=wb.LevenbergMarquardt(steps=40, patience=8))  # fmt: skip
+                      optimiser=wb.LevenbergMarquardt(steps=50, patience=8))  # fmt: skip
         points = found["analysis"]["stationary_points_matched"]
-        wells = points.isel(point=((points["index"] == 0) & (points["count"] == 6)).values)
+        wells = points.isel(point=((points["index"] == 0) & (points["count"] == 12)).values)
         assert wells.sizes["point"] == 2
         order = np.argsort(wells["x"].values[:, 0])
+        np.testing.assert_allclose(wells["x"].values[order], WELLS, atol=0.02)
         away = np.abs(wells["x"].values[order] - WELLS) / wells["x_std"].values[order]
         inside.append((away < 2).all(-1))
     assert (np.mean(inside, axis=0) >= 0.8).all()
