@@ -27,6 +27,8 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/starts.py
 	$(BIN)/python benchmarks/fit_speed.py
 	$(BIN)/python benchmarks/ssa_speed.py --quick
+	$(BIN)/python benchmarks/paths_speed.py
+	$(BIN)/python benchmarks/landscape_cost.py
 
 docs: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
