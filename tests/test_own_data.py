@@ -327,6 +327,21 @@ def test_plain_trajectories_go_to_the_right_wells():
     assert call("simulate", "mine-fit.nc", "--start", "0.9", "-o", "no.nc").exit_code == 2
 
 
+def test_trajectories_are_polished_from_the_command_line():
+    exported("mine.nc", count=6)
+    small = ["--modes", 2, "--hidden", "3", "--members", 2, "--steps", 8, "--restarts", 1, "--workers", 1]
+    done = call(
+        "fit", "mine.nc", "--states", "a,b", "--match", "trajectory", *small, "--resample", "--seed", 0, "--json"
+    )
+    assert done.exit_code == 0, done.output
+    tree = files.read("mine-fit.nc")
+    assert set(tree["fits"].children) == {"velocity", "trajectory"}
+    loss = tree["fits/trajectory/history/validation_loss"].values
+    assert (np.nanmin(loss, -1) < loss[:, 0]).all()
+    assert json.loads(call("validate", "mine-fit.nc", "--json").stdout)
+    assert tree["fits/trajectory"].attrs["match"] == '{"trajectory": 1.0}'
+
+
 def test_padded_samples_are_dropped_on_request():
     x = np.random.default_rng(0).normal(size=(2, 4, 1))
     x[1, 2:] = np.nan
