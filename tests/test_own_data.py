@@ -327,6 +327,22 @@ def test_plain_trajectories_go_to_the_right_wells():
     assert call("simulate", "mine-fit.nc", "--start", "0.9", "-o", "no.nc").exit_code == 2
 
 
+def test_what_is_no_gradient_flow_is_told():
+    time = np.linspace(0, 6, 30)
+    phase = time + np.linspace(0, 5, 8)[:, None]
+    circles = np.stack([np.cos(phase), np.sin(phase)], -1)
+    xr.Dataset({"x": (("trajectory", "time", "state"), circles)}, {"time": time}).to_netcdf("circles.nc")
+    small = ["--modes", 2, "--hidden", "4", "--steps", 20, "--restarts", 1, "--seed", 0]
+    done = call("fit", "circles.nc", "--match", "velocity", "--differentiate", *small)
+    assert done.exit_code == 0, done.output
+    assert "or the system is not the gradient flow of a potential" in done.stderr
+    assert "do not trust its wells" in files.read("circles-fit.nc").attrs["caveat"]
+
+
+def test_a_good_fit_has_no_caveat(small_fit):
+    assert small_fit.caveat is None
+
+
 def test_trajectories_are_polished_from_the_command_line():
     exported("mine.nc", count=6)
     small = ["--modes", 2, "--hidden", "3", "--members", 2, "--steps", 8, "--restarts", 1, "--workers", 1]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import typer
 
+from workbench import console
 from workbench.console import Json, Output, Overwrite, Seed, Workers, show
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def fit(
     elapsed = sum(one.elapsed for one in contents["fits"].values())
     attrs = origin | {"elapsed_seconds": elapsed} | contents.pop("attrs", {})
     files.save(target, **contents, attrs=attrs, overwrite=overwrite)
+    if "caveat" in attrs:
+        console.err.print(f"warning: {attrs['caveat']}", style="yellow")
     told = {"file": str(target), "fit": {label: repr(one) for label, one in contents["fits"].items()}}
     show(told | _told(contents.get("analysis", {})), as_json)
 

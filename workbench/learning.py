@@ -101,7 +101,7 @@ def _noise(seen: xr.Dataset) -> xr.DataArray:
 
 def _answers(found: Fit) -> dict[str, Any]:
     """Return landscape and stationary points of a fit, for its file."""
-    contents: dict[str, Any] = {}
+    contents: dict[str, Any] = {"attrs": {} if found.caveat is None else {"caveat": found.caveat}}
     if found.model.dim <= 2:
         contents["landscape"] = grid(found.model, found.model.box)
     try:
@@ -110,7 +110,7 @@ def _answers(found: Fit) -> dict[str, Any]:
             every = stationary_points(found.ensemble, found.model.box)
             contents["analysis"]["stationary_points_matched"] = matched(every)
     except (LandscapeError, ValueError) as error:
-        contents["attrs"] = {"stationary_points": f"none: {error}"}
+        contents["attrs"]["stationary_points"] = f"none: {error}"
     return contents
 
 

@@ -14,6 +14,8 @@ from workbench.task import Outcome
 
 __all__ = ["Fit"]
 
+FAR_OFF_NOISE, FAR_OFF = 3.0, 0.3  # errors in units of the noise, and of the data's spread
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -63,6 +65,20 @@ class Fit:
         loss = float(record["loss"].values[np.nanargmin(record["validation_loss"].values)])
         return loss if DENSITY in self.match else loss**0.5
 
+    @property
+    def caveat(self) -> str | None:
+        """Why the landscape is not to be trusted, where it misses held-out data by far; else None."""
+        if DENSITY in self.match:
+            return None
+        noisy = _noisy(self.data)
+        if self.error <= (FAR_OFF_NOISE if noisy else FAR_OFF):
+            return None
+        amount = f"{self.error:.2g} times their noise" if noisy else f"{self.error:.2g} of their spread"
+        return (
+            f"the fit misses held-out data by {amount}: do not trust its wells. Try more steps, modes or restarts; if "
+            "that does not help, the noise is larger than told, or the system is not the gradient flow of a potential"
+        )
+
     @classmethod
     def joined(cls, fits: "Sequence[Fit]") -> "Fit":
         """Return the members of several fits of the same data, architecture and match as one ensemble.
@@ -102,8 +118,12 @@ class Fit:
         )
 
     def __repr__(self) -> str:
-        noisy = any(str(name).startswith("sigma") for name in self.data.data_vars)
-        unit = "nats" if DENSITY in self.match else "sigma" if noisy else "of the data's spread"
+        unit = "nats" if DENSITY in self.match else "sigma" if _noisy(self.data) else "of the data's spread"
         errors = f"validation error {self.error:.3g}, training {self.training_error:.3g} ({unit})"
         scanned = "" if self.scan is None else f", {self.model.modes} modes chosen of {self.scan.sizes['modes']} tried"
         return f"<Fit of {' + '.join(self.match)}{scanned}: {errors}, {self.elapsed:.1f} s; {self.outcome}>"
+
+
+def _noisy(data: xr.Dataset) -> bool:
+    """Return whether the data tell their noise, which errors then are in units of."""
+    return any(str(name).startswith("sigma") for name in data.data_vars)
