@@ -327,6 +327,21 @@ def test_plain_trajectories_go_to_the_right_wells():
     assert call("simulate", "mine-fit.nc", "--start", "0.9", "-o", "no.nc").exit_code == 2
 
 
+def test_units_of_ones_own_go_along():
+    time = xr.Variable("time", np.linspace(0, 2, 9), {"units": "h"})
+    genes = {}
+    for k, name in ((1, "a"), (2, "b")):
+        attrs = {"units": "nM", "long_name": f"gene {k}"}
+        genes[name] = (("trajectory", "time"), np.exp(-k * time.values)[None], attrs)
+    xr.Dataset(genes, {"time": time}).to_netcdf("units.nc")
+    data = read_data("units.nc", states=["a", "b"])
+    assert data["x"].attrs["units"] == "nM"
+    assert "gene" not in data["x"].attrs.get("long_name", "")
+    seen = wb.differentiated(data)
+    units = {name: seen[name].attrs["units"] for name in ("x", "sigma_x", "velocity", "sigma_velocity")}
+    assert units == {"x": "nM", "sigma_x": "nM", "velocity": "nM h-1", "sigma_velocity": "nM h-1"}
+
+
 def test_what_is_no_gradient_flow_is_told():
     time = np.linspace(0, 6, 30)
     phase = time + np.linspace(0, 5, 8)[:, None]

@@ -107,10 +107,12 @@ def _described(data: xr.Dataset, rows: xr.Dataset, arrays: dict[str, np.ndarray]
         "sigma_velocity": "standard error of the estimated velocity",
     }
     found = data.drop_vars(("sigma", "sigma_x"), errors="ignore").assign(x_observed=data["x"])
+    unit, of_time = (data[name].attrs.get("units", "1") for name in ("x", "time"))
+    rate = unit if of_time == "1" else f"{unit} {of_time}-1".removeprefix("1 ")
     dims = data["x"].dims
     for name, values in arrays.items():
         array = values.reshape(data["x"].transpose(*dims).shape)
-        found[name] = (dims, array, {"long_name": texts[name], "units": "1"})
+        found[name] = (dims, array, {"long_name": texts[name], "units": rate if "velocity" in name else unit})
     return dataset.check(found.assign_attrs({**data.attrs, **attrs}))
 
 

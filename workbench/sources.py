@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -77,7 +78,8 @@ def _stacked(data: xr.Dataset, states: list[str], source: Path) -> xr.Dataset:
         raise DatasetError(
             f"{source} holds no {missing[0]!r}{dataset.nearest(missing[0], map(str, data.data_vars)) or ';'} {known}"
         )
-    x = xr.concat([data[name] for name in states], xr.Variable("state", states), coords="minimal", compat="override")
+    how: dict[str, Any] = {"coords": "minimal", "compat": "override", "combine_attrs": "drop_conflicts"}
+    x = xr.concat([data[name] for name in states], xr.Variable("state", states), **how)
     return data.drop_vars(states).assign(x=x.rename("x"))
 
 
