@@ -215,8 +215,10 @@ def test_fits_go_on_from_a_model():
     fit = wb.fit(model, DATA, match="stress", seed=0, start="model", optimiser=kept)
     np.testing.assert_array_equal(fit.model.respond(E).stress, model.respond(E).stress)
     assert fit.settings["start"] == "model"
+    assert "no step was better than the start" in repr(fit)
     longer = wb.fit(model, DATA, match="stress", seed=0, start="model", optimiser=wb.PathTraining(steps=20, polish=20))
     assert longer.error < fit.error
+    assert "no step was better" not in repr(longer)
     for wrong, message in (({"start": "data"}, "start of a material is 'model'"), ({"restarts": 2}, "nothing to rest")):
         with pytest.raises(ValueError, match=message):
             wb.fit(model, DATA, match="stress", **{"start": "model"} | wrong)

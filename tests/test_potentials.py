@@ -91,6 +91,8 @@ def test_what_does_not_fit_is_refused():
         BLEND.gradient(np.ones((2, 2)), np.array([1.0, 2.0]))
     with pytest.raises(TypeError, match="expected a potential .*, got function"):
         wb.Blend(STRONG, lambda x: x, wb.Ramp(0.0, 1.0))
+    with pytest.raises(TypeError, match=r"of a fit take fit\.model"):
+        wb.score(object(), wb.dataset.points([[1.0, 1.0]], potential=[1.0]))
     with pytest.raises(TypeError, match=r"take blend.at\(b=…\)"):
         wb.stationary_points(BLEND, within=[(0, 2)] * 2)
     with pytest.raises(ValueError, match="no permutation"):

@@ -94,7 +94,9 @@ class PathFit:
     def __repr__(self) -> str:
         unit = "sigma" if "sigma" in self.data else "of the spread"
         errors = f"validation error {self.error:.2e}, training {self.training_error:.2e} ({unit})"
-        return f"<PathFit of stress: {errors}, {self.elapsed:.1f} s; {self.outcome}>"
+        kept = self.history["validation_loss"].values.argmin() > 0
+        end = f"{self.outcome}" if kept else "no step was better than the start; take more of them, or other settings"
+        return f"<PathFit of stress: {errors}, {self.elapsed:.1f} s; {end}>"
 
 
 def fit_paths(

@@ -50,7 +50,8 @@ def require_potential(candidate: Any) -> None:
     if not isinstance(candidate, Potential):
         raise TypeError(
             f"expected a potential (an LSEICNN, a PotentialSystem, blend.at(b=…), …), got {type(candidate).__name__}; "
-            "to use a formula, subclass systems.PotentialSystem"
+            "of a fit take fit.model, or fit.ensemble for all members; to use a formula, subclass "
+            "systems.PotentialSystem"
         )
 
 

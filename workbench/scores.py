@@ -10,7 +10,7 @@ from workbench import dataset
 from workbench.invariants import SHEAR
 from workbench.materials import Material
 from workbench.objectives import OBJECTIVES
-from workbench.potentials import Potential
+from workbench.potentials import Potential, require_potential
 
 __all__ = ["predict", "score"]
 
@@ -23,6 +23,7 @@ def predict(model: Potential | Material, data: xr.Dataset) -> xr.Dataset:
     """
     if isinstance(model, Material):
         return _predict_paths(model, data)
+    require_potential(model)
     data = dataset.with_states(dataset.check(data), model.states)
     x = data["x"].values
     lead = () if model.members is None else ("member",)
@@ -66,6 +67,7 @@ def score(model: Potential | Material, data: xr.Dataset, *, offset: Literal["kee
         data = dataset.check(data, ["stress"])
         residuals, data = _samples(predict(model, data)[["stress", "stress_residual"]], data), _samples(data, data)
     else:
+        require_potential(model)
         data = dataset.with_states(dataset.flat(dataset.check(data)), model.states)
         residuals = predict(model, data)
     if "split" not in data.coords:
