@@ -49,7 +49,7 @@ class CLASS(studies.Study):
     """How well does a landscape learned from points find the wells of a known one?"""
 
     title: ClassVar[str] = "NAME: the wells of a learned landscape"
-    presets: ClassVar = {"quick": {}, "fine": {"samples": 400}}
+    presets: ClassVar = {"quick": {}, "paper": {"samples": 400}}
     samples: int = systems.parameter(100, "points to learn from", ge=10)
     modes: int = systems.parameter(2, "convex modes", ge=1)
 
@@ -78,8 +78,8 @@ class CLASS(studies.Study):
         figure, axes = plot.figure(1, 1, size=(4, 3))
         here, points = tree["landscape"].to_dataset(), tree["analysis/stationary_points"].to_dataset()
         x = here[here.potential.dims[0]]
+        axes[0, 0].plot(x, here.potential, color="0.7", linewidth=3, label="learned")
         axes[0, 0].plot(x, here.potential_true, "k--", label="true")
-        axes[0, 0].plot(x, here.potential, label="learned")
         axes[0, 0].plot(points.x.values[:, 0], points.potential, "o", label="wells found")
         axes[0, 0].set(xlabel="x", ylabel="potential")
         axes[0, 0].legend()
