@@ -1,7 +1,8 @@
 """What every system keeps: for the tests of this package, and for those of authors of their own.
 
-    from systems import contract
-    contract.check(DoubleWell(depth=2.0))       # AssertionError, and a sentence, for what is not kept
+    import systems
+    systems.contract.check("double_well")       # AssertionError, and a sentence, for what is not kept
+    systems.contract.check(DoubleWell(depth=2.0))
 
 `check` runs the parts that apply: all systems are declared, potential systems have derivatives that are those of the
 formula and repeat their data, symmetries leave the potential alone, networks count.
@@ -13,19 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from systems.base import System
+from systems.base import SYSTEMS, System
 from systems.potential import PotentialSystem
 from systems.reactions import ReactionNetwork
 
 __all__ = ["check", "check_declared", "check_network", "check_potential", "check_potential_data"]
 
 
-def check(system: System) -> None:
+def check(system: System | str) -> None:
     """Raise `AssertionError`, with what was expected and what came, unless the system keeps its contract.
 
+    A name stands for the registered system with its defaults.
+
     >>> import systems
-    >>> check(systems.get("gene_circuit"))
+    >>> systems.contract.check("gene_circuit")
+    >>> systems.contract.check(systems.get("gene_circuit", b=0.1))
     """
+    system = SYSTEMS[system]() if isinstance(system, str) else system
     check_declared(system)
     if isinstance(system, PotentialSystem):
         check_potential(system)

@@ -25,6 +25,12 @@ def test_every_system_keeps_its_contract(name):
     contract.check(system)
 
 
+def test_the_contract_takes_a_name():
+    systems.contract.check("gene_circuit")
+    with pytest.raises(KeyError, match="unknown system 'gene_circut'"):
+        systems.contract.check("gene_circut")
+
+
 @pytest.mark.parametrize("name", POTENTIALS)
 def test_every_potential_system_is_a_potential(name):
     assert isinstance(systems.get(name), wb.Potential)
