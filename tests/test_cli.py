@@ -156,6 +156,7 @@ def test_new_files_run_and_keep_their_contract(kind, tmp_path):
     assert done.exit_code == 0, done.output
     assert call("new", kind, "my_own").exit_code == 1
     assert call("new", kind, "My Own").exit_code == 2
+    assert f"there is a {kind} gene_circuit already" in call("new", kind, "gene_circuit").stderr
     assert "would hide the package numpy" in call("new", kind, "numpy").stderr
     registry = systems.SYSTEMS if kind == "system" else studies.STUDIES
     assert call("--plugin", "my_own.py", "systems").exit_code == 0

@@ -41,6 +41,12 @@ def test_dimensions_are_transposed_by_name():
         (np.zeros((3, 2, 2)), {}, r"x has shape \(3, 2, 2\); expected 2 axes: \(sample, state\)"),
         (np.zeros((3, 2)), {"states": ["a"]}, "2 components but 1 names"),
         (np.zeros((0, 2)), {}, "x is empty"),
+        (np.zeros((3, 2)), {"states": ["a", "a"]}, "two components are called 'a': a, a"),
+        (
+            np.zeros((3, 2)),
+            {"split": ["train", "trian", "test"]},
+            r"split holds 'trian', did you mean 'train'\? known:",
+        ),
         (np.zeros((3, 2)), {"sigma": [1.0, 0.0, 1.0]}, "sigma must be positive"),
     ],
 )

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from workbench import cli_own, console
 from workbench.comparison import differences
-from workbench.console import Json, Overwrite, Seed, Settings, Terminated, Workers, guarded, parsed, plain, show
+from workbench.console import Json, Output, Overwrite, Seed, Settings, Terminated, Workers, guarded, parsed, plain, show
 
 __all__ = ["app", "main"]
 
@@ -218,6 +218,28 @@ def rerun(
             "another machine, thread count or library version changes last digits, and a long fit magnifies them"
         )
         raise typer.Exit(1)
+
+
+@app.command()
+@guarded
+def new(
+    kind: Annotated[Literal["system", "study"], typer.Argument(help="What to begin.")],
+    name: Annotated[str, typer.Argument(help="Its name, such as double_well.")],
+    output: Output = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write a file to start from: a system or a study of your own, that runs as it is."""
+    import studies
+    import systems
+    from workbench.starters import write_starter
+
+    registry: Any = systems.SYSTEMS if kind == "system" else studies.STUDIES
+    if name in registry.names():
+        raise ValueError(f"there is a {kind} {name} already; choose another name")
+    path = write_starter(kind, name, output, overwrite=overwrite)
+    verb = f"generate {name}" if kind == "system" else f"run {name}"
+    show({"file": str(path), "try": f"workbench --plugin {path} {verb}"}, as_json)
 
 
 def _target(output: Path | None, study: str) -> Path:

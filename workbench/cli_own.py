@@ -1,7 +1,7 @@
-"""Commands for one's own data and systems: fit, analyse, simulate, validate, new."""
+"""Commands for one's own data: fit, analyse, simulate, validate."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -147,22 +147,7 @@ def validate(
     show(validated(file, states=_names(states)), as_json)
 
 
-def new(
-    kind: Annotated[Literal["system", "study"], typer.Argument(help="What to begin.")],
-    name: Annotated[str, typer.Argument(help="Its name, such as double_well.")],
-    output: Output = None,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-) -> None:
-    """Write a file to start from: a system or a study of your own, that runs as it is."""
-    from workbench.starters import write_starter
-
-    path = write_starter(kind, name, output, overwrite=overwrite)
-    verb = f"generate {name}" if kind == "system" else f"run {name}"
-    show({"file": str(path), "try": f"workbench --plugin {path} {verb}"}, as_json)
-
-
-COMMANDS = (fit, analyse, simulate, validate, new)
+COMMANDS = (fit, analyse, simulate, validate)
 
 
 def _match(given: list[str]) -> str | dict[str, float]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
-from workbench.dataset.vocabulary import COMPONENTS, LEADING, QUANTITIES, SAMPLING, DatasetError, nearest
+from workbench.dataset.vocabulary import COMPONENTS, LEADING, QUANTITIES, SAMPLING, SPLITS, DatasetError, nearest
 
 __all__ = ["check", "kind_of", "valid"]
 
@@ -39,6 +39,7 @@ def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
             data[name] = _canonical(data, str(name), (*SAMPLING[kind], *each))
             if not (data[name] > 0).all():
                 raise DatasetError(f"{name} must be positive, its smallest value is {float(data[name].min()):g}")
+    _check_labels(data, component)
     _check_extent(data, kind)
     first = SAMPLING[kind][0]
     return data if first in data.coords else data.assign_coords({first: np.arange(data.sizes[first])})
@@ -67,6 +68,18 @@ def valid(data: xr.Dataset) -> np.ndarray:
     if "valid" in data.coords:
         return data["valid"].transpose("trajectory", "time").values.astype(bool)
     return np.ones((data.sizes["trajectory"], data.sizes["time"]), dtype=bool)
+
+
+def _check_labels(data: xr.Dataset, component: str) -> None:
+    """Check that no two components have one name, and that `split` knows the roles it gives."""
+    names = [str(name) for name in data[component].values] if component in data.coords else []
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DatasetError(f"two components are called {twice!r}: {', '.join(names)}; give each a name of its own")
+    roles = np.unique(data["split"].values.astype(str)) if "split" in data.coords else []
+    unknown = [str(role) for role in roles if role not in SPLITS]
+    if unknown:
+        raise DatasetError(f"split holds {unknown[0]!r}{nearest(unknown[0], SPLITS) or ';'} known: {', '.join(SPLITS)}")
 
 
 def _check_extent(data: xr.Dataset, kind: str) -> None:
