@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS"]
 
 FitName = Annotated[str | None, typer.Option("--fit", help="Which fit of the file; default the last one.")]
+States = Annotated[str | None, typer.Option(help="Variables that are the states, where the file has no x.")]
+DropMissing = Annotated[bool, typer.Option("--drop-missing", help="Leave out samples that are not finite.")]
 Noise = Annotated[float | None, typer.Option(help="Temperature of the noise.")]
 
 
@@ -36,10 +38,8 @@ def fit(
     ] = False,
     steps: Annotated[int | None, typer.Option(help="Most steps of a fit.")] = None,
     name: Annotated[str | None, typer.Option("--data", help="Which data (or group) of the file.")] = None,
-    states: Annotated[str | None, typer.Option(help="Variables that are the states, where the file has no x.")] = None,
-    drop_missing: Annotated[
-        bool, typer.Option("--drop-missing", help="Leave out samples of trajectories that are not finite.")
-    ] = False,
+    states: States = None,
+    drop_missing: DropMissing = False,
     seed: Seed = 0,
     output: Output = None,
     overwrite: Overwrite = False,
@@ -138,13 +138,14 @@ def simulate(
 
 def validate(
     file: Annotated[Path, typer.Argument(help="Result file, or netCDF file with data.")],
-    states: Annotated[str | None, typer.Option(help="Variables that are the states, where the file has no x.")] = None,
+    states: States = None,
+    drop_missing: DropMissing = False,
     as_json: Json = False,
 ) -> None:
     """Check a file: a result with its seal, data and weights, or plain data against the vocabulary."""
     from workbench.validation import validated
 
-    show(validated(file, states=_names(states)), as_json)
+    show(validated(file, states=_names(states), drop_missing=drop_missing), as_json)
 
 
 COMMANDS = (fit, analyse, simulate, validate)
