@@ -303,7 +303,7 @@ def _check_source(source: Path) -> None:
 
 
 def _is_plain(source: Path) -> bool:
-    """Return whether a file without a seal is of another origin: netCDF with variables, and nowhere the schema's name."""
+    """Return whether a file without a seal is of another origin: netCDF with variables, nowhere the schema's name."""
     if SCHEMA.partition("/")[0].encode() in source.read_bytes():
         return False
     try:
