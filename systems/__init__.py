@@ -7,6 +7,7 @@ data = circuit.trajectories(40, seed=0)
 
 from typing import Any
 
+from systems import contract
 from systems.base import SYSTEMS, State, System, register
 from systems.parameters import ParameterError, parameter
 from systems.paths import PathSystem
@@ -20,6 +21,7 @@ __all__ = [
     "ReactionNetwork",
     "State",
     "System",
+    "contract",
     "get",
     "names",
     "parameter",

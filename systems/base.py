@@ -29,6 +29,14 @@ class State:
     domain: tuple[float, float] = (-np.inf, np.inf)
     sensible: tuple[float, float] = (-np.inf, np.inf)
 
+    def __post_init__(self) -> None:
+        for which in ("box", "domain", "sensible"):
+            low, high = getattr(self, which)
+            if not low < high:
+                raise ParameterError(
+                    f"{which} of the state {self.name} is (low, high), low < high; got ({low}, {high})"
+                )
+
 
 class System(Parameters):
     """Base of all data generators.

@@ -56,17 +56,17 @@ class PotentialSystem(System):
     @final
     def value(self, x: Any) -> Any:
         """Return Ψ with shape (…) at x with shape (…, dim)."""
-        return self._apply(self.potential, x)
+        return self._apply(self._potential, x)
 
     @final
     def gradient(self, x: Any) -> Any:
         """Return ∇Ψ with shape (…, dim) at x with shape (…, dim)."""
-        return self._apply(lambda y: _derivative(self.potential, y), x)
+        return self._apply(lambda y: _derivative(self._potential, y), x)
 
     @final
     def hessian(self, x: Any) -> Any:
         """Return ∇²Ψ with shape (…, dim, dim) at x with shape (…, dim)."""
-        return self._apply(lambda y: _derivative(lambda z: _derivative(self.potential, z), y), x)
+        return self._apply(lambda y: _derivative(lambda z: _derivative(self._potential, z), y), x)
 
     @final
     def velocity(self, x: Any) -> Any:
@@ -165,6 +165,23 @@ class PotentialSystem(System):
         if not solution.success:
             raise DatasetError(f"integrating {self.name} stopped: {solution.message}")
         return np.moveaxis(solution.y.reshape(*x0.shape, len(times)), -1, 1)
+
+    def _potential(self, x: "Tensor") -> "Tensor":
+        """Return the author's Ψ(x), or raise `DatasetError` where it is no tensor with shape (…)."""
+        import torch
+
+        psi, expected = self.potential(x), tuple(x.shape[:-1])
+        if not isinstance(psi, torch.Tensor):
+            raise DatasetError(
+                f"potential of {self.name} returned {type(psi).__name__}; expected a tensor of shape {expected}: "
+                "use operations of torch, and return the result"
+            )
+        if psi.shape != expected:
+            raise DatasetError(
+                f"potential of {self.name} returned shape {tuple(psi.shape)} for x of shape {tuple(x.shape)}; expected "
+                f"{expected}: take the states from the last axis, or sum over it"
+            )
+        return psi
 
     def _apply(self, function: Callable[["Tensor"], "Tensor"], x: Any) -> Any:
         import torch

@@ -1,5 +1,6 @@
 """The command line: what it prints, what it refuses, and how it ends."""
 
+import importlib.metadata
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 import studies.contract
 import systems.contract
+import workbench
 from workbench import cli, console, files
 
 SETTINGS = [f"--set={name}={json.dumps(value)}" for name, value in SMALL["schlogl"].items()]
@@ -91,7 +93,9 @@ def test_run_info_plot_rerun(tmp_path):
         (["generate", "gene_circuit", "--seed", "-1"], 2, "seed must be a whole number >= 0"),
         (["generate", "schlogl", "--kind", "points"], 2, "schlogl generates no points; choose another --kind"),
         (["generate", "gene_circuit", "-o", "no/such/folder.nc"], 1, "does not exist; create it first"),
+        (["generate", "mine"], 2, "One of your own: workbench --plugin FILE.py"),
         (["run", "gene"], 2, "unknown study 'gene'"),
+        (["run", "mine"], 2, "One of your own: workbench --plugin FILE.py"),
         (["run", "gene_circuit", "--preset", "papr"], 2, "no preset 'papr', did you mean 'paper'?"),
         (["run", "gene_circuit", "--set", "mods=2"], 2, "no parameter 'mods', did you mean 'modes'?"),
         (["info", "nothing.nc"], 1, "nothing.nc does not exist"),
@@ -156,6 +160,7 @@ def test_new_files_run_and_keep_their_contract(kind, tmp_path):
     assert done.exit_code == 0, done.output
     assert call("new", kind, "my_own").exit_code == 1
     assert call("new", kind, "My Own").exit_code == 2
+    assert f"there is a {kind} gene_circuit already" in call("new", kind, "gene_circuit").stderr
     assert "would hide the package numpy" in call("new", kind, "numpy").stderr
     registry = systems.SYSTEMS if kind == "system" else studies.STUDIES
     assert call("--plugin", "my_own.py", "systems").exit_code == 0
@@ -169,7 +174,9 @@ def test_new_files_run_and_keep_their_contract(kind, tmp_path):
 
 
 def test_version_is_printed():
-    assert call("--version").stdout.strip()[0].isdigit()
+    assert (
+        call("--version").stdout.strip() == workbench.__version__ == importlib.metadata.version("multiwell-workbench")
+    )
 
 
 def test_debug_shows_the_traceback():

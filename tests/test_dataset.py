@@ -34,13 +34,19 @@ def test_dimensions_are_transposed_by_name():
         (
             [[0.0, np.nan], [1.0, 2.0]],
             {},
-            r"x holds 1 values that are not finite, the first at \{'sample': 0, 'state': 1\}",
+            r"x holds 1 values that are not finite, the first at \{'sample': 0, 'state': 'x2'\}",
         ),
         (np.ma.masked_greater(np.arange(4.0), 2), {}, "not finite"),
         (np.zeros((3, 2)), {"gradient": np.zeros((2, 2))}, "do not fit together"),
         (np.zeros((3, 2, 2)), {}, r"x has shape \(3, 2, 2\); expected 2 axes: \(sample, state\)"),
         (np.zeros((3, 2)), {"states": ["a"]}, "2 components but 1 names"),
         (np.zeros((0, 2)), {}, "x is empty"),
+        (np.zeros((3, 2)), {"states": ["a", "a"]}, "two components are called 'a': a, a"),
+        (
+            np.zeros((3, 2)),
+            {"split": ["train", "trian", "test"]},
+            r"split holds 'trian', did you mean 'train'\? known:",
+        ),
         (np.zeros((3, 2)), {"sigma": [1.0, 0.0, 1.0]}, "sigma must be positive"),
     ],
 )
@@ -67,6 +73,10 @@ def test_bad_datasets_are_refused():
         check(data.rename(sample="row"))
     with pytest.raises(DatasetError, match=r"choose one along 'case' with data.isel\(case=0\)"):
         check(data.expand_dims(case=2))
+    runs = wb.dataset.trajectories(np.zeros((2, 3, 1)), [0.0, 1.0, 2.0]).rename(trajectory="cell", time="hours")
+    with pytest.raises(DatasetError, match=r"such as data.rename\(cell='trajectory', hours='time'\)$"):
+        check(runs)
+    assert check(runs.rename(cell="trajectory", hours="time")).sizes["trajectory"] == 2
     with pytest.raises(DatasetError, match="expected an xarray.Dataset, got ndarray"):
         check(np.zeros((3, 2)))
     with pytest.raises(DatasetError, match=r"potential has dimensions \('state',\); expected \('sample',\)"):

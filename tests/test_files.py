@@ -191,7 +191,7 @@ def test_incomplete_foreign_and_edited_files_are_refused(saved, tmp_path):
     with pytest.raises(FileError, match="damaged"):
         wb.load(edited(saved, tmp_path, sealed=False, seed="8", long="x" * 5000))
     wb.dataset.points([1.0, 2.0]).to_netcdf(tmp_path / "plain.nc")
-    with pytest.raises(FileError, match="was not written by workbench"):
+    with pytest.raises(FileError, match="plain.nc holds plain data and no fit; run first: workbench fit"):
         wb.load(tmp_path / "plain.nc")
 
 

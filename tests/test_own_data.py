@@ -382,6 +382,35 @@ def test_padded_samples_are_dropped_on_request():
     data = read_data("padded.nc", drop_missing=True)
     assert data["trajectory"].values.tolist() == [0, 0, 0, 0, 1, 1]
     assert data.attrs["dropped_samples"] == 2
+    refused = call("validate", "padded.nc")
+    assert refused.exit_code == 1
+    assert "'state': 'x1'}; remove or repair them; of a file, drop_missing=True (--drop-missing)" in refused.stderr
+    assert json.loads(call("validate", "padded.nc", "--drop-missing", "--json").stdout)["sizes"]["sample"] == 6
+    xr.Dataset({"x": (("sample", "state"), x[1])}).to_netcdf("points.nc")
+    assert read_data("points.nc", drop_missing=True).sizes["sample"] == 2
+
+
+def test_variables_that_may_be_the_states_are_named():
+    size = ("trajectory", "time")
+    plain = xr.Dataset({"GATA1": (size, np.ones((2, 3))), "PU1": (size, np.ones((2, 3)))}, {"time": [0.0, 1.0, 2.0]})
+    plain.assign(dose=("trajectory", [1.0, 2.0])).to_netcdf("genes.nc")
+    with pytest.raises(DatasetError, match=r"no 'x'. They hold: .*PU1, dose; name its states: --states GATA1,PU1$"):
+        read_data("genes.nc")
+    assert read_data("genes.nc", states=["GATA1", "PU1"]).sizes["state"] == 2
+
+
+def test_unnamed_states_are_numbered_as_those_of_arrays():
+    xr.Dataset({"x": (("sample", "state"), np.zeros((4, 2)))}).to_netcdf("unnamed.nc")
+    assert read_data("unnamed.nc")["state"].values.tolist() == ["x1", "x2"]
+
+
+@pytest.mark.parametrize("form", ["NETCDF3_64BIT", "NETCDF4"])
+def test_plain_data_are_not_taken_for_a_damaged_result(form):
+    dataset.points([1.0, 2.0]).to_netcdf("plain.nc", format=form)
+    for command in ("analyse", "info"):
+        done = call(command, "plain.nc")
+        assert done.exit_code == 1
+        assert "plain.nc holds plain data and no fit; run first: workbench fit plain.nc" in done.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"text, not data\n" * 20, b"\x89PNG\r\n\x1a\n" + bytes(99), b"PK\x03\x04zip"])

@@ -25,6 +25,12 @@ def test_every_system_keeps_its_contract(name):
     contract.check(system)
 
 
+def test_the_contract_takes_a_name():
+    systems.contract.check("gene_circuit")
+    with pytest.raises(KeyError, match="unknown system 'gene_circut'"):
+        systems.contract.check("gene_circut")
+
+
 @pytest.mark.parametrize("name", POTENTIALS)
 def test_every_potential_system_is_a_potential(name):
     assert isinstance(systems.get(name), wb.Potential)
@@ -133,6 +139,12 @@ def test_gene_circuit_barrier_and_pitchfork():
     assert np.abs(points["eigenvalue"].values).min() < 1e-6
 
 
+@pytest.mark.parametrize("box", [(2, -2), (1, 1), (0, np.nan)])
+def test_boxes_go_from_low_to_high(box):
+    with pytest.raises(systems.ParameterError, match=r"box of the state x is \(low, high\), low < high; got \("):
+        systems.State("x", box=box)
+
+
 def test_negative_starts_are_refused(circuit):
     with pytest.raises(DatasetError, match=r"defined for 0 <= x1 <= inf; state 1 has x1 = -0.1 \(1 such states\)"):
         circuit.trajectories(starts=[[0.1, 0.2], [-0.1, 0.2]])
@@ -182,6 +194,37 @@ def test_own_system_needs_a_formula_only():
     well = DoubleWell(depth=2.0)
     np.testing.assert_allclose(well.gradient([[0.5]]), [[2 * 4 * 0.5 * (0.25 - 1)]])
     assert well.trajectories(3, seed=0)["x"].shape == (3, 41, 1)
+
+
+class Unsummed(DoubleWell):
+    def potential(self, x):
+        return (x**2 - 1) ** 2
+
+
+class Summed(DoubleWell):
+    def potential(self, x):
+        return (x**2).sum()
+
+
+class Missing(DoubleWell):
+    def potential(self, x):
+        (x**2).sum(-1)
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [
+        (Unsummed(), r"potential of Unsummed returned shape \(5, 1\) for x of shape \(5, 1\); expected \(5,\)"),
+        (Summed(), r"potential of Summed returned shape \(\) for x of shape \(5, 1\); expected \(5,\)"),
+        (Missing(), r"potential of Missing returned NoneType; expected a tensor of shape \(5,\)"),
+    ],
+)
+def test_a_formula_of_the_wrong_shape_is_told_at_first_use(system, message):
+    for use in (system.value, system.gradient, system.hessian):
+        with pytest.raises(DatasetError, match=message):
+            use(np.zeros((5, 1)))
+    with pytest.raises(AssertionError, match="potential of .* returned"):
+        contract.check(system)
 
 
 class Runaway(systems.PotentialSystem):

@@ -36,6 +36,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scores": ["predict", "score"],
         "potentials": ["Blend", "Potential", "WeightedSum"],
         "support": ["Support"],
+        "version": ["__version__"],
         "symmetry": ["Symmetrised", "images"],
         "schedules": ["Logistic", "Ramp", "Step", "Table"],
     },

@@ -11,7 +11,6 @@ import signal
 import sys
 import tempfile
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,7 +22,8 @@ from rich.text import Text
 
 from workbench import cli_own, console
 from workbench.comparison import differences
-from workbench.console import Json, Overwrite, Seed, Settings, Terminated, Workers, guarded, parsed, plain, show
+from workbench.console import Json, Output, Overwrite, Seed, Settings, Terminated, Workers, guarded, parsed, plain, show
+from workbench.version import __version__
 
 __all__ = ["app", "main"]
 
@@ -48,7 +48,7 @@ def main() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        console.out.print(version("multiwell-workbench"))
+        console.out.print(__version__)
         raise typer.Exit
 
 
@@ -105,6 +105,7 @@ def generate(
     import systems
     from workbench import files
 
+    _look_up(systems.SYSTEMS, system)
     model = systems.get(system, **parsed(settings))
     kind = kind or ("paths" if hasattr(model, "paths") else "trajectories")
     if not hasattr(model, kind):
@@ -135,6 +136,7 @@ def run(
     """Run a study, save its file, draw its figures, and print its numbers."""
     import studies
 
+    _look_up(studies.STUDIES, study)
     question = studies.get(study, preset=preset, **parsed(settings))
     target = _target(output, study)
     try:
@@ -218,6 +220,36 @@ def rerun(
             "another machine, thread count or library version changes last digits, and a long fit magnifies them"
         )
         raise typer.Exit(1)
+
+
+@app.command()
+@guarded
+def new(
+    kind: Annotated[Literal["system", "study"], typer.Argument(help="What to begin.")],
+    name: Annotated[str, typer.Argument(help="Its name, such as double_well.")],
+    output: Output = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write a file to start from: a system or a study of your own, that runs as it is."""
+    import studies
+    import systems
+    from workbench.starters import write_starter
+
+    registry: Any = systems.SYSTEMS if kind == "system" else studies.STUDIES
+    if name in registry.names():
+        raise ValueError(f"there is a {kind} {name} already; choose another name")
+    path = write_starter(kind, name, output, overwrite=overwrite)
+    verb = f"generate {name}" if kind == "system" else f"run {name}"
+    show({"file": str(path), "try": f"workbench --plugin {path} {verb}"}, as_json)
+
+
+def _look_up(registry: Any, name: str) -> None:
+    """Raise `KeyError` for an unknown name, with the way to one of the user's own."""
+    try:
+        registry[name]
+    except KeyError as error:
+        raise KeyError(f"{error.args[0]}. One of your own: workbench --plugin FILE.py …") from None
 
 
 def _target(output: Path | None, study: str) -> Path:

@@ -1,7 +1,7 @@
-"""Commands for one's own data and systems: fit, analyse, simulate, validate, new."""
+"""Commands for one's own data: fit, analyse, simulate, validate."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS"]
 
 FitName = Annotated[str | None, typer.Option("--fit", help="Which fit of the file; default the last one.")]
+States = Annotated[str | None, typer.Option(help="Variables that are the states, where the file has no x.")]
+DropMissing = Annotated[bool, typer.Option("--drop-missing", help="Leave out samples that are not finite.")]
 Noise = Annotated[float | None, typer.Option(help="Temperature of the noise.")]
 
 
@@ -37,10 +39,8 @@ def fit(
     ] = False,
     steps: Annotated[int | None, typer.Option(help="Most steps of a fit.")] = None,
     name: Annotated[str | None, typer.Option("--data", help="Which data (or group) of the file.")] = None,
-    states: Annotated[str | None, typer.Option(help="Variables that are the states, where the file has no x.")] = None,
-    drop_missing: Annotated[
-        bool, typer.Option("--drop-missing", help="Leave out samples of trajectories that are not finite.")
-    ] = False,
+    states: States = None,
+    drop_missing: DropMissing = False,
     seed: Seed = 0,
     output: Output = None,
     overwrite: Overwrite = False,
@@ -141,31 +141,17 @@ def simulate(
 
 def validate(
     file: Annotated[Path, typer.Argument(help="Result file, or netCDF file with data.")],
-    states: Annotated[str | None, typer.Option(help="Variables that are the states, where the file has no x.")] = None,
+    states: States = None,
+    drop_missing: DropMissing = False,
     as_json: Json = False,
 ) -> None:
     """Check a file: a result with its seal, data and weights, or plain data against the vocabulary."""
     from workbench.validation import validated
 
-    show(validated(file, states=_names(states)), as_json)
+    show(validated(file, states=_names(states), drop_missing=drop_missing), as_json)
 
 
-def new(
-    kind: Annotated[Literal["system", "study"], typer.Argument(help="What to begin.")],
-    name: Annotated[str, typer.Argument(help="Its name, such as double_well.")],
-    output: Output = None,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-) -> None:
-    """Write a file to start from: a system or a study of your own, that runs as it is."""
-    from workbench.starters import write_starter
-
-    path = write_starter(kind, name, output, overwrite=overwrite)
-    verb = f"generate {name}" if kind == "system" else f"run {name}"
-    show({"file": str(path), "try": f"workbench --plugin {path} {verb}"}, as_json)
-
-
-COMMANDS = (fit, analyse, simulate, validate, new)
+COMMANDS = (fit, analyse, simulate, validate)
 
 
 def _match(given: list[str]) -> str | dict[str, float]:

@@ -21,7 +21,7 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
-from workbench.atomic import FileError, check_seal, check_target, replacing, seal
+from workbench.atomic import FileError, check_seal, check_target, is_sealed, replacing, seal
 from workbench.dataset import nearest, storable
 from workbench.density import Density
 from workbench.fitting import Fit
@@ -289,6 +289,8 @@ def _check_source(source: Path) -> None:
         raise FileError(f"{source} does not exist")
     if source.is_dir():
         raise FileError(f"{source} is a directory, not a file")
+    if not is_sealed(source) and _is_plain(source):
+        raise FileError(f"{source} holds plain data and no fit; run first: workbench fit {source}")
     with open(source, "rb") as file:
         head = file.read(8)
         if head != b"\x89HDF\r\n\x1a\n":
@@ -298,6 +300,17 @@ def _check_source(source: Path) -> None:
             check_seal(source, file)
         except FileError as error:
             raise FileError(f"{error}. Plain xarray may still read it") from None
+
+
+def _is_plain(source: Path) -> bool:
+    """Return whether a file without a seal is of another origin: netCDF with variables, nowhere the schema's name."""
+    if SCHEMA.partition("/")[0].encode() in source.read_bytes():
+        return False
+    try:
+        with xr.open_dataset(source) as data:
+            return bool(data.data_vars)
+    except Exception:  # noqa: BLE001 - the libraries below raise anything on what is no netCDF
+        return False
 
 
 def _difference(tree: xr.DataTree, other: xr.DataTree) -> str:

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 
 from workbench.dataset import storable
+from workbench.version import DISTRIBUTION, __version__
 
 __all__ = ["provenance"]
 
-DISTRIBUTION = "multiwell-workbench"
 LIBRARIES = ("torch", "torchdiffeq", "numpy", "scipy", "xarray", "netCDF4", "matplotlib")
 REFERENCE = (
     "R. E. Jones, A. Buganza Tepole and J. N. Fuhg, Differentiable neural network representation of multi-well, "
@@ -34,7 +34,7 @@ def provenance(**more: object) -> dict[str, str | int | float]:
     attrs = {
         "Conventions": "CF-1.11",
         "title": "multi-well energy landscape",
-        "source": f"{DISTRIBUTION} {_version(DISTRIBUTION)}",
+        "source": f"{DISTRIBUTION} {__version__}",
         "references": REFERENCE,
         "history": f"{now} written by {Path(sys.argv[0]).name or 'python'} {' '.join(sys.argv[1:])}".strip(),
         "schema": "workbench-result/1",

@@ -25,8 +25,8 @@ def read_data(
 
     A plain file, netCDF-3 or netCDF-4, is taken as it is; `states` names variables to be stacked into `x`, where the
     file has one for each component. Of a file of this package it is the group /data, or /data/<name>. With
-    `drop_missing` samples of trajectories that are not finite are left out, as where shorter ones are padded: the rest
-    stand in a row, and the attribute `dropped_samples` counts them.
+    `drop_missing` samples that are not finite are left out, as where shorter trajectories are padded: the rest stand in
+    a row, and the attribute `dropped_samples` counts them.
 
     >>> import tempfile, numpy as np, xarray as xr
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -40,10 +40,12 @@ def read_data(
     if not source.is_file():
         raise FileError(f"{source} does not exist" if not source.exists() else f"{source} is a directory, not a file")
     data = _of_result(source, name) if is_sealed(source) else _plain(source, name)
+    if states is None and not {"x", "strain"} & set(data.data_vars):
+        _name_states(data, source)
     if states is not None:
         data = _stacked(data, list(states), source)
     try:
-        if drop_missing and "x" in data and dataset.kind_of(data) == "trajectories":
+        if drop_missing and "x" in data:
             data = _finite(data)
         return dataset.check(data)
     except DatasetError as error:
@@ -71,6 +73,19 @@ def _plain(source: Path, name: str | None) -> xr.Dataset:
         raise FileError(f"{source} is no netCDF file that can be read: {type(error).__name__}: {text}") from None
 
 
+def _name_states(data: xr.Dataset, source: Path) -> None:
+    """Raise `DatasetError` that names the variables which may be the states: those over the most dimensions."""
+    known = {str(name): array for name, array in data.data_vars.items()}
+    mine = {name: array for name, array in known.items() if array.dtype.kind in "iuf" and array.ndim}
+    most = max((array.ndim for array in mine.values()), default=0)
+    own = [name for name, array in mine.items() if array.ndim == most and name not in dataset.QUANTITIES]
+    if own:
+        raise DatasetError(
+            f"{source}: the data hold no 'x'. They hold: {', '.join(sorted(known))}; name its states: "
+            f"--states {','.join(own)}"
+        )
+
+
 def _stacked(data: xr.Dataset, states: list[str], source: Path) -> xr.Dataset:
     missing = [name for name in states if name not in data.data_vars]
     if missing:
@@ -84,7 +99,7 @@ def _stacked(data: xr.Dataset, states: list[str], source: Path) -> xr.Dataset:
 
 
 def _finite(data: xr.Dataset) -> xr.Dataset:
-    if "trajectory" not in data.coords:
+    if dataset.kind_of(data) == "trajectories" and "trajectory" not in data.coords:
         data = data.assign_coords(trajectory=np.arange(data.sizes["trajectory"]))
     rows = dataset.flat(data)
     keep = np.ones(rows.sizes["sample"], dtype=bool)

@@ -16,15 +16,16 @@ __all__ = ["validated"]
 ROUNDING = 1e-10  # of the landscape's range: how far its grid may be from the weights
 
 
-def validated(path: str | Path, *, states: Sequence[str] | None = None) -> dict[str, Any]:
+def validated(path: str | Path, *, states: Sequence[str] | None = None, drop_missing: bool = False) -> dict[str, Any]:
     """Return what a file holds, or raise `FileError` or `DatasetError` for what is wrong with it.
 
     Of a result: seal and schema, its data against the vocabulary, weights that rebuild their models, and a landscape
-    (of a single fit) that is the one of its weights. Of another netCDF file: that it holds data a fit can take.
+    (of a single fit) that is the one of its weights. Of another netCDF file: that it holds data a fit can take, read
+    with the same `states` and `drop_missing` as by `read_data`.
     """
     source = Path(path).expanduser()
     if not source.is_file() or not is_sealed(source):
-        data = read_data(source, states=states)
+        data = read_data(source, states=states, drop_missing=drop_missing)
         return {"file": str(source), "kind": dataset.kind_of(data), "sizes": _sizes(data)}
     result = files.load(source)
     told: dict[str, Any] = {"file": str(source), "schema": result.tree.attrs["schema"], "data": [], "fits": []}

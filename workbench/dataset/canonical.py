@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
-from workbench.dataset.vocabulary import COMPONENTS, LEADING, QUANTITIES, SAMPLING, DatasetError, nearest
+from workbench.dataset.vocabulary import COMPONENTS, LEADING, QUANTITIES, SAMPLING, SPLITS, DatasetError, nearest
 
 __all__ = ["check", "kind_of", "valid"]
 
@@ -26,6 +26,8 @@ def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
     kind = kind_of(data)
     lead, component = LEADING[kind]
     data = _ordered(data) if kind == "paths" else data.copy()
+    if component not in data.coords:
+        data = data.assign_coords({component: [f"x{i + 1}" for i in range(data.sizes[component])]})
     along = [name for name in ("split", "trajectory", "time") if name in data.data_vars]
     data = data.set_coords(along) if along else data
     for name in data.data_vars:
@@ -39,6 +41,7 @@ def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
             data[name] = _canonical(data, str(name), (*SAMPLING[kind], *each))
             if not (data[name] > 0).all():
                 raise DatasetError(f"{name} must be positive, its smallest value is {float(data[name].min()):g}")
+    _check_labels(data, component)
     _check_extent(data, kind)
     first = SAMPLING[kind][0]
     return data if first in data.coords else data.assign_coords({first: np.arange(data.sizes[first])})
@@ -55,10 +58,9 @@ def kind_of(data: xr.Dataset) -> str:
     for kind, sampling in SAMPLING.items():
         if set(data["x"].dims) == {*sampling, "state"}:
             return kind
-    extra = [str(dim) for dim in data["x"].dims if dim not in ("sample", "trajectory", "time", "state")]
-    hint = f"; choose one along {extra[0]!r} with data.isel({extra[0]}=0)" if extra else ""
+    dims = tuple(map(str, data["x"].dims))
     raise DatasetError(
-        f"x has dimensions {tuple(data['x'].dims)}; expected (sample, state) or (trajectory, time, state){hint}"
+        f"x has dimensions {dims}; expected (sample, state) or (trajectory, time, state){_dimensions_hint(dims)}"
     )
 
 
@@ -67,6 +69,30 @@ def valid(data: xr.Dataset) -> np.ndarray:
     if "valid" in data.coords:
         return data["valid"].transpose("trajectory", "time").values.astype(bool)
     return np.ones((data.sizes["trajectory"], data.sizes["time"]), dtype=bool)
+
+
+def _dimensions_hint(dims: tuple[str, ...]) -> str:
+    """Return how foreign dimensions get their names, where they are as many as missing ones, or are left out."""
+    layouts = [(*SAMPLING[kind], "state") for kind in ("points", "trajectories")]
+    foreign = [dim for dim in dims if dim not in {name for layout in layouts for name in layout}]
+    for layout in layouts:
+        missing = [name for name in layout if name not in dims]
+        if foreign and len(layout) == len(dims) and len(missing) == len(foreign):
+            names = ", ".join(f"{old}={new!r}" for old, new in zip(foreign, missing, strict=True))
+            return f"; rename them, such as data.rename({names})"
+    return f"; choose one along {foreign[0]!r} with data.isel({foreign[0]}=0)" if foreign else ""
+
+
+def _check_labels(data: xr.Dataset, component: str) -> None:
+    """Check that no two components have one name, and that `split` knows the roles it gives."""
+    names = [str(name) for name in data[component].values] if component in data.coords else []
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DatasetError(f"two components are called {twice!r}: {', '.join(names)}; give each a name of its own")
+    roles = np.unique(data["split"].values.astype(str)).tolist() if "split" in data.coords else []
+    unknown = [role for role in roles if role not in SPLITS]
+    if unknown:
+        raise DatasetError(f"split holds {unknown[0]!r}{nearest(unknown[0], SPLITS) or ';'} known: {', '.join(SPLITS)}")
 
 
 def _check_extent(data: xr.Dataset, kind: str) -> None:
@@ -124,9 +150,13 @@ def _canonical(data: xr.Dataset, name: str, dims: tuple[str, ...]) -> xr.DataArr
     array = array.transpose(*dims).astype(np.float64, keep_attrs=True)
     bad = ~np.isfinite(array.values)
     if bad.any():
-        first = dict(zip(dims, (int(i) for i in np.argwhere(bad)[0]), strict=True))
+        first: dict[str, int | str] = {dim: int(i) for dim, i in zip(dims, np.argwhere(bad)[0], strict=True)}
+        if dims[-1] in ("state", "component") and dims[-1] in data.coords:
+            first[dims[-1]] = str(data[dims[-1]].values[first[dims[-1]]])
+        advice = "" if "strain" in data else "; of a file, drop_missing=True (--drop-missing) leaves such samples out"
         raise DatasetError(
-            f"{name} holds {int(bad.sum())} values that are not finite, the first at {first}; remove or repair them"
+            f"{name} holds {int(bad.sum())} values that are not finite, the first at {first}; "
+            f"remove or repair them{advice}"
         )
     return array
 
