@@ -341,7 +341,8 @@ EM = (E[:, :3] * n**2).sum(1) + 2 * (E[:, 3] * n[0] * n[1] + E[:, 4] * n[0] * n[
 softplus, at = lambda z: np.logaddexp(0, z), dict(state=list(w.linear.values))
 x = (np.stack([E[:, :3].sum(1), EM], 1) - w.x_shift.sel(at).values) / w.x_scale.sel(at).values
 q, b, k = x @ w.w.values.T + w.d.values, softplus(w.b.values), softplus(w.k.values)
-r, h, path = b / (1 + np.exp(-w.r.values)), np.zeros(3), []
+most = 0.999 * b
+r, h, path = most * np.tanh((softplus(w.r.values) - k) / most), np.zeros(3), []
 for y in -q:
     h = np.minimum(np.maximum(h, np.clip((y - k) / (b + r), 0, 1)), np.clip((y + k) / (b - r), 0, 1))
     path.append(h)

@@ -155,7 +155,7 @@ OPERATORS = {
     "d": (("internal",), "drive of the operators, constant part"),
     "b": (("internal",), "stiffness of the operators, raw"),
     "k": (("internal",), "threshold of the operators, raw"),
-    "r": (("internal",), "rise of the threshold with the internal variable, share of the stiffness, raw"),
+    "r": (("internal",), "threshold of the operators at the other end of their way, raw"),
     "a": ((), "quadratic term in the trace of strain"),
 }
 INPUTS = {

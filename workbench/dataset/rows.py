@@ -48,9 +48,14 @@ def timed(data: xr.Dataset) -> xr.Dataset:
 
 
 def with_states(data: xr.Dataset, states: Sequence[str]) -> xr.Dataset:
-    """Return the data with their states in the order given, matched by name; other names are an error."""
+    """Return the data with their states in the order given, matched by name; other names are an error.
+
+    States that nobody has named (x1, x2, …) are matched by their place.
+    """
     if "state" not in data.coords or list(data["state"].values) == list(states):
         return data
+    if list(data["state"].values) == [f"x{k + 1}" for k in range(len(states))]:
+        return data.assign_coords(state=list(states))
     if set(map(str, data["state"].values)) != set(states):
         raise DatasetError(f"the data have the states {list(map(str, data['state'].values))}, the model {list(states)}")
     return data.sel(state=list(states))
