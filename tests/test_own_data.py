@@ -381,6 +381,25 @@ def test_simulations_that_leave_the_data_are_told(saved):
     assert (steep.exit_code, "steps of 50 diverge" in steep.stderr) == (2, True), steep.output
 
 
+@pytest.mark.parametrize("name", ["asymmetric_quartic", "gene_circuit"])
+def test_landscapes_of_files_without_a_study_are_drawn(name):
+    from workbench.learning import grid
+
+    model = systems.get(name)
+    box = [(-2, 2)] if name == "asymmetric_quartic" else [(0, 2), (0, 2)]
+    data, points = model.points(20, seed=0), wb.stationary_points(model, box)
+    wb.save("mine.nc", data=data, landscape=grid(model, box), analysis={"stationary_points": points})
+    done = call("plot", "mine.nc", "-o", "drawn")
+    assert done.exit_code == 0, done.output
+    with open("drawn/mine-landscape.png", "rb") as file:
+        assert file.read(4) == b"\x89PNG"
+    (axes, *_) = wb.plot.overview(files.read("mine.nc")).axes
+    drawn = np.concatenate(
+        [np.asarray(marks.get_offsets()) for marks in axes.collections if marks.get_label()[0] != "_"]
+    )
+    np.testing.assert_allclose(np.sort(drawn[:, 0]), np.sort(points["x"].values[:, 0]))
+
+
 def test_trajectories_are_polished_from_the_command_line():
     exported("mine.nc", count=6)
     small = ["--modes", 2, "--hidden", "3", "--members", 2, "--steps", 8, "--restarts", 1, "--workers", 1]
