@@ -177,6 +177,15 @@ def test_what_runs_away_is_told(circuit):
         wb.simulate(circuit, np.full((64, 2), 0.1), [0.0, 5.0], noise=0.5, step=0.05, seed=0)
 
 
+def test_steps_too_long_for_the_curvature_are_told():
+    well = Quartic(stiffness=10.0)
+    with pytest.raises(ValueError, match="steps of 0.2 diverge: they must be well below 0.2, "):
+        wb.simulate(well, [[0.0, 0.0]], [0.0, 1.0], noise=0.1, step=0.2, seed=0)
+    wb.simulate(well, [[0.0, 0.0]], [0.0, 0.1, 0.2], noise=0.1, step=50.0, seed=0)  # steps end at the times: 0.1
+    with pytest.warns(SimulationWarning, match="steps of 1.1 are too long at t = .* the steepest curvature"):
+        wb.simulate(Quartic(), np.zeros((64, 1)), np.arange(11) * 1.1, noise=0.05, step=1.1, seed=0)
+
+
 @pytest.mark.parametrize("noise", [0.0, -1.0, np.nan, np.inf, True, "warm"])
 def test_temperatures_must_be_positive(noise):
     with pytest.raises(ValueError, match="noise is the temperature T .* a finite number > 0; got"):

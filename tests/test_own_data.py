@@ -358,6 +358,79 @@ def test_a_good_fit_has_no_caveat(small_fit):
     assert small_fit.caveat is None
 
 
+@pytest.fixture
+def saved(small_fit):
+    wb.save("two.nc", fits=small_fit)
+    return small_fit.model
+
+
+def test_answers_are_printed_as_numbers(saved):
+    asked = ("stationary_points", "wells", "paths", "basins", "rates")
+    questions = [argument for name in asked for argument in ("--question", name)]
+    done = call("analyse", "two.nc", *questions, "--noise", 0.02, "-o", "all.nc", "--json")
+    assert done.exit_code == 0, done.output
+    told, found = json.loads(done.stdout), files.read("all.nc")["analysis"]
+    rates = found["rates"].to_dataset().isel(point=2)
+    for k, side in enumerate(told["rates"][2]["sides"]):
+        here = rates.isel(side=k)
+        numbers = {name: float(here[name]) for name in ("barrier", "rate", "time")}
+        assert side == {"minimum": int(here["joins"])} | numbers
+        assert told["graph"][2]["sides"][k] == {name: side[name] for name in ("minimum", "barrier")}
+    assert told["paths"][0]["barrier"] == found["paths/barrier"].values[0].tolist()
+    assert sorted(told["paths"][0]["joins"]) == [0, 1]
+    assert [row["prominence"] for row in told["wells"]] == [None, float(found["wells/prominence"][1])]
+    assert [row["share"] for row in told["wells"]] == found["wells/share"].values.tolist()
+    labels = found["basins/label"].values
+    assert [row["starts"] for row in told["basins"]][:2] == [(labels == k).sum() for k in (0, 1)]
+    assert sum(row["starts"] for row in told["basins"]) == labels.size
+    matched = told["stationary_points_matched"]
+    assert [(row["kind"], row["members"]) for row in matched] == [("minimum", 2), ("minimum", 2), ("saddle", 2)]
+
+
+def test_answers_are_printed_as_lines(saved):
+    questions = ["--question", "rates", "--question", "stationary_points"]
+    done = call("analyse", "two.nc", *questions, "--noise", 0.02, "-o", "all.nc")
+    assert done.exit_code == 0, done.output
+    assert "stationary_points_matched  point 0, minimum: x = 0.4" in done.stdout
+    side = files.read("all.nc")["analysis/rates"].to_dataset().isel(point=2, side=0)
+    numbers = ", ".join(f"{name} {float(side[name]):.6g}" for name in ("barrier", "rate", "time"))
+    assert f"from minimum {int(side['joins'])}: {numbers}" in done.stdout
+
+
+def test_simulations_that_leave_the_data_are_told(saved):
+    (low, high), _ = saved.box
+    inside, outside = f"{(low + high) / 2},{(low + high) / 2}", f"{low - 1},{low}"
+    done = call("simulate", "two.nc", "--start", inside, "--start", outside, "--until", 0.1, "--samples", 3, "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert (told["outside_data"], told["first_outside"], told["blown_up"]) == (1, 0.0, 0)
+    assert "1 of 2 trajectories leave the box of the data, the first by t = 0;" in done.stderr
+    quiet = call("simulate", "two.nc", "--start", inside, "--until", 0.1, "--samples", 3, "-o", "quiet.nc")
+    assert "leave the box" not in quiet.stderr
+    long = ["--start", inside, "--noise", 0.1, "--step", 50, "--until", 1000, "--samples", 3, "-o", "long.nc"]
+    steep = call("simulate", "two.nc", *long)
+    assert (steep.exit_code, "steps of 50 diverge" in steep.stderr) == (2, True), steep.output
+
+
+@pytest.mark.parametrize("name", ["asymmetric_quartic", "gene_circuit"])
+def test_landscapes_of_files_without_a_study_are_drawn(name):
+    from workbench.learning import grid
+
+    model = systems.get(name)
+    box = [(-2, 2)] if name == "asymmetric_quartic" else [(0, 2), (0, 2)]
+    data, points = model.points(20, seed=0), wb.stationary_points(model, box)
+    wb.save("mine.nc", data=data, landscape=grid(model, box), analysis={"stationary_points": points})
+    done = call("plot", "mine.nc", "-o", "drawn")
+    assert done.exit_code == 0, done.output
+    with open("drawn/mine-landscape.png", "rb") as file:
+        assert file.read(4) == b"\x89PNG"
+    (axes, *_) = wb.plot.overview(files.read("mine.nc")).axes
+    drawn = np.concatenate(
+        [np.asarray(marks.get_offsets()) for marks in axes.collections if marks.get_label()[0] != "_"]
+    )
+    np.testing.assert_allclose(np.sort(drawn[:, 0]), np.sort(points["x"].values[:, 0]))
+
+
 def test_trajectories_are_polished_from_the_command_line():
     exported("mine.nc", count=6)
     small = ["--modes", 2, "--hidden", "3", "--members", 2, "--steps", 8, "--restarts", 1, "--workers", 1]

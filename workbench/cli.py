@@ -184,9 +184,20 @@ def plot(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw the figures of a study's file, from the file alone."""
+    """Draw the figures of a study's file, or the landscape of a fit's in one or two dimensions, from the file alone."""
     import studies
+    from workbench import files
 
+    tree = files.read(file)
+    if "study" not in tree.attrs and {"landscape", "data"} <= set(tree.children):
+        from workbench import plot as drawing
+
+        target = (folder or file.parent) / f"{file.stem}-landscape.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with drawing.style():
+            drawing.overview(tree).savefig(target, dpi=200)
+        show({"figures": [str(target)]}, as_json)
+        return
     show({"figures": [str(path) for path in studies.draw(file, folder)]}, as_json)
 
 

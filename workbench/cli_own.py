@@ -1,5 +1,6 @@
 """Commands for one's own data: fit, analyse, simulate, validate."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,7 +77,7 @@ def fit(
     if "caveat" in attrs:
         console.err.print(f"warning: {attrs['caveat']}", style="yellow")
     told = {"file": str(target), "fit": {label: repr(one) for label, one in contents["fits"].items()}}
-    show(told | _told(contents.get("analysis", {})), as_json)
+    show(told | _told(contents.get("analysis", {}), as_json), as_json)
 
 
 def analyse(
@@ -110,7 +111,7 @@ def analyse(
     for each in asked:
         answers |= ask(result.ensembles[label], each, box, best=best, noise=noise if each == "rates" else None)
     _write(result, {f"analysis/{name}": answer for name, answer in answers.items()}, target, overwrite=overwrite)
-    show({"file": str(target)} | _told(answers), as_json)
+    show({"file": str(target)} | _told(answers, as_json), as_json)
 
 
 def simulate(
@@ -135,8 +136,8 @@ def simulate(
     x0 = [[_number("start", x) for x in each.split(",")] for each in start]
     run = run_of(result.models[label], x0, np.linspace(0, until, samples), noise=noise, step=step, seed=seed)
     _write(result, {"simulation": run.assign_attrs(run.attrs | {"fit": label})}, target, overwrite=overwrite)
-    ends = [np.round(x, 6).tolist() for x in run["x"].isel(time=-1).values]
-    show({"file": str(target), "ends": ends}, as_json)
+    ends = [np.round(x, 6).tolist() if np.isfinite(x).all() else None for x in run["x"].isel(time=-1).values]
+    show({"file": str(target), "ends": ends} | _told_leavers(run), as_json)
 
 
 def validate(
@@ -217,21 +218,22 @@ def _write(result: "Result", groups: "dict[str, xr.Dataset]", target: Path, *, o
     files.write(tree, target, overwrite=overwrite)
 
 
-def _told(answers: "dict[str, xr.Dataset]") -> dict[str, Any]:
-    """Return what to print of answers: points and wells as rows, of others their sizes."""
-    told: dict[str, Any] = {}
-    for name, answer in answers.items():
-        lines = {str(dim): size for dim, size in answer.sizes.items()}
-        told[name] = _rows(answer) if {"x", "potential"} <= set(answer) and "point" in answer.dims else lines
-    return told
+def _told_leavers(run: "xr.Dataset") -> dict[str, Any]:
+    """Tell which trajectories leave the data or blow up, and return how many, and from when on the first is outside."""
+    outside = run["inside_data"].values == 0
+    left, gone = int(outside.any(-1).sum()), len(json.loads(run.attrs["blown_up_json"]))
+    first = float(run["time"][outside.any(0).argmax()]) if left else None
+    if left:
+        console.err.print(
+            f"warning: {left} of {len(outside)} trajectories leave the box of the data, the first by t = {first:g}; "
+            f"the landscape is extrapolated there, and {gone} blew up",
+            style="yellow",
+        )
+    return {"outside_data": left, "first_outside": first, "blown_up": gone}
 
 
-def _rows(points: "xr.Dataset") -> list[str]:
-    rows = []
-    for k in range(points.sizes["point"]):
-        one = points.isel(point=k)
-        kind = str(one["kind"].values) if "kind" in one else f"index {int(one['index'])} in {int(one['count'])} members"
-        x = ", ".join(f"{v:.6g}" for v in one["x"].values)
-        spread = f" ± {', '.join(f'{v:.2g}' for v in one['x_std'].values)}" if "x_std" in one else ""
-        rows.append(f"{kind}: x = {x}{spread}; potential {float(one['potential']):.6g}")
-    return rows
+def _told(answers: "dict[str, xr.Dataset]", as_json: bool) -> dict[str, Any]:
+    """Return what to print of answers: their rows, as lines to read or as numbers."""
+    from workbench.answers import rows, text
+
+    return {name: [row if as_json else text(row) for row in rows(answer)] for name, answer in answers.items()}

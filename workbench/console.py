@@ -115,6 +115,7 @@ def show(entries: dict[str, Any], as_json: bool) -> None:
     if as_json:
         out.print_json(json.dumps(entries, default=str))
         return
+    width = max([18, *map(len, entries)]) + 2
     for name, value in entries.items():
         lines = (
             value
@@ -124,4 +125,4 @@ def show(entries: dict[str, Any], as_json: bool) -> None:
             else [value]
         )
         for k, line in enumerate(lines):
-            out.print(Text.assemble((f"{name if k == 0 else '':20}", "bold"), str(line)))
+            out.print(Text.assemble(((name if k == 0 else "").ljust(width), "bold"), str(line)))

@@ -52,7 +52,9 @@ def simulate(
     With `noise`, the temperature T > 0, they are Langevin trajectories dx = −∇Ψ dt + √(2T) dW by a method of weak order
     2 (see `workbench.langevin`) with steps no longer than `step`; `seed` makes them repeatable, and trajectory i does
     not depend on how many there are. The step is chosen so that the error in what you ask for is small: halve it and
-    compare. The options of the adaptive methods have no meaning then.
+    compare. Steps of 2 over the steepest curvature at the starts, with which the method diverges, raise `ValueError`;
+    where the curvature grows so steep on the way, a `SimulationWarning` tells. The options of the adaptive methods have
+    no meaning then.
 
     A trajectory that leaves |x| ≤ `limit`, or that cannot be integrated further, has blown up: it is NaN from there on,
     named in a `SimulationWarning` and in the attribute `blown_up_json`, and the others are kept. Starts of another
@@ -103,12 +105,44 @@ def _noisy(
             f"Langevin dynamics needs the longest time step, step=… > 0, got {step!r}; it must be well "
             "below 2 over the steepest curvature of the landscape"
         )
+    longest = langevin.longest_step(times, step)
+    steepest = float(_steepest(potential, rows, times[0]).max())
+    if longest * steepest >= 2:
+        raise ValueError(
+            f"steps of {longest:g} diverge: they must be well below {2 / steepest:.3g}, which is 2 over the steepest "
+            "curvature at the starts; choose a shorter step"
+        )
     sequence = seed_sequence(seed)
     path = langevin.trajectories(potential, rows, times, noise, float(step), sequence, limit)
     run = _dataset(potential, torch.movedim(path, 0, -2).cpu().numpy(), times, limit)
+    _tell_steep(potential, run["x"].values, times, longest)
     return run.assign_attrs(noise=noise, step=float(step), seed=seed_text(sequence), method="stochastic Heun")
 
 
+def _steepest(potential: Potential | Blend, x: Tensor, t: float) -> np.ndarray:
+    """Return the largest eigenvalue of the Hessian at x, shape (…, trajectory, dim), and time t: (…, trajectory)."""
+    fixed = potential.at(t=t) if isinstance(potential, Blend) else potential
+    return np.linalg.eigvalsh(np.nan_to_num(fixed.hessian(x).detach().cpu().numpy()))[..., -1]
+
+
+def _tell_steep(potential: Potential | Blend, x: np.ndarray, times: np.ndarray, step: float) -> None:
+    """Warn where a trajectory that did not blow up met a curvature too steep for its steps, at `LOOKS` of the times."""
+    whole = np.isfinite(x[..., -1, :]).all(-1, keepdims=True)
+    for k in np.unique(np.linspace(1, len(times) - 1, LOOKS).round().astype(int)):
+        at = torch.tensor(np.where(whole, x[..., k, :], x[..., 0, :]))
+        at = at.to(getattr(potential, "device", None) or "cpu", getattr(potential, "dtype", torch.float64))
+        steepest = float(_steepest(potential, at, times[k]).max())
+        if step * steepest >= 2:
+            warnings.warn(
+                f"steps of {step:g} are too long at t = {times[k]:g}, where the steepest curvature is {steepest:.3g}: "
+                f"do not trust the result; choose steps well below {2 / steepest:.3g}",
+                SimulationWarning,
+                stacklevel=4,
+            )
+            return
+
+
+LOOKS = 16  # times at which the curvature is compared with the step
 _STIFF = "For a stiff landscape try method='scipy_solver', options={'solver': 'LSODA'}"
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from workbench.potentials import Blend, Potential
 from workbench.searches import LandscapeError
 
-__all__ = ["Noise", "heun", "require_temperature", "slope_of", "stay_in_domain", "trajectories"]
+__all__ = ["Noise", "heun", "longest_step", "require_temperature", "slope_of", "stay_in_domain", "trajectories"]
 
 SHARD = 64
 BLOCK = 256  # steps whose random numbers are drawn at once
@@ -53,6 +53,15 @@ def heun(slope: Callable[[Tensor, float], Tensor], x: Tensor, t: float, h: float
 def _steps_between(start: float, end: float, step: float) -> int:
     """Return how many equal steps no longer than `step` lead from start to end."""
     return max(1, int(np.ceil((end - start) / step * (1 - 1e-12))))
+
+
+def longest_step(times: np.ndarray, step: float) -> float:
+    """Return the longest step that is taken where steps no longer than `step` end at every one of the times.
+
+    >>> longest_step(np.array([0.0, 0.5, 1.5]), 0.4), longest_step(np.array([0.0, 0.1]), 50.0)
+    (0.3333333333333333, 0.1)
+    """
+    return float(max(gap / _steps_between(0.0, gap, step) for gap in np.diff(times)))
 
 
 class Noise:

@@ -40,6 +40,11 @@ class Response(NamedTuple):
     dissipation: Any
     potential: Any
 
+    def __repr__(self) -> str:
+        """Return the names and shapes, on one line."""
+        shapes = (f"{name} {tuple(part.shape)}" for name, part in zip(self._fields, self, strict=True))
+        return f"Response({', '.join(shapes)})"
+
 
 class Material(nn.Module):
     """Base of the learned materials.
@@ -97,8 +102,8 @@ class Material(nn.Module):
 
         >>> import workbench as wb
         >>> material = wb.GeneralisedPlay(wb.Invariants(axis=(1, 0, 0)))
-        >>> material.respond(np.zeros((2, 5, 6))).stress.shape
-        (2, 5, 6)
+        >>> material.respond(np.zeros((2, 5, 6)))
+        Response(stress (2, 5, 6), state (2, 5, 1), dissipation (2, 5), potential (2, 5))
         """
         given = isinstance(strain, Tensor)
         E, times = self._inputs(strain, time)

@@ -1,0 +1,116 @@
+"""Answers in rows: what the command line prints of the dataset that answers a question, as numbers or as text.
+
+A number that is not there (the barrier on a side without a minimum, the prominence of the lowest well, which is
+infinite) is None.
+"""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from workbench.descents import LOST, SADDLE
+
+__all__ = ["rows", "text"]
+
+Row = dict[str, Any]
+TOLD = ("x", "potential", "members", "prominence", "share", "sides", "joins", "barrier", "starts")
+ELSEWHERE = {SADDLE: "on the separatrix", LOST: "left the box or found no rest"}
+
+
+def rows(answer: xr.Dataset) -> list[Row]:
+    """Return one row of plain values for each stationary point, path or well of an answer of `questions.ask`.
+
+    >>> import systems, workbench as wb
+    >>> well = systems.get("asymmetric_quartic")
+    >>> saddle = rows(wb.graph(well, well.box))[2]
+    >>> saddle["kind"], [(side["minimum"], round(side["barrier"], 3)) for side in saddle["sides"]]
+    ('maximum', [(1, 0.283), (0, 0.574)])
+    """
+    if "path" in answer.dims:
+        return [_path(answer.isel(path=k)) for k in range(answer.sizes["path"])]
+    if "label" in answer:
+        return _basins(answer)
+    return [_point(answer.isel(point=k), k) for k in range(answer.sizes["point"])]
+
+
+def text(row: Row) -> str:
+    """Return a row as a line to read.
+
+    >>> text({"path": 0, "joins": [0, 1], "barrier": [0.5, 0.25]})
+    'path 0: joins 0, 1; barrier 0.5, 0.25'
+    """
+    (first, number), *others = row.items()
+    head = str(number) if first == "ends" else f"{first} {number}" + (f", {row['kind']}" if "kind" in row else "")
+    told = [_entry(name, value, row.get(f"{name}_std")) for name, value in others if name in TOLD]
+    return f"{head}: {'; '.join(told)}"
+
+
+def _entry(name: str, value: Any, spread: Any) -> str:
+    if name == "sides":
+        return "; ".join(_side(side) for side in value)
+    if name == "prominence" and value is None:
+        return "the lowest in the box"
+    error = "" if spread is None else f" ± {_listed(spread, '.2g')}"
+    return f"{name}{' =' * (name == 'x')} {_listed(value)}{error}"
+
+
+def _side(side: Row) -> str:
+    if side["minimum"] is None:
+        return "no minimum on one side"
+    numbers = ", ".join(f"{name} {value:.6g}" for name, value in side.items() if name != "minimum")
+    return f"from minimum {side['minimum']}: {numbers}"
+
+
+def _listed(value: Any, form: str = ".6g") -> str:
+    values = value if isinstance(value, list) else [value]
+    return ", ".join("none" if one is None else f"{one:{form}}" for one in values)
+
+
+def _point(one: xr.Dataset, number: int) -> Row:
+    row: Row = {"point": number, "kind": str(one["kind"].values) if "kind" in one else _kind(one)}
+    row |= {name: _plain(one[name]) for name in ("x", "x_std", "potential", "potential_std") if name in one}
+    if "count" in one:
+        row["members"] = int(one["count"])
+    row |= {name: _plain(one[name]) for name in ("prominence", "share") if name in one}
+    if "joins" in one and row["kind"] != "minimum":
+        row["sides"] = [_crossing(one.isel(side=k)) for k in (0, 1)]
+    return row
+
+
+def _kind(one: xr.Dataset) -> str:
+    """Return the kind by the number of directions that lead down, of points that several members share."""
+    return {0: "minimum", one.sizes["state"]: "maximum"}.get(int(one["index"]), "saddle")
+
+
+def _crossing(side: xr.Dataset) -> Row:
+    minimum = int(side["joins"])
+    return {"minimum": minimum if minimum >= 0 else None} | {
+        name: _plain(side[name]) for name in ("barrier", "rate", "time") if name in side
+    }
+
+
+def _path(one: xr.Dataset) -> Row:
+    joins = [int(well) for well in one["joins"].values]
+    return {"path": int(one["path"]), "joins": joins, "barrier": _plain(one["barrier"])}
+
+
+def _basins(answer: xr.Dataset) -> list[Row]:
+    labels = answer["label"].values
+    wells: list[Row] = [
+        {
+            "well": k,
+            "x": _plain(answer["well_x"][k]),
+            "potential": _plain(answer["well_potential"][k]),
+            "starts": int((labels == k).sum()),
+        }
+        for k in range(answer.sizes["well"])
+    ]
+    others = [{"ends": end, "starts": int((labels == label).sum())} for label, end in ELSEWHERE.items()]
+    return wells + [other for other in others if other["starts"]]
+
+
+def _plain(values: xr.DataArray) -> Any:
+    """Return numbers as JSON knows them, None where they are not finite."""
+    finite = np.isfinite(values.values)
+    return np.where(finite, values.values.astype(object), np.array(None)).tolist()
