@@ -139,7 +139,7 @@ def test_a_run_says_where_it_left_the_data(small_fit):
 
 
 def test_bad_requests_are_refused(circuit):
-    with pytest.raises(TypeError, match="expected a potential .*, got function; to use a formula, subclass"):
+    with pytest.raises(TypeError, match="expected a potential .*, got function; of a fit take"):
         wb.simulate(lambda x: x, [[1.0]], [0.0, 1.0])
     with pytest.raises(ValueError, match="defined for 0 <= x1"):
         wb.simulate(circuit, [[-0.1, 1.0]], [0.0, 1.0])

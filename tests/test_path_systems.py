@@ -64,7 +64,9 @@ def test_one_step_is_a_path_but_one_sample_is_none():
 def test_values_that_are_not_finite_are_named():
     broken = E.copy()
     broken[2, 3, 4] = np.nan
-    with pytest.raises(DatasetError, match=r"strain holds 1 values .* \{'trajectory': 2, 'time': 3, 'component': 4\}"):
+    with pytest.raises(
+        DatasetError, match=r"strain holds 1 values .* \{'trajectory': 2, 'time': 3, 'component': '13'\}"
+    ):
         wb.dataset.paths(broken)
 
 

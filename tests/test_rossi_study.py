@@ -139,7 +139,7 @@ def test_isotropic_limit_of_a_line_is_its_closed_form(monkeypatch):
 
 def test_bounds_follow_from_the_table(result):
     table = result["analysis/scores"].to_dataset()
-    told = {n.name: n for n in rossi_numbers.of_table(table, 0.006)}
+    told = {n.name: n for n in rossi_numbers.of_table(table, 0.003)}
     assert (told["error_two_phase_c"].at_most, told["worst_point_two_phase_c_2"].at_most) == (0.006, 0.1)
     assert (told["r2_frozen_c"].at_least, told["error_frozen_c_isotropic"].at_least) == (0.9999, 0.06)
     assert (told["rate_two_phase_b"].at_most, told["dissipation_two_phase_c"].at_least) == (1e-12, 0.98)

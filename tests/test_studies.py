@@ -14,7 +14,7 @@ from small import SMALL
 
 import studies
 import workbench as wb
-from studies import contract, numbers_dataset
+from studies import base, contract, numbers_dataset
 from studies.base import Number, Study
 from systems import ParameterError
 from workbench import checkpoints, cli, comparison, files
@@ -26,7 +26,7 @@ pytestmark = [  # small studies choose on weak grounds, and say so
 ]
 
 
-APART = {"discovery", "rossi"}  # studies that are run in two processes first, and rerun in one
+APART = {"schlogl"}  # studies that are run in two processes first, and rerun in one
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,8 @@ def test_every_study_is_declared_and_its_file_rebuilds_it(run):
     assert {"value", "at_most", "at_least", "meaning"} <= set(numbers.data_vars)
 
 
-def test_figures_are_drawn_from_the_file_alone(run, tmp_path):
+def test_figures_are_drawn_from_the_file_alone(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "DPI", 80)
     study, path = run
     drawn = studies.draw(path, tmp_path / "figures")
     assert len(drawn) >= 6
