@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Machinery", "Number", "Study", "numbers_dataset", "STUDIES", "register"]
 
-DPI = 200  # of pictures made of pixels
-
 
 @dataclass(frozen=True)
 class Machinery:
@@ -191,7 +189,7 @@ class Study(Parameters):
             for name, figure in study.figures(tree).items():
                 for suffix in formats:
                     drawn.append(where / f"{source.stem}-{name}.{suffix}")
-                    figure.savefig(drawn[-1], dpi=DPI)
+                    figure.savefig(drawn[-1], dpi=200)
             for name, animation in study.animations(tree).items():
                 drawn.append(where / f"{source.stem}-{name}.gif")
                 animation.save(drawn[-1], writer="pillow", dpi=100)
