@@ -16,9 +16,9 @@ from torch import Tensor
 
 from workbench.checks import require_whole
 from workbench.descents import LOST, SADDLE, settle
-from workbench.landscape import FLAT, rows_of
+from workbench.landscape import rows_of
 from workbench.potentials import Potential, require_potential
-from workbench.searches import Box, LandscapeError, LandscapeWarning, distinct, each_member, search
+from workbench.searches import FLAT, Box, LandscapeError, LandscapeWarning, distinct, each_member, search
 
 __all__ = ["basins"]
 

@@ -188,7 +188,7 @@ class _Atlas:
         if (u[-1] <= 0 and t[-1] < 0) or (u[-1] >= 1 and t[-1] > 0):
             return np.array(path), False
         while len(path) < LONGEST:
-            ds = min(ds, self._longest(u), max(self._longest(u + ds * t), ds / 4))
+            ds = min(ds, self._longest(u), max(self._longest(u + ds * t), ds / 4))  # shorter before a narrow, by and by
             ahead = u + ds * t
             end = min(max(ahead[-1], 0.0), 1.0)
             last = end != ahead[-1]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from workbench.potentials import Potential
-from workbench.searches import MARGIN, Box, distinct
+from workbench.searches import FLAT, MARGIN, Box, distinct
 
 __all__ = ["LOST", "SADDLE", "settle", "ways"]
 
@@ -24,7 +24,6 @@ SADDLE, LOST = -1, -2  # labels of starts that end in no minimum
 TOLERANCE = 1e-4  # of the box, the error of a step
 CLOSE = 1e-8  # of the box: where Newton's step is as short, the descent is at rest
 STEPS = 3000
-FLAT = 1e-8  # eigenvalues that are smaller, relative to the largest, are not told from zero
 GROWTH = 3.0  # e to this power is the most by which a step may magnify an unstable direction
 
 

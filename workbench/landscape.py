@@ -15,11 +15,10 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from workbench.potentials import Blend, Potential, require_potential, tensor_options
-from workbench.searches import NEWTON, Box, LandscapeError, LandscapeWarning, distinct, each_member, search
+from workbench.searches import FLAT, NEWTON, Box, LandscapeError, LandscapeWarning, distinct, each_member, search
 
 __all__ = ["splitting", "stationary_points"]
 
-FLAT = 1e-8  # relative size of an eigenvalue that counts as zero
 ASIDE = 0.01  # of the box: where there are points still about that far along a flat direction, they are a continuum
 
 

@@ -27,6 +27,7 @@ LONGEST = 0.2  # of the box, a step
 CLOSE = 1e-10  # of the box, a step that leaves nothing to gain
 SAME = 1e-4  # of the box: closer points are one
 MARGIN = 0.5  # of the box: how far outside a search may wander
+FLAT = 1e-8  # an eigenvalue that counts as zero, relative to the largest
 NEWTON = -1  # in place of a number of directions to climb
 
 
