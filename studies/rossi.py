@@ -252,12 +252,12 @@ def learn(
     if (case, kind) != ("hardening", "c"):
         return wb.fit(model, data, restarts=restarts, progress=report, **how)
 
-    def halfway(done: int, total: int, note: str) -> None:
-        report(done, 2 * total, note)
+    def half(part: int) -> Report:
+        return lambda done, total, note: report(part * total + done, 2 * total, note)
 
-    one = wb.fit(model, data, restarts=restarts, progress=halfway, **how)
+    one = wb.fit(model, data, restarts=restarts, progress=half(0), **how)
     how["optimiser"] = replace(how["optimiser"], rate=how["optimiser"].rate / 4)
-    return wb.fit(one.model.divided(study.operators), data, start="model", progress=report, **how)  # type: ignore[attr-defined]
+    return wb.fit(one.model.divided(study.operators), data, start="model", progress=half(1), **how)  # type: ignore[attr-defined]
 
 
 def _reversals(count: int, time: np.ndarray, seed: np.random.SeedSequence, turns: int = 8) -> np.ndarray:
