@@ -22,7 +22,7 @@ import systems
 import workbench as wb
 from studies.gene_circuit import CASES
 from studies.gene_circuit_questions import ask, first_split
-from workbench.searches import LandscapeError
+from workbench.errors import LandscapeError
 
 FIRST = 1000  # of the seeds: none that is used elsewhere
 TRUE = {"barrier": 0.154710562700, "split": (0.359530158 - 0.1) / 0.9}

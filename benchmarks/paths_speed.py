@@ -17,7 +17,7 @@ import torch
 
 import systems
 import workbench as wb
-from workbench.invariants import SHEAR
+from workbench.dataset.tensors import SHEAR
 
 COUNT = 400
 AXIS = wb.Invariants(axis=(1.0, 0.0, 0.0))

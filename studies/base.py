@@ -18,6 +18,7 @@ from systems.parameters import ParameterError, Parameters
 from systems.registry import Registry
 from workbench import files, parallel
 from workbench.dataset import nearest, seed_sequence
+from workbench.errors import FileError
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -165,7 +166,7 @@ class Study(Parameters):
         """Return the study and the seed that a file was made with."""
         name = str(tree.attrs.get("study", ""))
         if not name:
-            raise files.FileError("the file was not written by a study: it has no attribute 'study'")
+            raise FileError("the file was not written by a study: it has no attribute 'study'")
         return STUDIES[name](**json.loads(tree.attrs["config_json"])), int(tree.attrs["seed"])
 
     @final
@@ -183,7 +184,7 @@ class Study(Parameters):
         try:
             where.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise files.FileError(f"cannot make the folder {where}: {error.strerror or error}") from None
+            raise FileError(f"cannot make the folder {where}: {error.strerror or error}") from None
         drawn = []
         with plot.style():
             for name, figure in study.figures(tree).items():
@@ -201,7 +202,7 @@ def _folder_of(target: Path, *, resume: bool, overwrite: bool) -> Path:
     folder = target.with_name(f"{target.name}.checkpoints")
     if folder.exists() and not resume:
         if not overwrite:
-            raise files.FileError(
+            raise FileError(
                 f"an interrupted run left checkpoints in {folder}: go on with resume=True (--resume), "
                 "or start afresh with overwrite=True (--overwrite)"
             )

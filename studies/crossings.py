@@ -26,8 +26,8 @@ from studies import crossings_numbers as numbers
 from studies.base import Machinery, Study, numbers_dataset, register
 from systems import parameter
 from workbench import dataset
+from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.parallel import Report
-from workbench.searches import LandscapeError, LandscapeWarning
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,8 +9,8 @@ import xarray as xr
 
 import systems
 import workbench as wb
+from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.parallel import Report
-from workbench.searches import LandscapeError, LandscapeWarning
 
 __all__ = ["BOX", "WELLS", "ask", "first_split"]
 

@@ -8,7 +8,7 @@ import xarray as xr
 
 import workbench as wb
 from studies.base import Number
-from workbench.invariants import SHEAR
+from workbench.dataset.tensors import SHEAR
 
 __all__ = ["of_limits", "of_table", "table"]
 

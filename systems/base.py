@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from systems.parameters import ParameterError, Parameters, require_whole
 from systems.registry import Registry
-from workbench.dataset import DatasetError, seed_sequence, seed_text
+from workbench.dataset import seed_sequence, seed_text
+from workbench.errors import DatasetError
 
 __all__ = ["State", "System", "SYSTEMS", "register"]
 

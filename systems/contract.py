@@ -17,7 +17,7 @@ import numpy as np
 from systems.base import SYSTEMS, System
 from systems.potential import PotentialSystem
 from systems.reactions import ReactionNetwork
-from workbench.dataset import DatasetError
+from workbench.errors import DatasetError
 
 __all__ = ["check", "check_declared", "check_network", "check_potential", "check_potential_data"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from workbench.dataset import DatasetError
+from workbench.errors import DatasetError
 
 if TYPE_CHECKING:
     from systems.reactions import ReactionNetwork

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.dataset import DatasetError
+from workbench.errors import DatasetError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

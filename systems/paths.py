@@ -33,7 +33,8 @@ from numpy.typing import ArrayLike
 from systems.base import State, System
 from systems.parameters import require_whole
 from workbench import dataset
-from workbench.dataset import COMPONENTS, DatasetError
+from workbench.dataset import COMPONENTS
+from workbench.errors import DatasetError
 
 __all__ = ["PathSystem"]
 

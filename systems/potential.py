@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from systems.base import System
 from workbench import dataset
-from workbench.dataset import DatasetError
+from workbench.errors import DatasetError
 
 if TYPE_CHECKING:
     from torch import Tensor

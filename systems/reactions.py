@@ -39,7 +39,7 @@ from systems.master_equation import MasterEquation
 from systems.parameters import ParameterError, require_whole
 from systems.stoichiometry import Rate, Reaction
 from workbench import dataset
-from workbench.dataset import DatasetError
+from workbench.errors import DatasetError
 
 __all__ = ["ReactionNetwork"]
 

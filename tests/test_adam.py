@@ -6,7 +6,8 @@ import torch
 
 import workbench as wb
 from workbench.adam import Training
-from workbench.task import FitError, Task
+from workbench.errors import FitError
+from workbench.task import Task
 
 PAPER = wb.Start(rho=(2.0,), weights="uniform", scaled=False)
 

@@ -8,7 +8,7 @@ from test_langevin import Quartic
 import systems
 import workbench as wb
 from systems import PotentialSystem, State
-from workbench.searches import LandscapeError, LandscapeWarning
+from workbench.errors import LandscapeError, LandscapeWarning
 
 BOX = [(0.0, 2.0)] * 2
 

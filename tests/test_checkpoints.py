@@ -12,7 +12,7 @@ import torch
 
 import workbench as wb
 from workbench import atomic, checkpoints
-from workbench.atomic import FileError
+from workbench.errors import FileError
 from workbench.start import Start
 from workbench.task import Task
 

@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 
 import workbench as wb
-from workbench.dataset import DatasetError, assign_split, check, flat, seed_sequence
+from workbench.dataset import assign_split, check, flat, seed_sequence
+from workbench.errors import DatasetError
 
 
 def test_points_are_labelled_float64():

@@ -9,7 +9,7 @@ from scipy import stats
 
 import systems
 import workbench as wb
-from workbench.dataset import DatasetError
+from workbench.errors import DatasetError
 from workbench.likelihood import Likelihood, Samples
 
 WHOLE = wb.Support({"x1": (-3, 12)}, whole=True)

@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 
 import systems
 import workbench as wb
-from workbench.dynamics import SimulationError, SimulationWarning
+from workbench.errors import SimulationError, SimulationWarning
 
 
 class Formula:

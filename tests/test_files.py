@@ -19,7 +19,7 @@ import xarray as xr
 import systems
 import workbench as wb
 from workbench import atomic, files
-from workbench.files import FileError
+from workbench.errors import FileError
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import workbench as wb
-from workbench.dataset import DatasetError
+from workbench.errors import DatasetError
 from workbench.task import Outcome
 
 QUICK = wb.LevenbergMarquardt(steps=40, screening=10)

@@ -8,7 +8,7 @@ import systems
 import workbench as wb
 from studies import gene_circuit_numbers as numbers
 from studies.gene_circuit_questions import ask, first_split
-from workbench.searches import LandscapeWarning
+from workbench.errors import LandscapeWarning
 
 PITCHFORK = (0.359530158 - 0.1) / 0.9
 

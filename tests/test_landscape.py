@@ -7,7 +7,7 @@ import torch
 import systems
 import workbench as wb
 from systems import PotentialSystem, State
-from workbench.searches import LandscapeError, LandscapeWarning
+from workbench.errors import LandscapeError, LandscapeWarning
 
 BOX = [(0.0, 2.0)] * 2
 

@@ -12,9 +12,8 @@ from scipy.linalg import solve_banded
 
 import systems
 import workbench as wb
-from workbench.dynamics import SimulationWarning
+from workbench.errors import LandscapeError, SimulationWarning
 from workbench.langevin import heun
-from workbench.searches import LandscapeError
 
 
 class Quartic:

@@ -8,10 +8,11 @@ from conftest import random_model
 import workbench as wb
 from workbench import dataset
 from workbench.descent import Descent
+from workbench.errors import FitError
 from workbench.levenberg_marquardt import LevenbergMarquardt
 from workbench.normal_equations import Dual, Primal, gram_of
 from workbench.objectives import LeastSquares, Observations, scales_of
-from workbench.task import FitError, Outcome
+from workbench.task import Outcome
 
 
 class Linear(LeastSquares):

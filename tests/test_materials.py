@@ -9,9 +9,8 @@ import systems
 import workbench as wb
 from studies.rossi_numbers import refined
 from workbench.convex import inverse_softplus
-from workbench.dataset import DatasetError
-from workbench.dynamics import SimulationError
-from workbench.invariants import SHEAR
+from workbench.dataset.tensors import SHEAR
+from workbench.errors import DatasetError, SimulationError
 from workbench.play import clamp_scan
 
 AXIS = wb.Invariants(axis=(1.0, 0.0, 0.0))

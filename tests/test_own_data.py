@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 import systems
 import workbench as wb
 from workbench import cli, dataset, files
-from workbench.dataset import DatasetError
-from workbench.files import FileError
+from workbench.errors import DatasetError, FileError
 from workbench.learning import learn
 from workbench.normal_equations import Dual
 from workbench.shooting import Segments, Shooting, spread_of
@@ -89,7 +88,7 @@ def test_smoothing_is_the_spline_that_scipy_makes_of_a_cubic_penalty():
     """The curve minimises Σ (y − x)² + ratio ∫ x‴²: no other curve in a rich basis does better."""
     from scipy.interpolate import BSpline
 
-    from workbench.derivatives import _Curve, _spline
+    from workbench.dataset.velocities import _Curve, _spline
 
     rng = np.random.default_rng(0)
     t = np.linspace(0, 1, 15)

@@ -6,7 +6,7 @@ import pytest
 import systems
 import workbench as wb
 from systems import PotentialSystem, State
-from workbench.searches import LandscapeWarning
+from workbench.errors import LandscapeWarning
 
 
 def test_graph_of_the_published_surface():

@@ -6,7 +6,8 @@ import pytest
 import systems
 import workbench as wb
 from systems.paths import PROGRAMMES
-from workbench.dataset import COMPONENTS, DatasetError, assign_split, check, kind_of, valid
+from workbench.dataset import COMPONENTS, assign_split, check, kind_of, valid
+from workbench.errors import DatasetError
 
 E = np.random.default_rng(0).uniform(-0.1, 0.1, (3, 5, 6))
 TENSOR = [[0, 3, 4], [3, 1, 5], [4, 5, 2]]

@@ -7,7 +7,7 @@ import torch
 import systems
 import workbench as wb
 from systems import PotentialSystem, State
-from workbench.searches import LandscapeError
+from workbench.errors import LandscapeError
 
 WELLS = [(0.405621017867140, 1.543999494460613), (1.543999494460613, 0.405621017867140)]
 

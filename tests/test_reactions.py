@@ -6,7 +6,7 @@ from scipy import stats
 
 from systems import ParameterError, ReactionNetwork, State, parameter
 from systems.stoichiometry import Reaction
-from workbench.dataset import DatasetError
+from workbench.errors import DatasetError
 
 
 class Queue(ReactionNetwork):

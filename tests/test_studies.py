@@ -18,7 +18,7 @@ from studies import contract, numbers_dataset
 from studies.base import Number, Study
 from systems import ParameterError
 from workbench import checkpoints, cli, comparison, files
-from workbench.files import FileError
+from workbench.errors import FileError
 
 pytestmark = [  # small studies choose on weak grounds, and say so
     pytest.mark.filterwarnings("ignore:2 modes are the most that were allowed"),

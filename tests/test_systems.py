@@ -12,7 +12,7 @@ import workbench as wb
 from systems import contract
 from systems.registry import Registry
 from workbench import symmetry
-from workbench.dataset import DatasetError
+from workbench.errors import DatasetError
 
 POTENTIALS = [n for n in systems.names() if issubclass(systems.SYSTEMS[n], systems.PotentialSystem)]
 NETWORKS = [n for n in systems.names() if issubclass(systems.SYSTEMS[n], systems.ReactionNetwork)]

@@ -23,11 +23,12 @@ from torch import Tensor
 
 from workbench import checkpoints, parallel
 from workbench.checks import require_whole
+from workbench.errors import FitError
 from workbench.interrupts import held_signals
 from workbench.lse_icnn import LSEICNN, SHARED
 from workbench.objectives import predictions
 from workbench.parallel import Report
-from workbench.task import ACTIVE, FitError, Learned, Outcome, Task
+from workbench.task import ACTIVE, Learned, Outcome, Task
 
 __all__ = ["Adam"]
 

@@ -11,14 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["SEAL_LENGTH", "FileError", "check_seal", "check_target", "is_sealed", "replacing", "seal"]
+from workbench.errors import FileError
+
+__all__ = ["SEAL_LENGTH", "check_seal", "check_target", "is_sealed", "replacing", "seal"]
 
 SEAL = b"\nworkbench sha256 "
 SEAL_LENGTH = len(SEAL) + 64
-
-
-class FileError(OSError):
-    """A file that cannot be written or read; the message names it and says what to do."""
 
 
 def check_target(path: str | Path, *, overwrite: bool = False) -> Path:

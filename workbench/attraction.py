@@ -16,9 +16,10 @@ from torch import Tensor
 
 from workbench.checks import require_whole
 from workbench.descents import LOST, SADDLE, settle
+from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.landscape import rows_of
 from workbench.potentials import Potential, require_potential
-from workbench.searches import FLAT, Box, LandscapeError, LandscapeWarning, distinct, each_member, search
+from workbench.searches import FLAT, Box, distinct, each_member, search
 
 __all__ = ["basins"]
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from workbench.atomic import SEAL_LENGTH, FileError, check_seal, check_target, replacing, seal
+from workbench.atomic import SEAL_LENGTH, check_seal, check_target, replacing, seal
 from workbench.dataset import seed_text
+from workbench.errors import FileError
 from workbench.interrupts import held_signals
 from workbench.task import Task
 

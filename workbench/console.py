@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from workbench.dataset import DatasetError
+from workbench.errors import DatasetError
 
 __all__ = ["Json", "Output", "Overwrite", "Seed", "Settings", "Terminated", "Workers", "guarded", "parsed", "show"]
 

@@ -21,9 +21,10 @@ import xarray as xr
 from workbench.bifurcations import solved
 from workbench.checks import require_whole
 from workbench.curves import Array, Curves, Family
+from workbench.errors import LandscapeWarning
 from workbench.landscape import joined_members, stationary_points
 from workbench.potentials import Blend, require_potential
-from workbench.searches import Box, LandscapeWarning
+from workbench.searches import Box
 
 __all__ = ["branches"]
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from workbench.errors import FitError
 from workbench.objectives import Problem
-from workbench.task import ACTIVE, FitError, Outcome
+from workbench.task import ACTIVE, Outcome
 
 if TYPE_CHECKING:
     from workbench.levenberg_marquardt import LevenbergMarquardt

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from workbench.errors import FitError
 from workbench.lse_icnn import LSEICNN
 from workbench.objectives import LeastSquares, Observations
 from workbench.parallel import Report
 from workbench.prominence import wells
 from workbench.start import Start
-from workbench.task import FitError, Learned, Task
+from workbench.task import Learned, Task
 
 if TYPE_CHECKING:
     from workbench.adam import Adam

@@ -13,18 +13,12 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from workbench import langevin
+from workbench.checks import require_temperature
 from workbench.dataset import seed_sequence, seed_text
+from workbench.errors import SimulationError, SimulationWarning
 from workbench.potentials import Blend, Potential, check_domain, require_potential
 
-__all__ = ["SimulationError", "SimulationWarning", "simulate"]
-
-
-class SimulationError(RuntimeError):
-    """A simulation that could not go on; the message says where, and what to try."""
-
-
-class SimulationWarning(UserWarning):
-    """Some trajectories blew up; they are NaN from there on, and the others stand."""
+__all__ = ["simulate"]
 
 
 def simulate(
@@ -78,7 +72,7 @@ def simulate(
     velocity = _Velocity(potential, limit, budget)
     velocity.check_start(rows, times[0])
     if noise is not None:
-        return _noisy(potential, rows, times, langevin.require_temperature(noise), step, seed, limit)
+        return _noisy(potential, rows, times, require_temperature(noise), step, seed, limit)
     if step is not None or seed is not None:
         raise ValueError("step and seed belong to Langevin dynamics: give noise=T as well, or leave them out")
     given = {**_method_options(potential, times, method), **(options or {})}

@@ -21,9 +21,10 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
-from workbench.atomic import FileError, check_seal, check_target, is_sealed, replacing, seal
+from workbench.atomic import check_seal, check_target, is_sealed, replacing, seal
 from workbench.dataset import nearest, storable
 from workbench.density import Density
+from workbench.errors import FileError
 from workbench.fitting import Fit
 from workbench.interrupts import held_signals
 from workbench.objectives import DENSITY, OBJECTIVES
@@ -32,7 +33,7 @@ from workbench.provenance import provenance
 from workbench.scores import predict, score
 from workbench.weights import KINDS, from_dataset, to_dataset
 
-__all__ = ["FileError", "Result", "check_target", "cleaned", "load", "read", "save", "tree_of", "write"]
+__all__ = ["Result", "check_target", "cleaned", "load", "read", "save", "tree_of", "write"]
 
 SCHEMA = "workbench-result/1"
 EPOCHS = 1000

@@ -32,9 +32,9 @@ from workbench.preparation import prepared
 from workbench.result import Fit
 from workbench.start import Start
 from workbench.support import Support
-from workbench.task import FitError, Task
+from workbench.task import Task
 
-__all__ = ["Fit", "FitError", "fit"]
+__all__ = ["Fit", "fit"]
 
 
 @overload

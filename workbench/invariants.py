@@ -23,14 +23,10 @@ import torch
 from torch import Tensor
 
 from workbench.dataset import COMPONENTS
+from workbench.dataset.tensors import COLUMNS, FULL, ROWS, SHEAR
 from workbench.potentials import tensor_or_array
 
-__all__ = ["SHEAR", "Invariants", "contract", "product"]
-
-SHEAR = (1.0, 1.0, 1.0, 2.0, 2.0, 2.0)  # how often each component occurs in the tensor
-ROWS = [int(label[0]) - 1 for label in COMPONENTS]
-COLUMNS = [int(label[1]) - 1 for label in COMPONENTS]
-FULL = [[0, 3, 4], [3, 1, 5], [4, 5, 2]]
+__all__ = ["Invariants", "contract", "product"]
 
 
 def contract(A: Tensor, B: Tensor) -> Tensor:

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from workbench.langevin import require_temperature
+from workbench.checks import require_temperature
+from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.passes import graph
 from workbench.potentials import Potential
-from workbench.searches import LandscapeError, LandscapeWarning
 
 __all__ = ["rates"]
 

@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 from scipy.stats import qmc
 from torch import Tensor
 
+from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.potentials import Blend, Potential, require_potential, tensor_options
-from workbench.searches import FLAT, NEWTON, Box, LandscapeError, LandscapeWarning, distinct, each_member, search
+from workbench.searches import FLAT, NEWTON, Box, distinct, each_member, search
 
 __all__ = ["splitting", "stationary_points"]
 

@@ -19,21 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.errors import LandscapeError
 from workbench.potentials import Blend, Potential
-from workbench.searches import LandscapeError
 
-__all__ = ["Noise", "heun", "longest_step", "require_temperature", "slope_of", "stay_in_domain", "trajectories"]
+__all__ = ["Noise", "heun", "longest_step", "slope_of", "stay_in_domain", "trajectories"]
 
 SHARD = 64
 BLOCK = 256  # steps whose random numbers are drawn at once
-
-
-def require_temperature(noise: Any) -> float:
-    """Return the temperature T as a number, or raise `ValueError`."""
-    number = isinstance(noise, int | float | np.integer | np.floating) and not isinstance(noise, bool)
-    if not (number and np.isfinite(noise) and noise > 0):
-        raise ValueError(f"noise is the temperature T of dx = −∇Ψ dt + √(2T) dW, a finite number > 0; got {noise!r}")
-    return float(noise)
 
 
 def slope_of(potential: Potential | Blend) -> Callable[[Tensor, float], Tensor]:

@@ -6,7 +6,8 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from workbench.derivatives import differentiated
+from workbench.dataset.velocities import differentiated
+from workbench.errors import LandscapeError
 from workbench.fitting import Fit, fit
 from workbench.landscape import stationary_points
 from workbench.levenberg_marquardt import LevenbergMarquardt
@@ -14,7 +15,6 @@ from workbench.lse_icnn import LSEICNN
 from workbench.matching import matched
 from workbench.objectives import DENSITY, TRAJECTORY, parse_match
 from workbench.parallel import Report
-from workbench.searches import LandscapeError
 
 __all__ = ["grid", "learn"]
 

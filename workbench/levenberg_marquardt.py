@@ -12,8 +12,9 @@ import numpy as np
 from workbench import parallel
 from workbench.checks import require_whole
 from workbench.descent import Descent
+from workbench.errors import FitError
 from workbench.parallel import Report
-from workbench.task import FitError, Learned, Outcome, Task
+from workbench.task import Learned, Outcome, Task
 
 __all__ = ["LevenbergMarquardt"]
 

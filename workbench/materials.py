@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workbench.dataset import DatasetError
-from workbench.dynamics import SimulationError
+from workbench.errors import DatasetError, SimulationError
 from workbench.invariants import Invariants
 from workbench.lse_icnn import LSEICNN
 

@@ -21,7 +21,8 @@ import xarray as xr
 from torch import Tensor
 from torch.func import functional_call, jacrev, vmap
 
-from workbench.dataset import DatasetError, flat, nearest
+from workbench.dataset import flat, nearest
+from workbench.errors import DatasetError
 from workbench.lse_icnn import LSEICNN
 from workbench.normal_equations import Dual, Primal, gram_of
 

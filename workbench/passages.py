@@ -26,12 +26,13 @@ from scipy.integrate import cumulative_simpson, simpson
 from scipy.special import ndtri
 from torch import Tensor
 
-from workbench.checks import require_whole
+from workbench.checks import require_temperature, require_whole
 from workbench.dataset import seed_sequence, seed_text
+from workbench.errors import LandscapeError
 from workbench.landscape import rows_of
-from workbench.langevin import Noise, heun, require_temperature, slope_of, stay_in_domain
+from workbench.langevin import Noise, heun, slope_of, stay_in_domain
 from workbench.potentials import Potential, require_potential
-from workbench.searches import LandscapeError, each_member
+from workbench.searches import each_member
 
 __all__ = ["first_passage", "first_passage_exact", "mean_time"]
 

@@ -13,9 +13,10 @@ import xarray as xr
 from torch import Tensor
 
 from workbench.descents import settle
+from workbench.errors import LandscapeWarning
 from workbench.landscape import joined_members, stationary_points
 from workbench.potentials import Potential, require_potential, tensor_options
-from workbench.searches import Box, LandscapeWarning, each_member
+from workbench.searches import Box, each_member
 
 __all__ = ["graph", "leaving", "sides"]
 

@@ -24,11 +24,12 @@ from torch import Tensor
 
 from workbench import dataset, parallel
 from workbench.checks import require_whole
-from workbench.invariants import SHEAR
+from workbench.dataset.tensors import SHEAR
+from workbench.errors import DatasetError, FitError
 from workbench.materials import LIMIT, Features, Material
 from workbench.parallel import Report
 from workbench.records import notes
-from workbench.task import FitError, Outcome
+from workbench.task import Outcome
 
 __all__ = ["PathFit", "PathTraining", "fit_paths"]
 
@@ -130,11 +131,11 @@ def fit_paths(
     fresh = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key)
     shuffle, *seeds = fresh.spawn(1 + restarts)
     if "strain" not in data:
-        raise dataset.DatasetError("match='stress' needs paths: build them with workbench.dataset.paths(...)")
+        raise DatasetError("match='stress' needs paths: build them with workbench.dataset.paths(...)")
     data = dataset.check(data, ["stress"])
     data = dataset.assign_split(data, shuffle, held_out)
     if data["split"].dims != ("trajectory",):
-        raise dataset.DatasetError(
+        raise DatasetError(
             "split of paths marks whole trajectories, which depend on what came before; "
             f"it has dimensions {data['split'].dims}"
         )
@@ -223,7 +224,7 @@ class _Training:
         parts = {name: data.isel(trajectory=(data["split"] == name).values) for name in ("train", "validation")}
         train = parts["train"]
         if parts["validation"].sizes["trajectory"] == 0:
-            raise dataset.DatasetError("split marks no 'validation' paths; the fit needs some to choose by")
+            raise DatasetError("split marks no 'validation' paths; the fit needs some to choose by")
         self.model = copy.deepcopy(model).requires_grad_(True)
         if not given:
             known = np.where(dataset.valid(train)[..., None], train["stress"].values, 0.0)
@@ -345,7 +346,7 @@ def _factor(part: xr.Dataset, train: xr.Dataset) -> np.ndarray:
         variance = ((S[seen] - S[seen].mean(0)) ** 2 * SHEAR).sum(-1).mean()
         variance = variance if variance > 0 else (S[seen] ** 2 * SHEAR).sum(-1).mean()
         if variance == 0:
-            raise dataset.DatasetError("the stress of all training paths is 0: there is nothing to learn")
+            raise DatasetError("the stress of all training paths is 0: there is nothing to learn")
         factor = known * np.sqrt(SHEAR) / math.sqrt(variance * dataset.valid(part).sum())
     if "weight" in part or "weight_stress" in part:
         weight = _per_sample(part, "weight")

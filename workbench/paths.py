@@ -20,10 +20,11 @@ from torch import Tensor
 
 from workbench.checks import require_whole
 from workbench.descents import ways
+from workbench.errors import LandscapeError
 from workbench.landscape import rows_of
 from workbench.passes import leaving
 from workbench.potentials import Potential, require_potential
-from workbench.searches import SAME, Box, LandscapeError, distinct, each_member, search
+from workbench.searches import SAME, Box, distinct, each_member, search
 
 __all__ = ["minimum_energy_path"]
 

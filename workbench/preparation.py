@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from workbench import dataset
+from workbench.errors import DatasetError
 from workbench.lse_icnn import LSEICNN
 from workbench.objectives import DENSITY, TRAJECTORY, check_matched
 from workbench.shooting import check_trajectories
@@ -49,7 +50,7 @@ def _as_density(model: LSEICNN, data: xr.Dataset, support: Support | None, prior
     if "time" in model.states and "time" in data.dims:
         data = dataset.timed(data)
     if data.sizes["state"] != model.dim:
-        raise dataset.DatasetError(f"the data have {data.sizes['state']} states, the model dim = {model.dim}")
+        raise DatasetError(f"the data have {data.sizes['state']} states, the model dim = {model.dim}")
     model = model.like(members=model.members)
     if model.states == tuple(f"x{i + 1}" for i in range(model.dim)):
         model.states = tuple(map(str, data["state"].values))

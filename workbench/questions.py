@@ -8,6 +8,7 @@ import xarray as xr
 
 from workbench.attraction import basins
 from workbench.dataset import nearest
+from workbench.errors import LandscapeError
 from workbench.kramers import rates
 from workbench.landscape import stationary_points
 from workbench.lse_icnn import LSEICNN
@@ -15,7 +16,6 @@ from workbench.matching import matched
 from workbench.passes import graph
 from workbench.paths import minimum_energy_path
 from workbench.prominence import wells
-from workbench.searches import LandscapeError
 
 __all__ = ["QUESTIONS", "ask"]
 

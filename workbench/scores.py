@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 
 from workbench import dataset
-from workbench.invariants import SHEAR
+from workbench.dataset.tensors import SHEAR
+from workbench.errors import DatasetError
 from workbench.materials import Material
 from workbench.objectives import OBJECTIVES
 from workbench.potentials import Potential, require_potential
@@ -42,7 +43,7 @@ def predict(model: Potential | Material, data: xr.Dataset) -> xr.Dataset:
                 {"long_name": f"{label}, prediction less data", "units": "1"},
             )
     if not variables:
-        raise dataset.DatasetError(f"the data hold nothing to compare with; expected one of {', '.join(OBJECTIVES)}")
+        raise DatasetError(f"the data hold nothing to compare with; expected one of {', '.join(OBJECTIVES)}")
     return xr.Dataset(variables, coords=data.coords)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from workbench.potentials import Potential, tensor_options
 
-__all__ = ["Box", "LandscapeError", "LandscapeWarning", "distinct", "each_member", "search"]
+__all__ = ["Box", "distinct", "each_member", "search"]
 
 STEPS = 60  # more than a search that arrives needs
 LONGEST = 0.2  # of the box, a step
@@ -29,14 +29,6 @@ SAME = 1e-4  # of the box: closer points are one
 MARGIN = 0.5  # of the box: how far outside a search may wander
 FLAT = 1e-8  # an eigenvalue that counts as zero, relative to the largest
 NEWTON = -1  # in place of a number of directions to climb
-
-
-class LandscapeError(ValueError):
-    """A question that the landscape cannot answer; the message says why, and what to try."""
-
-
-class LandscapeWarning(UserWarning):
-    """An answer that stands on weak ground; the message says what is weak."""
 
 
 @dataclass(frozen=True)

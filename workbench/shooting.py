@@ -22,7 +22,7 @@ from torch.func import jacrev, vmap
 from torchdiffeq import odeint
 
 from workbench import dataset
-from workbench.dataset import DatasetError
+from workbench.errors import DatasetError
 from workbench.lse_icnn import LSEICNN
 from workbench.normal_equations import Dual, Primal, gram_of
 from workbench.objectives import Problem, noise_of

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from workbench import dataset, files
-from workbench.atomic import FileError, is_sealed
-from workbench.dataset import DatasetError
+from workbench.atomic import is_sealed
+from workbench.errors import DatasetError, FileError
 
 __all__ = ["read_data"]
 

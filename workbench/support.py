@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from workbench.checks import require_whole
-from workbench.dataset import DatasetError
+from workbench.errors import DatasetError
 
 __all__ = ["Support"]
 

@@ -9,23 +9,18 @@ import numpy as np
 import xarray as xr
 
 from workbench import dataset
+from workbench.errors import DatasetError
 from workbench.likelihood import Likelihood, Samples, kernel_potential
 from workbench.lse_icnn import LSEICNN
 from workbench.objectives import TRAJECTORY, LeastSquares, Observations, Problem, scales_of
 from workbench.shooting import Segments, Shooting, spread_of
 from workbench.start import Start
 
-__all__ = ["ACTIVE", "FitError", "Learned", "Outcome", "Task"]
+__all__ = ["ACTIVE", "Learned", "Outcome", "Task"]
 
 RESAMPLED = 2**31  # branch of a member's seed that no restart reaches
 ACTIVE = 1e-6  # a gate above this counts as active, as published
 ENOUGH = 2000  # samples, to see where a density may start
-
-
-class FitError(RuntimeError):
-    """A fit that could not go on; the message names step and term, `model` holds the last good weights, if any."""
-
-    model: Any = None
 
 
 class Outcome(Enum):
@@ -86,7 +81,7 @@ class Task:
         samples = dataset.flat(data)
         parts = {name: samples.isel(sample=(samples["split"] == name).values) for name in ("train", "validation")}
         if parts["validation"].sizes["sample"] == 0:
-            raise dataset.DatasetError("split marks no 'validation' samples; the fit needs some to choose by")
+            raise DatasetError("split marks no 'validation' samples; the fit needs some to choose by")
         if given is not None:
             return cls(given.member(0), parts, match, start, prior, given, resample)
         template = model.like(members=None)

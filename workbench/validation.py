@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from workbench import dataset, files
-from workbench.atomic import FileError, is_sealed
-from workbench.dataset import DatasetError
+from workbench.atomic import is_sealed
+from workbench.errors import DatasetError, FileError
 from workbench.sources import read_data
 
 __all__ = ["validated"]

@@ -23,16 +23,8 @@ from workbench.dataset.canonical import check, kind_of, valid
 from workbench.dataset.rows import flat, timed, with_states
 from workbench.dataset.seeds import seed_sequence, seed_text
 from workbench.dataset.splits import assign_split, folds, groups
-from workbench.dataset.vocabulary import (
-    COMPONENTS,
-    LEADING,
-    QUANTITIES,
-    SAMPLING,
-    SPLITS,
-    DatasetError,
-    nearest,
-    storable,
-)
+from workbench.dataset.tensors import COMPONENTS
+from workbench.dataset.vocabulary import LEADING, QUANTITIES, SAMPLING, SPLITS, nearest, storable
 
 __all__ = [
     "COMPONENTS",
@@ -40,7 +32,6 @@ __all__ = [
     "QUANTITIES",
     "SAMPLING",
     "SPLITS",
-    "DatasetError",
     "assign_split",
     "check",
     "flat",

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 
 from workbench.dataset.assembly import assemble, filled
 from workbench.dataset.ragged import ragged
-from workbench.dataset.vocabulary import COMPONENTS, DatasetError
+from workbench.dataset.tensors import COMPONENTS
+from workbench.errors import DatasetError
 
 __all__ = ["paths", "points", "trajectories"]
 

@@ -8,7 +8,8 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from workbench.dataset.canonical import check
-from workbench.dataset.vocabulary import LEADING, QUANTITIES, SAMPLING, DatasetError
+from workbench.dataset.vocabulary import LEADING, QUANTITIES, SAMPLING
+from workbench.errors import DatasetError
 
 __all__ = ["assemble", "filled"]
 

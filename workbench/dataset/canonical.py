@@ -5,7 +5,9 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
-from workbench.dataset.vocabulary import COMPONENTS, LEADING, QUANTITIES, SAMPLING, SPLITS, DatasetError, nearest
+from workbench.dataset.tensors import COMPONENTS
+from workbench.dataset.vocabulary import LEADING, QUANTITIES, SAMPLING, SPLITS, nearest
+from workbench.errors import DatasetError
 
 __all__ = ["check", "kind_of", "valid"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from workbench.dataset.assembly import assemble, filled
-from workbench.dataset.vocabulary import DatasetError
+from workbench.errors import DatasetError
 
 __all__ = ["ragged"]
 

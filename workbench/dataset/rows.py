@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from workbench.dataset.canonical import kind_of
-from workbench.dataset.vocabulary import DatasetError
+from workbench.errors import DatasetError
 
 __all__ = ["flat", "timed", "with_states"]
 

@@ -8,7 +8,8 @@ import xarray as xr
 from workbench.checks import require_whole
 from workbench.dataset.canonical import check, kind_of
 from workbench.dataset.seeds import seed_sequence
-from workbench.dataset.vocabulary import SAMPLING, SPLITS, DatasetError
+from workbench.dataset.vocabulary import SAMPLING, SPLITS
+from workbench.errors import DatasetError
 
 __all__ = ["assign_split", "folds", "groups"]
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["COMPONENTS", "LEADING", "QUANTITIES", "SAMPLING", "SPLITS", "DatasetError", "nearest", "storable"]
+__all__ = ["LEADING", "QUANTITIES", "SAMPLING", "SPLITS", "nearest", "storable"]
 
 SAMPLING = {"points": ("sample",), "trajectories": ("trajectory", "time"), "paths": ("trajectory", "time")}
 LEADING = {"points": ("x", "state"), "trajectories": ("x", "state"), "paths": ("strain", "component")}
-COMPONENTS = ("11", "22", "33", "12", "13", "23")
 QUANTITIES = {  # name: (dimensions beside the sampling ones, long name)
     "x": (("state",), "state"),
     "potential": ((), "potential"),
@@ -23,10 +22,6 @@ QUANTITIES = {  # name: (dimensions beside the sampling ones, long name)
     "dissipation": ((), "energy dissipated in the step that ends here"),
 }
 SPLITS = ("train", "validation", "test")
-
-
-class DatasetError(ValueError):
-    """Data that do not follow the vocabulary; the message says what was expected, what came, and what to do."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -25,7 +25,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from workbench import dataset
-from workbench.dataset import DatasetError
+from workbench.errors import DatasetError
 
 __all__ = ["differentiated"]
 
