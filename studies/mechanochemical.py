@@ -26,8 +26,8 @@ from studies import mechanochemical_numbers as numbers
 from studies import mechanochemical_points as points
 from studies.base import Machinery, Study, numbers_dataset, register
 from systems import parameter
-from workbench.landscape import joined_members
 from workbench.parallel import Report
+from workbench.potentials.ensembles import joined_members
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

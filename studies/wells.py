@@ -20,8 +20,8 @@ import workbench as wb
 from studies.base import Machinery, Number, Study, numbers_dataset, register
 from studies.points import picked
 from systems import parameter
-from workbench.landscape import joined_members
 from workbench.parallel import Report
+from workbench.potentials.ensembles import joined_members
 from workbench.task import Task
 
 if TYPE_CHECKING:

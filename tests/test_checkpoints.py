@@ -13,7 +13,7 @@ import torch
 import workbench as wb
 from workbench import atomic, checkpoints
 from workbench.errors import FileError
-from workbench.start import Start
+from workbench.potentials.initialisation import Start
 from workbench.task import Task
 
 IDENTITY = {"model": "m", "data": "d"}

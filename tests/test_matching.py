@@ -6,7 +6,7 @@ import pytest
 import systems
 import workbench as wb
 from systems import PotentialSystem, State, parameter
-from workbench.landscape import joined_members
+from workbench.potentials.ensembles import joined_members
 
 
 class Tilted(PotentialSystem):

@@ -8,10 +8,10 @@ from torchdiffeq import odeint
 import systems
 import workbench as wb
 from studies.rossi_numbers import refined
-from workbench.convex import inverse_softplus
 from workbench.dataset.tensors import SHEAR
 from workbench.errors import DatasetError, SimulationError
 from workbench.play import clamp_scan
+from workbench.potentials.convex import inverse_softplus
 
 AXIS = wb.Invariants(axis=(1.0, 0.0, 0.0))
 ROSSI = systems.get("rossi")

@@ -5,7 +5,7 @@ import pytest
 
 import systems
 import workbench as wb
-from workbench import symmetry
+from workbench.potentials import symmetry
 
 CRYSTAL = systems.get("mechanochemical")
 

@@ -11,8 +11,8 @@ import systems
 import workbench as wb
 from systems import contract
 from systems.registry import Registry
-from workbench import symmetry
 from workbench.errors import DatasetError
+from workbench.potentials import symmetry
 
 POTENTIALS = [n for n in systems.names() if issubclass(systems.SYSTEMS[n], systems.PotentialSystem)]
 NETWORKS = [n for n in systems.names() if issubclass(systems.SYSTEMS[n], systems.ReactionNetwork)]

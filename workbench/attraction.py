@@ -17,9 +17,9 @@ from torch import Tensor
 from workbench.checks import require_whole
 from workbench.descents import LOST, SADDLE, settle
 from workbench.errors import LandscapeError, LandscapeWarning
-from workbench.landscape import rows_of
-from workbench.potentials import Potential, require_potential
-from workbench.searches import FLAT, Box, distinct, each_member, search
+from workbench.potentials.ensembles import each_member
+from workbench.potentials.potential import Potential, require_potential, rows_of
+from workbench.searches import FLAT, Box, distinct, search
 
 __all__ = ["basins"]
 

@@ -22,8 +22,10 @@ from workbench.bifurcations import solved
 from workbench.checks import require_whole
 from workbench.curves import Array, Curves, Family
 from workbench.errors import LandscapeWarning
-from workbench.landscape import joined_members, stationary_points
-from workbench.potentials import Blend, require_potential
+from workbench.landscape import stationary_points
+from workbench.potentials.blend import Blend
+from workbench.potentials.ensembles import joined_members
+from workbench.potentials.potential import require_potential
 from workbench.searches import Box
 
 __all__ = ["branches"]

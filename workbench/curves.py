@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from workbench.potentials import Potential
+from workbench.potentials.potential import Potential
 from workbench.searches import Box
 
 __all__ = ["Array", "Curves", "Family"]

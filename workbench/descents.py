@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from workbench.potentials import Potential
+from workbench.potentials.potential import Potential
 from workbench.searches import FLAT, MARGIN, Box, distinct
 
 __all__ = ["LOST", "SADDLE", "settle", "ways"]

@@ -16,11 +16,11 @@ import numpy as np
 import xarray as xr
 
 from workbench.errors import FitError
-from workbench.lse_icnn import LSEICNN
 from workbench.objectives import LeastSquares, Observations
 from workbench.parallel import Report
+from workbench.potentials.initialisation import Start
+from workbench.potentials.lse_icnn import LSEICNN
 from workbench.prominence import wells
-from workbench.start import Start
 from workbench.task import Learned, Task
 
 if TYPE_CHECKING:

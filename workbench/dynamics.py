@@ -16,13 +16,13 @@ from workbench import langevin
 from workbench.checks import require_temperature
 from workbench.dataset import seed_sequence, seed_text
 from workbench.errors import SimulationError, SimulationWarning
-from workbench.potentials import Blend, Potential, check_domain, require_potential
+from workbench.potentials.potential import Potential, TimeVarying, check_domain, require_potential
 
 __all__ = ["simulate"]
 
 
 def simulate(
-    potential: Potential | Blend,
+    potential: Potential | TimeVarying,
     x0: ArrayLike,
     time: ArrayLike,
     *,
@@ -61,7 +61,7 @@ def simulate(
     >>> run.x.isel(trajectory=0, time=-1).values.round(4)
     array([1.544 , 0.4056])
     """
-    if not isinstance(potential, Blend):
+    if not isinstance(potential, TimeVarying):
         require_potential(potential)
     start, times = _start(potential, x0), _times(time)
     rows = torch.tensor(start).to(
@@ -86,7 +86,7 @@ def simulate(
 
 
 def _noisy(
-    potential: Potential | Blend,
+    potential: Potential | TimeVarying,
     rows: Tensor,
     times: np.ndarray,
     noise: float,
@@ -113,13 +113,13 @@ def _noisy(
     return run.assign_attrs(noise=noise, step=float(step), seed=seed_text(sequence), method="stochastic Heun")
 
 
-def _steepest(potential: Potential | Blend, x: Tensor, t: float) -> np.ndarray:
+def _steepest(potential: Potential | TimeVarying, x: Tensor, t: float) -> np.ndarray:
     """Return the largest eigenvalue of the Hessian at x, shape (…, trajectory, dim), and time t: (…, trajectory)."""
-    fixed = potential.at(t=t) if isinstance(potential, Blend) else potential
+    fixed = potential.at(t=t) if isinstance(potential, TimeVarying) else potential
     return np.linalg.eigvalsh(np.nan_to_num(fixed.hessian(x).detach().cpu().numpy()))[..., -1]
 
 
-def _tell_steep(potential: Potential | Blend, x: np.ndarray, times: np.ndarray, step: float) -> None:
+def _tell_steep(potential: Potential | TimeVarying, x: np.ndarray, times: np.ndarray, step: float) -> None:
     """Warn where a trajectory that did not blow up met a curvature too steep for its steps, at `LOOKS` of the times."""
     whole = np.isfinite(x[..., -1, :]).all(-1, keepdims=True)
     for k in np.unique(np.linspace(1, len(times) - 1, LOOKS).round().astype(int)):
@@ -143,7 +143,7 @@ _STIFF = "For a stiff landscape try method='scipy_solver', options={'solver': 'L
 class _Velocity:
     """−∇Ψ(x, t), held at zero where a trajectory has blown up, with a budget of evaluations."""
 
-    def __init__(self, potential: Potential | Blend, limit: float, budget: int) -> None:
+    def __init__(self, potential: Potential | TimeVarying, limit: float, budget: int) -> None:
         self.potential, self.limit, self.budget, self.calls = potential, limit, budget, 0
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
@@ -165,8 +165,8 @@ class _Velocity:
             )
 
     def _gradient(self, x: Tensor, t: Tensor) -> Tensor:
-        if isinstance(self.potential, Blend):
-            return self.potential.gradient(x, t)
+        if isinstance(self.potential, TimeVarying):
+            return self.potential.at(t=t).gradient(x)
         return self.potential.gradient(x)
 
 
@@ -193,7 +193,7 @@ def _integrate(integrate: Callable[[Tensor, Tensor], Tensor], x: Tensor, moments
     return path
 
 
-def _start(potential: Potential | Blend, x0: ArrayLike) -> np.ndarray:
+def _start(potential: Potential | TimeVarying, x0: ArrayLike) -> np.ndarray:
     start = np.atleast_2d(np.asarray(x0, dtype=np.float64))
     if start.ndim != 2 or start.shape[1] != len(potential.states):
         raise ValueError(f"expected starts with shape (trajectory, {len(potential.states)}), got {np.shape(x0)}")
@@ -216,7 +216,7 @@ def _times(time: ArrayLike) -> np.ndarray:
 ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 
 
-def _method_options(potential: Potential | Blend, times: np.ndarray, method: str) -> dict[str, Any]:
+def _method_options(potential: Potential | TimeVarying, times: np.ndarray, method: str) -> dict[str, Any]:
     """Return options by which every trajectory keeps the tolerances and no step straddles a kink of the schedule."""
     schedule = getattr(potential, "schedule", None)
     inside = [t for t in getattr(schedule, "kinks", ()) if times[0] < t < times[-1]]
@@ -228,7 +228,7 @@ def _method_options(potential: Potential | Blend, times: np.ndarray, method: str
     return {"norm": lambda y: y.abs().max(), **jumps}
 
 
-def _dataset(potential: Potential | Blend, x: np.ndarray, times: np.ndarray, limit: float) -> xr.Dataset:
+def _dataset(potential: Potential | TimeVarying, x: np.ndarray, times: np.ndarray, limit: float) -> xr.Dataset:
     gone = ~(np.abs(x) <= limit).all(-1)
     gone = np.maximum.accumulate(gone, axis=-1)
     x = np.where(gone[..., None], np.nan, x)
@@ -237,13 +237,13 @@ def _dataset(potential: Potential | Blend, x: np.ndarray, times: np.ndarray, lim
     coords = {"trajectory": np.arange(x.shape[-3]), "time": times, "state": list(potential.states)}
     if lead:
         coords["member"] = np.arange(x.shape[0])
-    moments = [potential.at(t=t) if isinstance(potential, Blend) else potential for t in times]
+    moments = [potential.at(t=t) if isinstance(potential, TimeVarying) else potential for t in times]
     level = np.stack([psi.value(x[..., k, :]) for k, psi in enumerate(moments)], -1)
     variables: dict[str, Any] = {
         "x": ((*dims, "state"), x, {"long_name": "state", "units": "1"}),
         "potential": (dims, level, {"long_name": "potential along the trajectory", "units": "1"}),
     }
-    if isinstance(potential, Blend):
+    if isinstance(potential, TimeVarying):
         b = np.array([float(potential.schedule(t)) for t in times])
         variables["b"] = ("time", b, {"long_name": "parameter of the blend", "units": "1"})
     inside = getattr(potential, "inside_data", None)

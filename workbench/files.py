@@ -23,12 +23,12 @@ import xarray as xr
 
 from workbench.atomic import check_seal, check_target, is_sealed, replacing, seal
 from workbench.dataset import nearest, storable
-from workbench.density import Density
 from workbench.errors import FileError
 from workbench.fitting import Fit
 from workbench.interrupts import held_signals
 from workbench.objectives import DENSITY, OBJECTIVES
 from workbench.path_fitting import PathFit
+from workbench.potentials.density import Density
 from workbench.provenance import provenance
 from workbench.scores import predict, score
 from workbench.weights import KINDS, from_dataset, to_dataset

@@ -21,17 +21,17 @@ from workbench import dataset, discovery, records
 from workbench.adam import Adam
 from workbench.atomic import check_target
 from workbench.checks import require_whole
-from workbench.density import normalise
 from workbench.levenberg_marquardt import LevenbergMarquardt
-from workbench.lse_icnn import LSEICNN
+from workbench.likelihood import normalise
 from workbench.materials import Material
 from workbench.objectives import DENSITY, TRAJECTORY, parse_match
 from workbench.parallel import Report
 from workbench.path_fitting import PathFit, PathTraining, fit_paths
+from workbench.potentials.initialisation import Start
+from workbench.potentials.lse_icnn import LSEICNN
+from workbench.potentials.support import Support
 from workbench.preparation import prepared
 from workbench.result import Fit
-from workbench.start import Start
-from workbench.support import Support
 from workbench.task import Task
 
 __all__ = ["Fit", "fit"]

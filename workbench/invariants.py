@@ -24,7 +24,7 @@ from torch import Tensor
 
 from workbench.dataset import COMPONENTS
 from workbench.dataset.tensors import COLUMNS, FULL, ROWS, SHEAR
-from workbench.potentials import tensor_or_array
+from workbench.potentials.potential import tensor_or_array
 
 __all__ = ["Invariants", "contract", "product"]
 

@@ -15,8 +15,10 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from workbench.errors import LandscapeError, LandscapeWarning
-from workbench.potentials import Blend, Potential, require_potential, tensor_options
-from workbench.searches import FLAT, NEWTON, Box, distinct, each_member, search
+from workbench.potentials.blend import Blend
+from workbench.potentials.ensembles import each_member, joined_members
+from workbench.potentials.potential import Potential, require_potential, rows_of
+from workbench.searches import FLAT, NEWTON, Box, distinct, search
 
 __all__ = ["splitting", "stationary_points"]
 
@@ -76,22 +78,6 @@ def sobol(box: Box, count: int, seed: int) -> Tensor:
     power = max(0, int(np.ceil(np.log2(count))))
     unit = qmc.Sobol(len(box.low), rng=np.random.default_rng(seed)).random_base2(power)[:count]
     return box.low + box.width * torch.as_tensor(unit).to(box.low)
-
-
-def rows_of(potential: Potential, x: ArrayLike, name: str) -> Tensor:
-    """Return states given as one row or several as a tensor, shape (row, dim); others raise `ValueError`."""
-    rows = np.atleast_2d(np.asarray(x, dtype=np.float64))
-    dim = len(potential.states)
-    if rows.ndim != 2 or rows.shape[1] != dim or not np.isfinite(rows).all():
-        raise ValueError(f"{name} must be finite, with shape (row, {dim}); got shape {np.shape(x)}")
-    return torch.tensor(rows, **tensor_options(potential))
-
-
-def joined_members(found: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Return the points found on each member of an ensemble over one dimension `point`, labelled by `member`."""
-    labelled = [one.assign_coords(member=("point", np.full(one.sizes["point"], k))) for k, one in enumerate(found)]
-    joined = xr.concat(labelled, "point")
-    return joined.assign_coords(point=np.arange(joined.sizes["point"]))
 
 
 def splitting(

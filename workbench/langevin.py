@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import LandscapeError
-from workbench.potentials import Blend, Potential
+from workbench.potentials.potential import Potential, TimeVarying
 
 __all__ = ["Noise", "heun", "longest_step", "slope_of", "stay_in_domain", "trajectories"]
 
@@ -28,10 +28,10 @@ SHARD = 64
 BLOCK = 256  # steps whose random numbers are drawn at once
 
 
-def slope_of(potential: Potential | Blend) -> Callable[[Tensor, float], Tensor]:
+def slope_of(potential: Potential | TimeVarying) -> Callable[[Tensor, float], Tensor]:
     """Return ∇Ψ(x, t) of a fixed or a moving landscape."""
-    if isinstance(potential, Blend):
-        return lambda x, t: potential.gradient(x, t)
+    if isinstance(potential, TimeVarying):
+        return lambda x, t: potential.at(t=t).gradient(x)
     return lambda x, t: potential.gradient(x)
 
 
@@ -84,7 +84,7 @@ class Noise:
 
 @torch.no_grad()
 def trajectories(
-    potential: Potential | Blend,
+    potential: Potential | TimeVarying,
     x: Tensor,
     times: np.ndarray,
     noise: float,

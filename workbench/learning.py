@@ -11,10 +11,10 @@ from workbench.errors import LandscapeError
 from workbench.fitting import Fit, fit
 from workbench.landscape import stationary_points
 from workbench.levenberg_marquardt import LevenbergMarquardt
-from workbench.lse_icnn import LSEICNN
 from workbench.matching import matched
 from workbench.objectives import DENSITY, TRAJECTORY, parse_match
 from workbench.parallel import Report
+from workbench.potentials.lse_icnn import LSEICNN
 
 __all__ = ["grid", "learn"]
 

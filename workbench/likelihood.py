@@ -21,12 +21,13 @@ import xarray as xr
 from torch import Tensor
 from torch.func import jacrev, vmap
 
-from workbench.lse_icnn import LSEICNN
 from workbench.normal_equations import Primal, gram_of
 from workbench.objectives import Problem
-from workbench.support import Support
+from workbench.potentials.density import Density
+from workbench.potentials.lse_icnn import LSEICNN
+from workbench.potentials.support import Support
 
-__all__ = ["Likelihood", "Samples", "kernel_potential"]
+__all__ = ["Likelihood", "Samples", "kernel_potential", "normalise"]
 
 
 @dataclass(frozen=True)
@@ -161,3 +162,11 @@ def kernel_potential(x: np.ndarray) -> np.ndarray:
         return -gaussian_kde(varying.T).logpdf(varying.T)
     except np.linalg.LinAlgError:
         return np.zeros(len(x))
+
+
+def normalise(model: LSEICNN) -> None:
+    """Choose the offset of a model without conditions so that Z = 1: its potential is then −log q."""
+    density = Density(model)
+    if not density.conditions:
+        with torch.no_grad():
+            model.offset += torch.tensor(density.log_normaliser(np.empty(0))).to(model.offset)

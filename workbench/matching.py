@@ -32,7 +32,7 @@ def matched(points: xr.Dataset, *, distance: float | None = None) -> xr.Dataset:
 
     >>> import systems, workbench as wb
     >>> circuits = [systems.get("gene_circuit", b=b) for b in (0.9, 1.0)]
-    >>> from workbench.landscape import joined_members
+    >>> from workbench.potentials.ensembles import joined_members
     >>> found = joined_members([wb.stationary_points(one, one.box) for one in circuits])
     >>> both = wb.matched(found)
     >>> both["count"].values.tolist(), both.x.values[0].round(3).tolist(), both.x_std.values[0].round(3).tolist()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from workbench.errors import DatasetError, SimulationError
 from workbench.invariants import Invariants
-from workbench.lse_icnn import LSEICNN
+from workbench.potentials.lse_icnn import LSEICNN
 
 __all__ = ["Material", "Response"]
 

@@ -30,8 +30,8 @@ from torchdiffeq import odeint
 
 from workbench.checks import require_whole
 from workbench.invariants import Invariants, contract
-from workbench.lse_icnn import LSEICNN
 from workbench.materials import Features, Material
+from workbench.potentials.lse_icnn import LSEICNN
 
 __all__ = ["StateNODE"]
 

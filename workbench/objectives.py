@@ -23,8 +23,8 @@ from torch.func import functional_call, jacrev, vmap
 
 from workbench.dataset import flat, nearest
 from workbench.errors import DatasetError
-from workbench.lse_icnn import LSEICNN
 from workbench.normal_equations import Dual, Primal, gram_of
+from workbench.potentials.lse_icnn import LSEICNN
 
 __all__ = [
     "DENSITY",

@@ -29,10 +29,9 @@ from torch import Tensor
 from workbench.checks import require_temperature, require_whole
 from workbench.dataset import seed_sequence, seed_text
 from workbench.errors import LandscapeError
-from workbench.landscape import rows_of
 from workbench.langevin import Noise, heun, slope_of, stay_in_domain
-from workbench.potentials import Potential, require_potential
-from workbench.searches import each_member
+from workbench.potentials.ensembles import each_member
+from workbench.potentials.potential import Potential, require_potential, rows_of
 
 __all__ = ["first_passage", "first_passage_exact", "mean_time"]
 

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from workbench.descents import settle
 from workbench.errors import LandscapeWarning
-from workbench.landscape import joined_members, stationary_points
-from workbench.potentials import Potential, require_potential, tensor_options
-from workbench.searches import Box, each_member
+from workbench.landscape import stationary_points
+from workbench.potentials.ensembles import each_member, joined_members
+from workbench.potentials.potential import Potential, require_potential, tensor_options
+from workbench.searches import Box
 
 __all__ = ["graph", "leaving", "sides"]
 

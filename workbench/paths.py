@@ -21,10 +21,10 @@ from torch import Tensor
 from workbench.checks import require_whole
 from workbench.descents import ways
 from workbench.errors import LandscapeError
-from workbench.landscape import rows_of
 from workbench.passes import leaving
-from workbench.potentials import Potential, require_potential
-from workbench.searches import SAME, Box, distinct, each_member, search
+from workbench.potentials.ensembles import each_member
+from workbench.potentials.potential import Potential, require_potential, rows_of
+from workbench.searches import SAME, Box, distinct, search
 
 __all__ = ["minimum_energy_path"]
 

@@ -28,10 +28,10 @@ import torch
 from torch import Tensor, nn
 
 from workbench.checks import require_whole
-from workbench.convex import inverse_softplus, softplus
 from workbench.invariants import Invariants
-from workbench.lse_icnn import LSEICNN
 from workbench.materials import Features, Material
+from workbench.potentials.convex import inverse_softplus, softplus
+from workbench.potentials.lse_icnn import LSEICNN
 
 __all__ = ["GeneralisedPlay", "clamp_scan"]
 

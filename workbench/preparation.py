@@ -7,10 +7,10 @@ import xarray as xr
 
 from workbench import dataset
 from workbench.errors import DatasetError
-from workbench.lse_icnn import LSEICNN
 from workbench.objectives import DENSITY, TRAJECTORY, check_matched
+from workbench.potentials.lse_icnn import LSEICNN
+from workbench.potentials.support import Support
 from workbench.shooting import check_trajectories
-from workbench.support import Support
 
 __all__ = ["prepared"]
 

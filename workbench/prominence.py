@@ -16,11 +16,11 @@ import torch
 import xarray as xr
 
 from workbench import dataset
-from workbench.landscape import joined_members, stationary_points
+from workbench.landscape import stationary_points
 from workbench.passes import sides
-from workbench.potentials import Potential, require_potential, tensor_options
+from workbench.potentials.ensembles import each_member, joined_members
+from workbench.potentials.potential import Potential, require_potential, tensor_options
 from workbench.scores import predict
-from workbench.searches import each_member
 from workbench.task import ACTIVE
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from workbench.dataset import nearest
 from workbench.errors import LandscapeError
 from workbench.kramers import rates
 from workbench.landscape import stationary_points
-from workbench.lse_icnn import LSEICNN
 from workbench.matching import matched
 from workbench.passes import graph
 from workbench.paths import minimum_energy_path
+from workbench.potentials.lse_icnn import LSEICNN
 from workbench.prominence import wells
 
 __all__ = ["QUESTIONS", "ask"]

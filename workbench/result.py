@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from workbench import records
-from workbench.lse_icnn import LSEICNN
 from workbench.objectives import DENSITY
+from workbench.potentials.lse_icnn import LSEICNN
 from workbench.task import Outcome
 
 __all__ = ["Fit"]

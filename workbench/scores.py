@@ -11,7 +11,7 @@ from workbench.dataset.tensors import SHEAR
 from workbench.errors import DatasetError
 from workbench.materials import Material
 from workbench.objectives import OBJECTIVES
-from workbench.potentials import Potential, require_potential
+from workbench.potentials.potential import Potential, require_potential
 
 __all__ = ["predict", "score"]
 

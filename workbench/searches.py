@@ -12,15 +12,14 @@ model foretold. Everything is measured in units of a box, whose sides are 1.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.potentials import Potential, tensor_options
+from workbench.potentials.potential import Potential, tensor_options
 
-__all__ = ["Box", "distinct", "each_member", "search"]
+__all__ = ["Box", "distinct", "search"]
 
 STEPS = 60  # more than a search that arrives needs
 LONGEST = 0.2  # of the box, a step
@@ -122,8 +121,3 @@ def distinct(x: Tensor, box: Box) -> Tensor:
         kept.append(left[0])
         left = left[box.length(x[left] - x[left[0]]) > SAME]
     return torch.stack(kept) if kept else left
-
-
-def each_member(potential: Potential) -> list[Any]:
-    """Return the members of an ensemble as plain potentials."""
-    return [potential.member(k) for k in range(potential.members or 0)]  # type: ignore[attr-defined]

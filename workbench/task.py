@@ -11,10 +11,10 @@ import xarray as xr
 from workbench import dataset
 from workbench.errors import DatasetError
 from workbench.likelihood import Likelihood, Samples, kernel_potential
-from workbench.lse_icnn import LSEICNN
 from workbench.objectives import TRAJECTORY, LeastSquares, Observations, Problem, scales_of
+from workbench.potentials.initialisation import Start
+from workbench.potentials.lse_icnn import LSEICNN
 from workbench.shooting import Segments, Shooting, spread_of
-from workbench.start import Start
 
 __all__ = ["ACTIVE", "Learned", "Outcome", "Task"]
 

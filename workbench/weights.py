@@ -20,12 +20,12 @@ import numpy as np
 import torch
 import xarray as xr
 
-from workbench.convex import POSITIVE_MAP
 from workbench.invariants import Invariants
-from workbench.lse_icnn import LSEICNN
 from workbench.node import StateNODE
 from workbench.play import GeneralisedPlay
-from workbench.support import Support
+from workbench.potentials.convex import POSITIVE_MAP
+from workbench.potentials.lse_icnn import LSEICNN
+from workbench.potentials.support import Support
 
 __all__ = ["KINDS", "Kind", "from_dataset", "to_dataset"]
 

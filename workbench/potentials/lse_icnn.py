@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
 from workbench.checks import require_whole
-from workbench.convex import ConvexNetworks
-from workbench.potentials import tensor_or_array
-from workbench.start import Start, local_slopes, spread_samples
-from workbench.support import Support
+from workbench.potentials.convex import ConvexNetworks
+from workbench.potentials.initialisation import Start, local_slopes, spread_samples
+from workbench.potentials.potential import tensor_or_array
+from workbench.potentials.support import Support
 
 __all__ = ["LSEICNN", "log_gate", "soft_minimum", "soft_minimum_constant"]
 
@@ -199,7 +199,7 @@ class LSEICNN(nn.Module):
         return self._density().sample(count, seed=seed, **conditions)
 
     def _density(self) -> Any:
-        from workbench.density import Density
+        from workbench.potentials.density import Density
 
         return Density(self)
 

@@ -3,79 +3,18 @@
 Everything that questions or simulates a landscape takes a `Potential`: learned or exact, alone or composed.
 """
 
-from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.schedules import Schedule
+from workbench.potentials.ensembles import member_of, members_of
+from workbench.potentials.potential import Potential, check_domain, require_potential, tensor_or_array
+from workbench.potentials.schedules import Schedule
 
-__all__ = ["Blend", "Potential", "WeightedSum", "require_potential", "tensor_or_array"]
-
-
-@runtime_checkable
-class Potential(Protocol):
-    """Ψ(x) with its first two derivatives; arrays in, arrays out, tensors in, tensors out.
-
-    With `members` None, x with shape (…, dim) gives a value with shape (…), a gradient (…, dim) and a Hessian
-    (…, dim, dim). With a number of members, x with shape (sample, dim) or (member, sample, dim) gives the same with
-    a leading member axis.
-    """
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        """Names of the components of x."""
-
-    @property
-    def members(self) -> int | None:
-        """None for a plain potential, else the number of members."""
-
-    def value(self, x: Any) -> Any:
-        """Return Ψ(x)."""
-
-    def gradient(self, x: Any) -> Any:
-        """Return ∇Ψ(x)."""
-
-    def hessian(self, x: Any) -> Any:
-        """Return ∇²Ψ(x)."""
-
-
-def require_potential(candidate: Any) -> None:
-    """Raise `TypeError` for what is no potential."""
-    if isinstance(candidate, Blend):
-        raise TypeError("a Blend is a potential at one moment only: take blend.at(b=…) or blend.at(t=…)")
-    if not isinstance(candidate, Potential):
-        raise TypeError(
-            f"expected a potential (an LSEICNN, a PotentialSystem, blend.at(b=…), …), got {type(candidate).__name__}; "
-            "of a fit take fit.model, or fit.ensemble for all members; to use a formula, subclass "
-            "systems.PotentialSystem"
-        )
-
-
-def tensor_options(potential: Any) -> dict[str, Any]:
-    """Return dtype and device in which a potential computes, for `torch.tensor` and its kin."""
-    return {"dtype": getattr(potential, "dtype", torch.float64), "device": getattr(potential, "device", None)}
-
-
-def tensor_or_array(method: Callable[..., Tensor]) -> Callable[..., Any]:
-    """Let a method on tensors take arrays too, and then return one; checks the last axis of x."""
-
-    @wraps(method)
-    def bridged(self: Any, x: Any, *args: Any, **options: Any) -> Any:
-        given = isinstance(x, Tensor)
-        if not given:
-            x = torch.tensor(np.asarray(x, dtype=np.float64), **tensor_options(self))
-        if x.ndim == 0 or x.shape[-1] != len(self.states):
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}; expected (…, {len(self.states)}) with the states {self.states}"
-            )
-        result = method(self, x, *args, **options)
-        return result if given else result.detach().cpu().numpy()
-
-    return bridged
+__all__ = ["Blend", "WeightedSum"]
 
 
 class WeightedSum:
@@ -99,7 +38,7 @@ class WeightedSum:
         self.potentials, self.weights = tuple(potentials), tuple(weights)
 
     states = property(lambda self: self.potentials[0].states, doc="Names of the components of x.")
-    members = property(lambda self: _members(self.potentials), doc="Members of the parts, None if they have none.")
+    members = property(lambda self: members_of(self.potentials), doc="Members of the parts, None if they have none.")
     dtype = property(lambda self: getattr(self.potentials[0], "dtype", torch.float64), doc="Type of its numbers.")
     device = property(lambda self: getattr(self.potentials[0], "device", None), doc="Where its numbers live.")
 
@@ -152,7 +91,7 @@ class Blend:
         return f"Blend({self.first!r}, {self.second!r}, {self.schedule!r})"
 
     states = property(lambda self: self.first.states, doc="Names of the components of x.")
-    members = property(lambda self: _members((self.first, self.second)), doc="Members of the parts, None if none.")
+    members = property(lambda self: members_of((self.first, self.second)), doc="Members of the parts, None if none.")
 
     def at(self, *, b: float | None = None, t: Any = None) -> WeightedSum:
         """Return the plain potential at parameter b, or at time t."""
@@ -178,23 +117,3 @@ class Blend:
     def hessian(self, x: Any, t: Any) -> Any:
         """Return ∇²Ψ_b(x), shape (…, dim, dim), at time t."""
         return self.at(t=t).hessian(x)
-
-
-def check_domain(potentials: Sequence[Any], x: Any) -> None:
-    """Let every potential that knows its domain refuse states with shape (…, dim) outside it."""
-    for potential in potentials:
-        refuse = getattr(potential, "check_domain", None)
-        if refuse is not None:
-            refuse(x)
-
-
-def member_of(potential: Any, index: int) -> Any:
-    """Return a member of a potential, or the potential itself where it has none."""
-    return potential if potential.members is None else potential.member(index)
-
-
-def _members(potentials: Sequence[Potential]) -> int | None:
-    counts = {p.members for p in potentials} - {None}
-    if len(counts) > 1:
-        raise ValueError(f"the potentials have different numbers of members: {sorted(counts)}")  # type: ignore[type-var]
-    return counts.pop() if counts else None

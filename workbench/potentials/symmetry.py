@@ -18,7 +18,8 @@ import xarray as xr
 from torch import Tensor
 
 from workbench import dataset
-from workbench.potentials import Potential, check_domain, member_of, require_potential, tensor_or_array
+from workbench.potentials.ensembles import member_of
+from workbench.potentials.potential import Potential, check_domain, require_potential, tensor_or_array
 
 __all__ = ["Symmetrised", "group", "images"]
 

@@ -14,21 +14,12 @@ import xarray as xr
 
 from workbench import dataset
 from workbench.checks import require_whole
-from workbench.lse_icnn import LSEICNN
-from workbench.potentials import Potential, require_potential, tensor_options
-from workbench.support import Support
+from workbench.potentials.potential import Potential, require_potential, tensor_options
+from workbench.potentials.support import Support
 
-__all__ = ["Density", "normalise"]
+__all__ = ["Density"]
 
 CELLS = 4096  # in which one continuous state is sampled
-
-
-def normalise(model: LSEICNN) -> None:
-    """Choose the offset of a model without conditions so that Z = 1: its potential is then −log q."""
-    density = Density(model)
-    if not density.conditions:
-        with torch.no_grad():
-            model.offset += torch.tensor(density.log_normaliser(np.empty(0))).to(model.offset)
 
 
 class Density:
