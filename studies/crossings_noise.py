@@ -17,7 +17,7 @@ from scipy.interpolate import CubicSpline
 
 import systems
 import workbench as wb
-from workbench.langevin import heun, slope_of
+from workbench.dynamics.langevin import heun, slope_of
 from workbench.parallel import Report
 
 __all__ = ["laws", "passage", "refinement"]

@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from workbench.dataset.tensors import SHEAR
-from workbench.invariants import Invariants, product
+from workbench.materials.invariants import Invariants, product
 
 FULL = [[0, 3, 4], [3, 1, 5], [4, 5, 2]]
 ROWS, COLUMNS = [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]

@@ -9,8 +9,8 @@ from test_langevin import Harmonic, Quartic
 import systems
 import workbench as wb
 from systems import PotentialSystem, State
+from workbench.dynamics.first_passage import mean_time
 from workbench.errors import LandscapeError, LandscapeWarning
-from workbench.passages import mean_time
 
 BOX = [(-2.0, 2.0)]
 

@@ -12,8 +12,8 @@ from scipy.linalg import solve_banded
 
 import systems
 import workbench as wb
+from workbench.dynamics.langevin import heun
 from workbench.errors import LandscapeError, SimulationWarning
-from workbench.langevin import heun
 
 
 class Quartic:

@@ -10,7 +10,7 @@ import workbench as wb
 from studies.rossi_numbers import refined
 from workbench.dataset.tensors import SHEAR
 from workbench.errors import DatasetError, SimulationError
-from workbench.play import clamp_scan
+from workbench.materials.generalised_play import clamp_scan
 from workbench.potentials.convex import inverse_softplus
 
 AXIS = wb.Invariants(axis=(1.0, 0.0, 0.0))

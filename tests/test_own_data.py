@@ -413,7 +413,7 @@ def test_simulations_that_leave_the_data_are_told(saved):
 
 @pytest.mark.parametrize("name", ["asymmetric_quartic", "gene_circuit"])
 def test_landscapes_of_files_without_a_study_are_drawn(name):
-    from workbench.learning import grid
+    from workbench.landscape.grid import grid
 
     model = systems.get(name)
     box = [(-2, 2)] if name == "asymmetric_quartic" else [(0, 2), (0, 2)]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from workbench.descents import LOST, SADDLE
+from workbench.landscape.steepest_descent import LOST, SADDLE
 
 __all__ = ["rows", "text"]
 

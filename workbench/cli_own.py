@@ -129,7 +129,7 @@ def simulate(
 ) -> None:
     """Follow the gradient flow of a fitted landscape, or Langevin dynamics, and save it with the fit."""
     from workbench import files
-    from workbench.dynamics import simulate as run_of
+    from workbench.dynamics.simulation import simulate as run_of
 
     target = files.check_target(output or file.with_name(f"{file.stem}-simulation.nc"), overwrite=overwrite)
     result, label = _result(file, fit_name)

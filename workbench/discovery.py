@@ -9,25 +9,28 @@ enough. The scan ends below the floor, or where two more modes brought nothing.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from workbench import dataset
 from workbench.errors import FitError
+from workbench.result import Fit
+from workbench.landscape.wells import wells
 from workbench.objectives import LeastSquares, Observations
 from workbench.parallel import Report
 from workbench.potentials.initialisation import Start
 from workbench.potentials.lse_icnn import LSEICNN
-from workbench.prominence import wells
-from workbench.task import Learned, Task
+from workbench.scores import predict
+from workbench.task import ACTIVE, Learned, Task
 
 if TYPE_CHECKING:
     from workbench.adam import Adam
     from workbench.levenberg_marquardt import LevenbergMarquardt
 
-__all__ = ["choose", "smallest"]
+__all__ = ["choose", "counts", "smallest"]
 
 RHO_LO = 2.0  # in scaled units, where the model itself has no bound: what it costs and buys is drawn by a study
 FLOOR = 1e-4  # of the loss of a flat landscape
@@ -161,3 +164,50 @@ def _flat(observations: Observations, match: Mapping[str, float]) -> float:
         centre = target.mean() if name == "potential" else 0.0
         total += float(((target - centre) * factor).square().sum())
     return total
+
+
+def counts(
+    fit: "Fit",
+    within: Sequence[tuple[float, float]] | None = None,
+    *,
+    gate: float = ACTIVE,
+    found: xr.Dataset | None = None,
+) -> xr.Dataset:
+    """Return three counts over `member` for any fit: open gates, dominant modes, and wells.
+
+    `gates`: gates ς(α) above the threshold, the published count. It cannot see wells: a mode's output bias absorbs
+    log ς(α)/ρ exactly, and the published penalty moves α to 0, where ς = 4.5e-5 is above the threshold of 1e-6.
+    `dominant`: modes that hold more than half of the softmax weight somewhere on the data.
+    `wells`: minima of Ψ in the box `within` (default: that of the data) at least as prominent as the member's error in
+    Ψ, `resolution`: the RMSE on held-out data, of slopes relative to them and times the spread of Ψ. `found` gives the
+    wells of the ensemble where they are known already.
+    """
+    ensemble = getattr(fit, "ensemble", None)
+    if ensemble is None:
+        raise TypeError(f"counts takes a whole fit, because it needs its data; got {type(fit).__name__}")
+    x = dataset.flat(fit.data)["x"].values
+    resolution = _resolution(fit)
+    found = wells(ensemble, ensemble.box if within is None else within) if found is None else found
+    deep = [(found["prominence"].values >= error) & (found["member"].values == k) for k, error in enumerate(resolution)]
+    columns: dict[str, Any] = {
+        "gates": ((ensemble.gate > gate).sum(-1).numpy(force=True), f"gates above {gate:g}"),
+        "dominant": ((ensemble.mode_weights(x) > 0.5).any(-2).sum(-1), "modes that dominate somewhere on the data"),
+        "wells": (np.sum(deep, -1), "minima at least as prominent as the error of the fit"),
+        "resolution": (resolution, "error of the potential"),
+    }
+    variables: dict[str, Any] = {
+        name: ("member", values, {"long_name": text, "units": "1"}) for name, (values, text) in columns.items()
+    }
+    return xr.Dataset(variables, coords={"member": np.arange(len(resolution))})
+
+
+def _resolution(fit: "Fit") -> np.ndarray:
+    """Return each member's error in Ψ on the held-out samples, shape (member,)."""
+    held_out = dataset.flat(fit.data)
+    held_out = held_out.isel(sample=(held_out["split"] == "validation").values)
+    residuals = predict(fit.ensemble, held_out)
+    if "potential" in fit.match:
+        return np.sqrt((residuals["potential_residual"].values ** 2).mean(-1))
+    name = next(iter(fit.match))
+    relative = np.sqrt((residuals[f"{name}_residual"].values ** 2).mean((-2, -1)) / (held_out[name].values ** 2).mean())
+    return relative * np.asarray(fit.ensemble.value(dataset.flat(fit.data)["x"].values)).std(-1)

@@ -23,7 +23,7 @@ from workbench.atomic import check_target
 from workbench.checks import require_whole
 from workbench.levenberg_marquardt import LevenbergMarquardt
 from workbench.likelihood import normalise
-from workbench.materials import Material
+from workbench.materials.material import Material
 from workbench.objectives import DENSITY, TRAJECTORY, parse_match
 from workbench.parallel import Report
 from workbench.path_fitting import PathFit, PathTraining, fit_paths

@@ -26,7 +26,7 @@ from workbench import dataset, parallel
 from workbench.checks import require_whole
 from workbench.dataset.tensors import SHEAR
 from workbench.errors import DatasetError, FitError
-from workbench.materials import LIMIT, Features, Material
+from workbench.materials.material import LIMIT, Features, Material
 from workbench.parallel import Report
 from workbench.records import notes
 from workbench.task import Outcome

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from workbench.attraction import basins
 from workbench.dataset import nearest
 from workbench.errors import LandscapeError
-from workbench.kramers import rates
-from workbench.landscape import stationary_points
-from workbench.matching import matched
-from workbench.passes import graph
-from workbench.paths import minimum_energy_path
+from workbench.landscape.basins import basins
+from workbench.landscape.graph import graph
+from workbench.landscape.minimum_energy_path import minimum_energy_path
+from workbench.landscape.rates import rates
+from workbench.landscape.stationary_points import stationary_points
+from workbench.landscape.summary import matched
+from workbench.landscape.wells import wells
 from workbench.potentials.lse_icnn import LSEICNN
-from workbench.prominence import wells
 
 __all__ = ["QUESTIONS", "ask"]
 

@@ -9,7 +9,7 @@ import xarray as xr
 from workbench import dataset
 from workbench.dataset.tensors import SHEAR
 from workbench.errors import DatasetError
-from workbench.materials import Material
+from workbench.materials.material import Material
 from workbench.objectives import OBJECTIVES
 from workbench.potentials.potential import Potential, require_potential
 

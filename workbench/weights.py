@@ -20,9 +20,9 @@ import numpy as np
 import torch
 import xarray as xr
 
-from workbench.invariants import Invariants
-from workbench.node import StateNODE
-from workbench.play import GeneralisedPlay
+from workbench.materials.generalised_play import GeneralisedPlay
+from workbench.materials.invariants import Invariants
+from workbench.materials.state_node import StateNODE
 from workbench.potentials.convex import POSITIVE_MAP
 from workbench.potentials.lse_icnn import LSEICNN
 from workbench.potentials.support import Support

@@ -19,12 +19,13 @@ from scipy.interpolate import CubicSpline, make_interp_spline
 from torch import Tensor
 
 from workbench.checks import require_whole
-from workbench.descents import ways
 from workbench.errors import LandscapeError
-from workbench.passes import leaving
+from workbench.landscape.box import SAME, Box, distinct
+from workbench.landscape.eigenvector_following import search
+from workbench.landscape.graph import leaving
+from workbench.landscape.steepest_descent import ways
 from workbench.potentials.ensembles import each_member
 from workbench.potentials.potential import Potential, require_potential, rows_of
-from workbench.searches import SAME, Box, distinct, search
 
 __all__ = ["minimum_energy_path"]
 

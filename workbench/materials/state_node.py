@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torchdiffeq import odeint
 
 from workbench.checks import require_whole
-from workbench.invariants import Invariants, contract
-from workbench.materials import Features, Material
+from workbench.materials.invariants import Invariants, contract
+from workbench.materials.material import Features, Material
 from workbench.potentials.lse_icnn import LSEICNN
 
 __all__ = ["StateNODE"]

@@ -17,7 +17,7 @@ import xarray as xr
 
 from workbench.checks import require_temperature
 from workbench.errors import LandscapeError, LandscapeWarning
-from workbench.passes import graph
+from workbench.landscape.graph import graph
 from workbench.potentials.potential import Potential
 
 __all__ = ["rates"]

@@ -12,12 +12,12 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from workbench.descents import settle
 from workbench.errors import LandscapeWarning
-from workbench.landscape import stationary_points
+from workbench.landscape.box import Box
+from workbench.landscape.stationary_points import stationary_points
+from workbench.landscape.steepest_descent import settle
 from workbench.potentials.ensembles import each_member, joined_members
 from workbench.potentials.potential import Potential, require_potential, tensor_options
-from workbench.searches import Box
 
 __all__ = ["graph", "leaving", "sides"]
 

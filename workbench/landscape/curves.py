@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from workbench.landscape.box import Box
 from workbench.potentials.potential import Potential
-from workbench.searches import Box
 
 __all__ = ["Array", "Curves", "Family"]
 

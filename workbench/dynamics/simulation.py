@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torchdiffeq import odeint
 
-from workbench import langevin
 from workbench.checks import require_temperature
 from workbench.dataset import seed_sequence, seed_text
+from workbench.dynamics import langevin
 from workbench.errors import SimulationError, SimulationWarning
 from workbench.potentials.potential import Potential, TimeVarying, check_domain, require_potential
 
@@ -44,7 +44,7 @@ def simulate(
     and a leading `member` axis for an ensemble.
 
     With `noise`, the temperature T > 0, they are Langevin trajectories dx = −∇Ψ dt + √(2T) dW by a method of weak order
-    2 (see `workbench.langevin`) with steps no longer than `step`; `seed` makes them repeatable, and trajectory i does
+    2 (see `langevin`) with steps no longer than `step`; `seed` makes them repeatable, and trajectory i does
     not depend on how many there are. The step is chosen so that the error in what you ask for is small: halve it and
     compare. Steps of 2 over the steepest curvature at the starts, with which the method diverges, raise `ValueError`;
     where the curvature grows so steep on the way, a `SimulationWarning` tells. The options of the adaptive methods have

@@ -11,16 +11,15 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import ArrayLike
-from scipy.stats import qmc
 from torch import Tensor
 
 from workbench.errors import LandscapeError, LandscapeWarning
-from workbench.potentials.blend import Blend
+from workbench.landscape.box import FLAT, Box, distinct, sobol
+from workbench.landscape.eigenvector_following import NEWTON, search
 from workbench.potentials.ensembles import each_member, joined_members
 from workbench.potentials.potential import Potential, require_potential, rows_of
-from workbench.searches import FLAT, NEWTON, Box, distinct, search
 
-__all__ = ["splitting", "stationary_points"]
+__all__ = ["stationary_points"]
 
 ASIDE = 0.01  # of the box: where there are points still about that far along a flat direction, they are a continuum
 
@@ -69,64 +68,6 @@ def stationary_points(
     if potential.members is None:
         return _stationary_points(potential, x0, box, index, tolerance)
     return joined_members([_stationary_points(one, x0, box, index, tolerance) for one in each_member(potential)])
-
-
-def sobol(box: Box, count: int, seed: int) -> Tensor:
-    """Return that many points spread evenly over a box, shape (count, dim)."""
-    if count < 1:
-        raise ValueError(f"starts must be at least 1, got {count}")
-    power = max(0, int(np.ceil(np.log2(count))))
-    unit = qmc.Sobol(len(box.low), rng=np.random.default_rng(seed)).random_base2(power)[:count]
-    return box.low + box.width * torch.as_tensor(unit).to(box.low)
-
-
-def splitting(
-    blend: Blend,
-    within: Sequence[tuple[float, float]],
-    *,
-    minima: int = 2,
-    tolerance: float = 1e-4,
-    scan: int = 11,
-    starts: int = 64,
-) -> xr.Dataset:
-    """Return the smallest b in [0, 1] at which Ψ_b has (at least) that many minima in the box, and when that is.
-
-    The number of minima is counted at `scan` values of b, then bisected to `tolerance` in b. The result holds `b` (NaN
-    if it never happens), `time` (NaN if the schedule never takes that b) and the counts, minima(b_scanned).
-    """
-    if blend.members is not None:
-        raise ValueError(
-            "the members of an ensemble split at different times; ask each, such as fit.ensemble.member(0)"
-        )
-    grid = np.linspace(0, 1, scan)
-
-    def count(b: float) -> int:
-        return stationary_points(blend.at(b=b), within, starts=starts, index=0).sizes["point"]
-
-    counts = np.array([count(b) for b in grid])
-    split = _bisect(lambda b: count(b) >= minima, grid, counts >= minima, tolerance)
-    return xr.Dataset(
-        {
-            "b": ((), split, {"long_name": f"smallest b with {minima} minima", "units": "1"}),
-            "time": ((), blend.schedule.when(split), {"long_name": "time of the split", "units": "1"}),
-            "minima": ("b_scanned", counts, {"long_name": "number of minima", "units": "1"}),
-        },
-        coords={"b_scanned": grid},
-        attrs={"tolerance": tolerance},
-    )
-
-
-def _bisect(happens: Any, grid: np.ndarray, known: np.ndarray, tolerance: float) -> float:
-    if not known.any():
-        return float("nan")
-    first = int(np.argmax(known))
-    if first == 0:
-        return float(grid[0])
-    before, after = grid[first - 1], grid[first]
-    while after - before > tolerance:
-        middle = (before + after) / 2
-        before, after = (before, middle) if happens(middle) else (middle, after)
-    return float(after)
 
 
 @torch.no_grad()

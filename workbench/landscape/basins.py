@@ -15,11 +15,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from workbench.checks import require_whole
-from workbench.descents import LOST, SADDLE, settle
 from workbench.errors import LandscapeError, LandscapeWarning
+from workbench.landscape.box import FLAT, Box, distinct
+from workbench.landscape.eigenvector_following import search
+from workbench.landscape.steepest_descent import LOST, SADDLE, settle
 from workbench.potentials.ensembles import each_member
 from workbench.potentials.potential import Potential, require_potential, rows_of
-from workbench.searches import FLAT, Box, distinct, search
 
 __all__ = ["basins"]
 

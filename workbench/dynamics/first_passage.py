@@ -28,8 +28,8 @@ from torch import Tensor
 
 from workbench.checks import require_temperature, require_whole
 from workbench.dataset import seed_sequence, seed_text
+from workbench.dynamics.langevin import Noise, heun, slope_of, stay_in_domain
 from workbench.errors import LandscapeError
-from workbench.langevin import Noise, heun, slope_of, stay_in_domain
 from workbench.potentials.ensembles import each_member
 from workbench.potentials.potential import Potential, require_potential, rows_of
 
@@ -57,7 +57,7 @@ def first_passage(
     """Return the times at which `count` Langevin trajectories from `start` first come within `radius` of `target`.
 
     `start` has shape (dim,), `target` too; `noise` is the temperature, `step` the time step of the method of weak order
-    2 (`workbench.langevin`), `end` the time at which those that have not arrived are censored. Trajectory i does not
+    2 (`langevin`), `end` the time at which those that have not arrived are censored. Trajectory i does not
     depend on how many there are.
 
     The dataset holds time(trajectory), that of arrival or `end`, arrived(trajectory), and the mean first-passage time

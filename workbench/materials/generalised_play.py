@@ -28,8 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from workbench.checks import require_whole
-from workbench.invariants import Invariants
-from workbench.materials import Features, Material
+from workbench.materials.invariants import Invariants
+from workbench.materials.material import Features, Material
 from workbench.potentials.convex import inverse_softplus, softplus
 from workbench.potentials.lse_icnn import LSEICNN
 

@@ -12,7 +12,7 @@ along φ vanishes.
 import numpy as np
 from scipy.optimize import root
 
-from workbench.curves import Array, Curves
+from workbench.landscape.curves import Array, Curves
 
 __all__ = ["solved"]
 

@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from workbench.bifurcations import solved
 from workbench.checks import require_whole
-from workbench.curves import Array, Curves, Family
 from workbench.errors import LandscapeWarning
-from workbench.landscape import stationary_points
+from workbench.landscape.bifurcations import solved
+from workbench.landscape.box import Box
+from workbench.landscape.curves import Array, Curves, Family
+from workbench.landscape.stationary_points import stationary_points
 from workbench.potentials.blend import Blend
 from workbench.potentials.ensembles import joined_members
 from workbench.potentials.potential import require_potential
-from workbench.searches import Box
 
 __all__ = ["branches"]
 

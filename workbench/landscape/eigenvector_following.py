@@ -10,61 +10,20 @@ longer than the trust radius of its start, which shrinks where the slope at its 
 model foretold. Everything is measured in units of a box, whose sides are 1.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.potentials.potential import Potential, tensor_options
+from workbench.landscape.box import MARGIN, Box
+from workbench.potentials.potential import Potential
 
-__all__ = ["Box", "distinct", "search"]
+__all__ = ["search"]
 
 STEPS = 60  # more than a search that arrives needs
 LONGEST = 0.2  # of the box, a step
 CLOSE = 1e-10  # of the box, a step that leaves nothing to gain
-SAME = 1e-4  # of the box: closer points are one
-MARGIN = 0.5  # of the box: how far outside a search may wander
-FLAT = 1e-8  # an eigenvalue that counts as zero, relative to the largest
 NEWTON = -1  # in place of a number of directions to climb
-
-
-@dataclass(frozen=True)
-class Box:
-    """A box of states, `low` and `high` with shape (dim,), and lengths in units of its sides."""
-
-    low: Tensor
-    high: Tensor
-
-    @classmethod
-    def of(cls, potential: Potential, within: Sequence[tuple[float, float]]) -> "Box":
-        """Return the box of one (low, high) per state, or raise `ValueError`."""
-        dim = len(potential.states)
-        try:
-            box = np.asarray(within, dtype=np.float64)
-        except (TypeError, ValueError):  # ragged, or no numbers
-            box = np.empty(0)
-        if box.shape != (dim, 2) or not (np.isfinite(box).all() and (box[:, 0] < box[:, 1]).all()):
-            raise ValueError(
-                f"within must be {dim} pairs (low, high) with low < high, one for each of {potential.states}; "
-                f"got {within}"
-            )
-        return cls(*torch.as_tensor(box, **tensor_options(potential)).T)
-
-    @property
-    def width(self) -> Tensor:
-        """Lengths of the sides, shape (dim,)."""
-        return self.high - self.low
-
-    def contains(self, x: Tensor, margin: float = SAME) -> Tensor:
-        """Return whether x, shape (…, dim), is no further outside than `margin` of the sides, shape (…)."""
-        y = (x - self.low) / self.width
-        return ((y >= -margin) & (y <= 1 + margin)).all(-1)
-
-    def length(self, step: Tensor) -> Tensor:
-        """Return the length of a difference of states, shape (…, dim), in units of the box, shape (…)."""
-        return (step / self.width).norm(dim=-1)
 
 
 @torch.no_grad()
@@ -112,12 +71,3 @@ def _step(slope: Tensor, bend: Tensor, climb: Tensor, radius: Tensor) -> Tensor:
     along = (vectors.mT @ slope.unsqueeze(-1))[..., 0]
     step = -(vectors @ (sign * along / values.abs().maximum(floor)).unsqueeze(-1))[..., 0]
     return step * (radius / step.norm(dim=-1).maximum(radius)).unsqueeze(-1)
-
-
-def distinct(x: Tensor, box: Box) -> Tensor:
-    """Return the indices of the points of x, shape (point, dim), that are not the same as one before them."""
-    left, kept = torch.arange(len(x), device=x.device), []
-    while len(left):
-        kept.append(left[0])
-        left = left[box.length(x[left] - x[left[0]]) > SAME]
-    return torch.stack(kept) if kept else left

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from workbench.landscape.box import FLAT, MARGIN, Box, distinct
 from workbench.potentials.potential import Potential
-from workbench.searches import FLAT, MARGIN, Box, distinct
 
 __all__ = ["LOST", "SADDLE", "settle", "ways"]
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.errors import DatasetError, SimulationError
-from workbench.invariants import Invariants
+from workbench.materials.invariants import Invariants
 from workbench.potentials.lse_icnn import LSEICNN
 
 __all__ = ["Material", "Response"]

@@ -1,0 +1,1 @@
+"""Dynamics on a landscape: gradient flow, overdamped Langevin dynamics, first passages."""
