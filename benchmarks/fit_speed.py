@@ -31,7 +31,7 @@ import systems
 import workbench as wb
 from workbench.adam import Training
 from workbench.descent import Descent
-from workbench.normal_equations import gram_of
+from workbench.losses.normal_equations import gram_of
 from workbench.task import Outcome, Task
 
 EPOCHS = 150_000

@@ -15,7 +15,7 @@ import workbench as wb
 from workbench import dataset
 from workbench.descent import Descent
 from workbench.levenberg_marquardt import LevenbergMarquardt
-from workbench.objectives import LeastSquares, Observations, scales_of
+from workbench.losses.least_squares import LeastSquares, Observations, scales_of
 
 MATCH = {"velocity": 1.0}
 STEPS = 100

@@ -10,7 +10,7 @@ from scipy import stats
 import systems
 import workbench as wb
 from workbench.errors import DatasetError
-from workbench.likelihood import Likelihood, Samples
+from workbench.losses.likelihood import Likelihood, Samples
 
 WHOLE = wb.Support({"x1": (-3, 12)}, whole=True)
 LINE = wb.Support({"x": (-3, 3)})

@@ -10,8 +10,8 @@ from workbench import dataset
 from workbench.descent import Descent
 from workbench.errors import FitError
 from workbench.levenberg_marquardt import LevenbergMarquardt
-from workbench.normal_equations import Dual, Primal, gram_of
-from workbench.objectives import LeastSquares, Observations, scales_of
+from workbench.losses.least_squares import LeastSquares, Observations, scales_of
+from workbench.losses.normal_equations import Dual, Primal, gram_of
 from workbench.task import Outcome
 
 

@@ -14,8 +14,8 @@ import workbench as wb
 from workbench import cli, dataset, files
 from workbench.errors import DatasetError, FileError
 from workbench.learning import learn
-from workbench.normal_equations import Dual
-from workbench.shooting import Segments, Shooting, spread_of
+from workbench.losses.normal_equations import Dual
+from workbench.losses.shooting import Segments, Shooting, spread_of
 from workbench.sources import read_data
 from workbench.task import Task
 

@@ -25,7 +25,7 @@ from workbench import checkpoints, parallel
 from workbench.checks import require_whole
 from workbench.errors import FitError
 from workbench.interrupts import held_signals
-from workbench.objectives import predictions
+from workbench.losses.least_squares import predictions
 from workbench.parallel import Report
 from workbench.potentials.lse_icnn import LSEICNN, SHARED
 from workbench.task import ACTIVE, Learned, Outcome, Task

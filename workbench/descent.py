@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from workbench.errors import FitError
-from workbench.objectives import Problem
+from workbench.losses.problem import Problem
 from workbench.task import ACTIVE, Outcome
 
 if TYPE_CHECKING:

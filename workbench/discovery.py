@@ -17,12 +17,12 @@ import xarray as xr
 
 from workbench import dataset
 from workbench.errors import FitError
-from workbench.result import Fit
 from workbench.landscape.wells import wells
-from workbench.objectives import LeastSquares, Observations
+from workbench.losses.least_squares import LeastSquares, Observations
 from workbench.parallel import Report
 from workbench.potentials.initialisation import Start
 from workbench.potentials.lse_icnn import LSEICNN
+from workbench.result import Fit
 from workbench.scores import predict
 from workbench.task import ACTIVE, Learned, Task
 

@@ -26,7 +26,7 @@ from workbench.dataset import nearest, storable
 from workbench.errors import FileError
 from workbench.fitting import Fit
 from workbench.interrupts import held_signals
-from workbench.objectives import DENSITY, OBJECTIVES
+from workbench.losses.match import DENSITY, OBJECTIVES
 from workbench.path_fitting import PathFit
 from workbench.potentials.density import Density
 from workbench.provenance import provenance

@@ -22,9 +22,9 @@ from workbench.adam import Adam
 from workbench.atomic import check_target
 from workbench.checks import require_whole
 from workbench.levenberg_marquardt import LevenbergMarquardt
-from workbench.likelihood import normalise
+from workbench.losses.likelihood import normalise
+from workbench.losses.match import DENSITY, TRAJECTORY, parse_match
 from workbench.materials.material import Material
-from workbench.objectives import DENSITY, TRAJECTORY, parse_match
 from workbench.parallel import Report
 from workbench.path_fitting import PathFit, PathTraining, fit_paths
 from workbench.potentials.initialisation import Start

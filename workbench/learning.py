@@ -13,7 +13,7 @@ from workbench.landscape.grid import grid
 from workbench.landscape.stationary_points import stationary_points
 from workbench.landscape.summary import matched
 from workbench.levenberg_marquardt import LevenbergMarquardt
-from workbench.objectives import DENSITY, TRAJECTORY, parse_match
+from workbench.losses.match import DENSITY, TRAJECTORY, parse_match
 from workbench.parallel import Report
 from workbench.potentials.lse_icnn import LSEICNN
 

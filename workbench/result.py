@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from workbench import records
-from workbench.objectives import DENSITY
+from workbench.losses.match import DENSITY
 from workbench.potentials.lse_icnn import LSEICNN
 from workbench.task import Outcome
 

@@ -9,8 +9,8 @@ import xarray as xr
 from workbench import dataset
 from workbench.dataset.tensors import SHEAR
 from workbench.errors import DatasetError
+from workbench.losses.match import OBJECTIVES
 from workbench.materials.material import Material
-from workbench.objectives import OBJECTIVES
 from workbench.potentials.potential import Potential, require_potential
 
 __all__ = ["predict", "score"]

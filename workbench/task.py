@@ -10,11 +10,13 @@ import xarray as xr
 
 from workbench import dataset
 from workbench.errors import DatasetError
-from workbench.likelihood import Likelihood, Samples, kernel_potential
-from workbench.objectives import TRAJECTORY, LeastSquares, Observations, Problem, scales_of
+from workbench.losses.least_squares import LeastSquares, Observations, scales_of
+from workbench.losses.likelihood import Likelihood, Samples, _corner, kernel_potential
+from workbench.losses.match import TRAJECTORY
+from workbench.losses.problem import Problem
+from workbench.losses.shooting import Segments, Shooting, spread_of
 from workbench.potentials.initialisation import Start
 from workbench.potentials.lse_icnn import LSEICNN
-from workbench.shooting import Segments, Shooting, spread_of
 
 __all__ = ["ACTIVE", "Learned", "Outcome", "Task"]
 
@@ -152,14 +154,6 @@ class Task:
             Observations.of(self.parts[name], self.match, scales, self.template.u) for name in ("train", "validation")
         )
         return train, validation
-
-
-def _corner(model: LSEICNN, x: np.ndarray, end: int) -> np.ndarray:
-    """Return the first sample moved to a corner of the support."""
-    corner = x[0].copy()
-    for name, side in (model.support.bounds if model.support else {}).items():
-        corner[model.states.index(name)] = side[end]
-    return corner
 
 
 def _targets(train: xr.Dataset, match: Mapping[str, float]) -> dict[str, np.ndarray | None]:

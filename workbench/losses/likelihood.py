@@ -21,8 +21,10 @@ import xarray as xr
 from torch import Tensor
 from torch.func import jacrev, vmap
 
-from workbench.normal_equations import Primal, gram_of
-from workbench.objectives import Problem
+from workbench import dataset
+from workbench.errors import DatasetError
+from workbench.losses.normal_equations import Primal, gram_of
+from workbench.losses.problem import Problem
 from workbench.potentials.density import Density
 from workbench.potentials.lse_icnn import LSEICNN
 from workbench.potentials.support import Support
@@ -170,3 +172,34 @@ def normalise(model: LSEICNN) -> None:
     if not density.conditions:
         with torch.no_grad():
             model.offset += torch.tensor(density.log_normaliser(np.empty(0))).to(model.offset)
+
+
+def _as_density(model: LSEICNN, data: xr.Dataset, support: Support | None, prior: float) -> tuple[LSEICNN, xr.Dataset]:
+    """Return the model on its support, and the data as points in its states; refuse what cannot be."""
+    if support is None:
+        raise ValueError("match='density' needs a support, such as support=wb.Support({'x1': (-3, 3)})")
+    if not (0 <= prior < np.inf):
+        raise ValueError(f"prior must be finite and >= 0, got {prior!r}")
+    if "time" in model.states and "time" in data.dims:
+        data = dataset.timed(data)
+    if data.sizes["state"] != model.dim:
+        raise DatasetError(f"the data have {data.sizes['state']} states, the model dim = {model.dim}")
+    model = model.like(members=model.members)
+    if model.states == tuple(f"x{i + 1}" for i in range(model.dim)):
+        model.states = tuple(map(str, data["state"].values))
+    data = dataset.with_states(data, model.states)
+    missing = set(support.states) - set(model.states)
+    if missing:
+        raise ValueError(f"the support names {sorted(missing)}; the model has the states {model.states}")
+    samples = dataset.flat(data)
+    support.check(samples.isel(sample=(samples["split"] != "test").values))
+    model.support = support
+    return model, data
+
+
+def _corner(model: LSEICNN, x: np.ndarray, end: int) -> np.ndarray:
+    """Return the first sample moved to a corner of the support."""
+    corner = x[0].copy()
+    for name, side in (model.support.bounds if model.support else {}).items():
+        corner[model.states.index(name)] = side[end]
+    return corner

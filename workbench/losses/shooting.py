@@ -23,8 +23,9 @@ from torchdiffeq import odeint
 
 from workbench import dataset
 from workbench.errors import DatasetError
-from workbench.normal_equations import Dual, Primal, gram_of
-from workbench.objectives import Problem, noise_of
+from workbench.losses.match import noise_of
+from workbench.losses.normal_equations import Dual, Primal, gram_of
+from workbench.losses.problem import Problem
 from workbench.potentials.lse_icnn import LSEICNN
 
 __all__ = ["Segments", "Shooting", "check_trajectories", "spread_of"]
