@@ -29,10 +29,11 @@ from torch.nn.functional import softplus
 
 import systems
 import workbench as wb
-from workbench.adam import Training
-from workbench.descent import Descent
+from workbench.fitting.adam import Training
+from workbench.fitting.levenberg_marquardt import Descent
+from workbench.fitting.outcome import Outcome
+from workbench.fitting.task import Task
 from workbench.losses.normal_equations import gram_of
-from workbench.task import Outcome, Task
 
 EPOCHS = 150_000
 PAPER = wb.Start(rho=(2.0,), weights="uniform", scaled=False)

@@ -13,8 +13,7 @@ import torch
 import systems
 import workbench as wb
 from workbench import dataset
-from workbench.descent import Descent
-from workbench.levenberg_marquardt import LevenbergMarquardt
+from workbench.fitting.levenberg_marquardt import Descent, LevenbergMarquardt
 from workbench.losses.least_squares import LeastSquares, Observations, scales_of
 
 MATCH = {"velocity": 1.0}

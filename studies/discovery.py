@@ -1,7 +1,7 @@
 """The number of wells, and what it costs to have one mode a well.
 
 First question: `modes="auto"` scans the number of modes on data of the three 1-D functions, with and without noise, and
-takes the smallest number that held-out data cannot tell from the best (see `workbench.discovery`). It should find 2, 4
+takes the smallest number that held-out data cannot tell from the best (see `wb.fit`). It should find 2, 4
 and 3 modes, and as many wells, each of them one mode's.
 
 Second question: with as many modes as wells, a lower bound on the sharpness ρ keeps every mode at its own well, and

@@ -20,9 +20,9 @@ import workbench as wb
 from studies.base import Machinery, Number, Study, numbers_dataset, register
 from studies.points import picked
 from systems import parameter
+from workbench.fitting.task import Task
 from workbench.parallel import Report
 from workbench.potentials.ensembles import joined_members
-from workbench.task import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

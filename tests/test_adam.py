@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import workbench as wb
-from workbench.adam import Training
 from workbench.errors import FitError
-from workbench.task import Task
+from workbench.fitting.adam import Training
+from workbench.fitting.task import Task
 
 PAPER = wb.Start(rho=(2.0,), weights="uniform", scaled=False)
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 import workbench as wb
-from workbench import atomic, checkpoints
+from workbench import atomic
 from workbench.errors import FileError
+from workbench.fitting import checkpoints
+from workbench.fitting.task import Task
 from workbench.potentials.initialisation import Start
-from workbench.task import Task
 
 IDENTITY = {"model": "m", "data": "d"}
 
@@ -127,7 +128,7 @@ def trained(path, epochs):
 )
 def test_stopped_training_goes_on_to_the_same_bits(tmp_path, numbers):
     path = tmp_path / "c.ckpt"
-    often = "import workbench.adam; workbench.adam.SAVED_EVERY = 0.0\n"
+    often = "import workbench.fitting.adam; workbench.fitting.adam.SAVED_EVERY = 0.0\n"
     code = f"{often}{SCRIPT}\ntrain({str(path)!r}, 100_000)"
     child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not (tmp_path / "c.ckpt.previous").exists() and child.poll() is None:

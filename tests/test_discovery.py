@@ -5,7 +5,7 @@ import pytest
 
 import systems
 import workbench as wb
-from workbench.discovery import smallest
+from workbench.fitting.modes import smallest
 
 QUICK = wb.LevenbergMarquardt(steps=100, screening=25)
 

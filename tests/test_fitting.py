@@ -6,7 +6,7 @@ import torch
 
 import workbench as wb
 from workbench.errors import DatasetError
-from workbench.task import Outcome
+from workbench.fitting.outcome import Outcome
 
 QUICK = wb.LevenbergMarquardt(steps=40, screening=10)
 

@@ -7,12 +7,11 @@ from conftest import random_model
 
 import workbench as wb
 from workbench import dataset
-from workbench.descent import Descent
 from workbench.errors import FitError
-from workbench.levenberg_marquardt import LevenbergMarquardt
+from workbench.fitting.levenberg_marquardt import Descent, LevenbergMarquardt
+from workbench.fitting.outcome import Outcome
 from workbench.losses.least_squares import LeastSquares, Observations, scales_of
 from workbench.losses.normal_equations import Dual, Primal, gram_of
-from workbench.task import Outcome
 
 
 class Linear(LeastSquares):

@@ -13,11 +13,11 @@ import systems
 import workbench as wb
 from workbench import cli, dataset, files
 from workbench.errors import DatasetError, FileError
-from workbench.learning import learn
+from workbench.fitting.learn import learn
+from workbench.fitting.task import Task
 from workbench.losses.normal_equations import Dual
 from workbench.losses.shooting import Segments, Shooting, spread_of
 from workbench.sources import read_data
-from workbench.task import Task
 
 WELLS = [[0.405621017867140, 1.543999494460613], [1.543999494460613, 0.405621017867140]]
 

@@ -17,8 +17,9 @@ import workbench as wb
 from studies import contract, numbers_dataset
 from studies.base import Number, Study
 from systems import ParameterError
-from workbench import checkpoints, cli, comparison, files
+from workbench import cli, comparison, files
 from workbench.errors import FileError
+from workbench.fitting import checkpoints
 
 pytestmark = [  # small studies choose on weak grounds, and say so
     pytest.mark.filterwarnings("ignore:2 modes are the most that were allowed"),

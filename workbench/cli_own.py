@@ -50,8 +50,8 @@ def fit(
 ) -> None:
     """Fit a landscape to data, and save it with its stationary points."""
     from workbench import files
-    from workbench.learning import learn
-    from workbench.levenberg_marquardt import LevenbergMarquardt
+    from workbench.fitting.learn import learn
+    from workbench.fitting.levenberg_marquardt import LevenbergMarquardt
     from workbench.sources import read_data
 
     target = files.check_target(output or data.with_name(f"{data.stem}-fit.nc"), overwrite=overwrite)

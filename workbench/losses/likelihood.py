@@ -174,7 +174,7 @@ def normalise(model: LSEICNN) -> None:
             model.offset += torch.tensor(density.log_normaliser(np.empty(0))).to(model.offset)
 
 
-def _as_density(model: LSEICNN, data: xr.Dataset, support: Support | None, prior: float) -> tuple[LSEICNN, xr.Dataset]:
+def on_support(model: LSEICNN, data: xr.Dataset, support: Support | None, prior: float) -> tuple[LSEICNN, xr.Dataset]:
     """Return the model on its support, and the data as points in its states; refuse what cannot be."""
     if support is None:
         raise ValueError("match='density' needs a support, such as support=wb.Support({'x1': (-3, 3)})")
@@ -197,7 +197,7 @@ def _as_density(model: LSEICNN, data: xr.Dataset, support: Support | None, prior
     return model, data
 
 
-def _corner(model: LSEICNN, x: np.ndarray, end: int) -> np.ndarray:
+def corner(model: LSEICNN, x: np.ndarray, end: int) -> np.ndarray:
     """Return the first sample moved to a corner of the support."""
     corner = x[0].copy()
     for name, side in (model.support.bounds if model.support else {}).items():

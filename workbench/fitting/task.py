@@ -1,9 +1,7 @@
 """What a fit is asked to do, and how it ends: the values that pass between `fit` and its optimisers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,44 +9,18 @@ import xarray as xr
 from workbench import dataset
 from workbench.errors import DatasetError
 from workbench.losses.least_squares import LeastSquares, Observations, scales_of
-from workbench.losses.likelihood import Likelihood, Samples, _corner, kernel_potential
-from workbench.losses.match import TRAJECTORY
+from workbench.losses.likelihood import Likelihood, Samples, corner, kernel_potential, on_support
+from workbench.losses.match import DENSITY, TRAJECTORY, check_matched
 from workbench.losses.problem import Problem
-from workbench.losses.shooting import Segments, Shooting, spread_of
+from workbench.losses.shooting import Segments, Shooting, check_trajectories, spread_of
 from workbench.potentials.initialisation import Start
 from workbench.potentials.lse_icnn import LSEICNN
+from workbench.potentials.support import Support
 
-__all__ = ["ACTIVE", "Learned", "Outcome", "Task"]
+__all__ = ["Task", "prepared"]
 
 RESAMPLED = 2**31  # branch of a member's seed that no restart reaches
-ACTIVE = 1e-6  # a gate above this counts as active, as published
 ENOUGH = 2000  # samples, to see where a density may start
-
-
-class Outcome(Enum):
-    """How a fit ended, and what to try."""
-
-    RUNNING = "the fit has not ended"
-    TOLERANCE = "the error fell below the tolerance"
-    CONVERGED = "no step lowers the loss any more; if it is too high, try more modes, wider layers or more restarts"
-    HELD_OUT = (
-        "the held-out loss stopped falling and the weights of its lowest point were kept; "
-        "if it lies far above the training loss, try more data, or fewer modes"
-    )
-    STEPS = "all steps were used; if the loss still falls, try an optimiser with more of them"
-
-    def __str__(self) -> str:
-        return f"{self.name.lower()}: {self.value}"
-
-
-@dataclass(frozen=True)
-class Learned:
-    """One member: its weights of the lowest held-out loss, a record per step or epoch, the losses after screening."""
-
-    model: LSEICNN
-    records: list[dict[str, Any]]
-    screened: list[float]
-    outcome: Outcome
 
 
 @dataclass(frozen=True)
@@ -91,7 +63,7 @@ class Task:
         targets = _targets(parts["train"], match)
         x = parts["train"]["x"].values
         if template.support is not None:  # samples crowd at the wells; the landscape is wanted on all of the support
-            x = np.vstack([x, *(_corner(template, x, end) for end in (0, 1))])
+            x = np.vstack([x, *(corner(template, x, end) for end in (0, 1))])
             targets = {"potential": None, "gradient": np.ones((1, 1))}
         template.set_scaling(x, units=not start.scaled, **targets)
         if template.support is not None:
@@ -162,3 +134,29 @@ def _targets(train: xr.Dataset, match: Mapping[str, float]) -> dict[str, np.ndar
     if "velocity" in match:
         gradient = -train["velocity"].values
     return {"potential": train["potential"].values if "potential" in match else None, "gradient": gradient}
+
+
+def prepared(
+    model: LSEICNN,
+    data: xr.Dataset,
+    match: Mapping[str, float],
+    shuffle: np.random.SeedSequence,
+    *,
+    held_out: float,
+    support: Support | None,
+    prior: float,
+) -> tuple[LSEICNN, xr.Dataset]:
+    """Return the data as the fit sees them, checked and split, and the model with a support if it is to have one."""
+    data = dataset.check(data)
+    if DENSITY in match:
+        return on_support(model, dataset.assign_split(data, shuffle, held_out), support, prior)
+    if support is not None or prior:
+        raise ValueError("support and prior belong to match='density'")
+    needs: Iterable[str] = () if TRAJECTORY in match else match
+    if TRAJECTORY in match:
+        check_trajectories(data, match, model.dim)
+    else:
+        check_matched(data, match, model.dim)
+    if model.states != tuple(f"x{i + 1}" for i in range(model.dim)):
+        data = dataset.with_states(data, model.states)
+    return model, dataset.assign_split(dataset.check(data, needs), shuffle, held_out)

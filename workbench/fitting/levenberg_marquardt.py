@@ -1,23 +1,73 @@
-r"""The steps of Levenberg–Marquardt: damped Gauss–Newton on any `Problem` (see `normal_equations`).
+r"""Levenberg–Marquardt, damped Gauss–Newton on any `Problem`: starts are screened, the best is carried on.
 
 The damping λ follows Nielsen's rule: with ϱ the actual over the predicted reduction, λ ← λ max(1/3, 1 − (2ϱ − 1)³)
 after a good step, and λ ← λν, ν ← 2ν after a bad one. A step to where anything is not finite is a bad step, so the
-state is always good.
+state is always good. (Normal equations: see `losses.normal_equations`.)
 """
 
+import itertools
+import math
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
+from workbench import parallel
+from workbench.checks import require_whole
 from workbench.errors import FitError
+from workbench.fitting.outcome import ACTIVE, Learned, Outcome
+from workbench.fitting.task import Task
 from workbench.losses.problem import Problem
-from workbench.task import ACTIVE, Outcome
+from workbench.parallel import Report
 
-if TYPE_CHECKING:
-    from workbench.levenberg_marquardt import LevenbergMarquardt
+__all__ = ["Descent", "LevenbergMarquardt"]
 
-__all__ = ["Descent"]
+
+@dataclass(frozen=True)
+class LevenbergMarquardt:
+    """Settings of Levenberg–Marquardt, the optimiser of every least-squares match.
+
+    `steps` a start that is carried on, of which `screening` decide between restarts. A fit stops when the errors (roots
+    of the loss: relative to the spread of the data, or to their `sigma`) of training and held-out samples are below
+    `tolerance`, or when the held-out loss has not improved by a thousandth for `patience` steps. `damping` is λ at the
+    start.
+
+    >>> LevenbergMarquardt(steps=100).screening
+    40
+    """
+
+    steps: int = 300
+    screening: int = 40
+    tolerance: float = 0.0
+    patience: int = 60
+    damping: float = 1e-2
+
+    def __post_init__(self) -> None:
+        require_whole(steps=self.steps, screening=self.screening, patience=self.patience)
+        if not (self.tolerance >= 0 and 0 < self.damping < float("inf")):
+            raise ValueError(f"expected tolerance >= 0 and damping > 0, got {self.tolerance!r} and {self.damping!r}")
+
+    def learn(
+        self,
+        task: Task,
+        seeds: Sequence[np.random.SeedSequence],
+        *,
+        restarts: int | None,
+        checkpoint: Path | None,
+        workers: int,
+        progress: bool | Report | None,
+    ) -> list[Learned]:
+        """Return one member for each seed, each the best of `restarts` starts (4 where None); members in processes."""
+        if checkpoint is not None:
+            raise ValueError("Levenberg–Marquardt takes no checkpoint: only Adam's long fits can be resumed")
+        count = (4 if task.given is None else 1) if restarts is None else restarts
+        jobs = [(task.of_member(k, seed), seed, count, self) for k, seed in enumerate(seeds)]
+        labels = [f"fit {k + 1}" if len(seeds) > 1 else "fit" for k in range(len(seeds))]
+        return parallel.run(_learn_member, jobs, labels=labels, workers=workers, progress=progress)
 
 
 class Descent:
@@ -32,7 +82,7 @@ class Descent:
     def __init__(
         self,
         problem: Problem,
-        settings: "LevenbergMarquardt",
+        settings: LevenbergMarquardt,
         began: float | None = None,
     ) -> None:
         self.problem, self.settings = problem, settings
@@ -130,3 +180,49 @@ class Descent:
             | {f"loss_{name}": value for name, value in terms.items()}
             | {"rho": float(model.rho.detach()[0]), "gate": gate, "active": int((gate > ACTIVE).sum())}
         )
+
+
+def _learn_member(
+    task: Task, seed: np.random.SeedSequence, restarts: int, settings: LevenbergMarquardt, report: Report
+) -> Learned:
+    """Screen the restarts, carry on the best."""
+    began = time.perf_counter()
+    total = settings.screening * restarts + max(0, settings.steps - settings.screening)
+    done = itertools.count(1)
+
+    def advance(descent: Descent, until: float, text: str) -> Descent:
+        while descent.outcome is Outcome.RUNNING and len(descent.records) <= until:
+            descent.step()
+            report(min(next(done), total - 1), total, f"{text}{descent.problem.told(descent.loss)}")
+        return descent
+
+    starts: list[Descent | FitError] = []
+    for turn, child in enumerate(seed.spawn(restarts)):
+        try:
+            start = Descent(task.problem(child, turn), settings, began)
+            starts.append(advance(start, settings.screening, "screening, "))
+        except FitError as error:
+            starts.append(error)
+    screened = [float("nan") if isinstance(start, FitError) else start.lowest for start in starts]
+    chosen = _carry_on(starts, lambda start: advance(start, math.inf, ""))
+    model = chosen.problem.model
+    report(total, total, f"validation {chosen.problem.told(chosen.lowest)}")
+    return Learned(model, chosen.records, screened, chosen.outcome)
+
+
+def _carry_on(starts: Sequence[Descent | FitError], advance: Callable[[Descent], Descent]) -> Descent:
+    """Carry on the start with the lowest held-out loss, to its end and best weights; the next one where it fails."""
+    failure = next((start for start in starts if isinstance(start, FitError)), None)
+    model = None
+    for start in sorted((s for s in starts if isinstance(s, Descent)), key=lambda start: start.lowest):
+        try:
+            advance(start)
+        except FitError as error:
+            failure, model = error, start.problem.model
+        finally:
+            start.problem.load(start.best)
+        if start.outcome is not Outcome.RUNNING:
+            return start
+    stopped = FitError(f"none of {len(starts)} starts could be carried on; the last: {failure}")
+    stopped.model = model
+    raise stopped

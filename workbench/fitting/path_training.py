@@ -1,37 +1,24 @@
-r"""Fitting materials to stress along strain paths, `workbench.fit(material, data, match="stress")`.
-
-    L(θ) = Σ ‖S(θ) − S‖² / Σ ‖S − S̄‖²                over the samples of the training paths, ‖S‖² = S:S,
-
-so that √L is the error relative to the spread of the stress, in any coordinates. Where the data give the noise `sigma`
-L is the mean of ((S(θ) − S)/σ)² instead; a `weight` multiplies the squares of its sample, relative to the mean weight.
-
-First Adam on mini-batches of whole trajectories, its rate falling along a cosine and its gradient clipped; then L-BFGS
-on all of them. Several starts go the first steps, the best goes on. Held-out trajectories decide between starts and
-steps: the weights with the lowest held-out loss are kept, those of the end or not.
-"""
+"""Adam, then L-BFGS, on the stress of whole paths: the optimiser of materials."""
 
 import copy
-import itertools
 import math
 import time
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 
-from workbench import dataset, parallel
+from workbench import dataset
 from workbench.checks import require_whole
 from workbench.dataset.tensors import SHEAR
 from workbench.errors import DatasetError, FitError
+from workbench.fitting.outcome import Outcome
 from workbench.materials.material import LIMIT, Features, Material
-from workbench.parallel import Report
-from workbench.records import notes
-from workbench.task import Outcome
 
-__all__ = ["PathFit", "PathTraining", "fit_paths"]
+__all__ = ["PathTraining", "Training"]
 
 
 @dataclass(frozen=True)
@@ -64,134 +51,6 @@ class PathTraining:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)!r}")
 
 
-@dataclass(frozen=True)
-class PathFit:
-    """What fitting a material returns.
-
-    `model` has the weights of the lowest held-out loss. `history` is over epoch (a look at the held-out data, after
-    some steps), `restarts` over restart; `data` are the paths as the fit saw them, with `split`.
-    """
-
-    model: Material
-    history: xr.Dataset
-    restarts: xr.Dataset
-    data: xr.Dataset
-    match: dict[str, float]
-    outcome: Outcome
-    seed: str
-    elapsed: float
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def error(self) -> float:
-        """Validation error: the root of the loss, relative to the spread of the stress, or in units of the noise."""
-        return float(np.sqrt(self.history["best"].min()))
-
-    @property
-    def training_error(self) -> float:
-        """Training error at the same step."""
-        return float(np.sqrt(self.history["loss"].values[np.nanargmin(self.history["validation_loss"].values)]))
-
-    def __repr__(self) -> str:
-        unit = "sigma" if "sigma" in self.data else "of the spread"
-        errors = f"validation error {self.error:.2e}, training {self.training_error:.2e} ({unit})"
-        kept = self.history["validation_loss"].values.argmin() > 0
-        end = f"{self.outcome}" if kept else "no step was better than the start; take more of them, or other settings"
-        return f"<PathFit of stress: {errors}, {self.elapsed:.1f} s; {end}>"
-
-
-def fit_paths(
-    model: Material,
-    data: xr.Dataset,
-    *,
-    seed: Any = None,
-    restarts: int | None = None,
-    held_out: float = 0.2,
-    start: Literal["model"] | None = None,
-    optimiser: PathTraining | None = None,
-    progress: bool | Report | None = None,
-) -> PathFit:
-    """Fit a material to the stress of paths and return the result; the model given is left as it is.
-
-    `data` are paths (`workbench.dataset.paths`) with stress; where they have no `split`, the share `held_out` of the
-    trajectories validates. The best of `restarts` starts (default 2) is carried on; `start="model"` goes on from the
-    material as it is. All randomness comes from `seed`.
-
-    Raises `DatasetError` for data that do not fit, `FitError` where the model cannot be kept finite.
-    """
-    began = time.perf_counter()
-    settings = optimiser or PathTraining()
-    if start not in (None, "model"):
-        raise ValueError(f"start of a material is 'model' or left out, got {start!r}")
-    if start == "model" and restarts not in (None, 1):
-        raise ValueError(f"start='model' leaves nothing to restart, got restarts={restarts!r}")
-    restarts = (2 if start is None else 1) if restarts is None else restarts
-    require_whole(restarts=restarts)
-    sequence = dataset.seed_sequence(seed)
-    fresh = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key)
-    shuffle, *seeds = fresh.spawn(1 + restarts)
-    if "strain" not in data:
-        raise DatasetError("match='stress' needs paths: build them with workbench.dataset.paths(...)")
-    data = dataset.check(data, ["stress"])
-    data = dataset.assign_split(data, shuffle, held_out)
-    if data["split"].dims != ("trajectory",):
-        raise DatasetError(
-            "split of paths marks whole trajectories, which depend on what came before; "
-            f"it has dimensions {data['split'].dims}"
-        )
-    job = (model, data, seeds, settings, start == "model")
-    [(learned, records, screened, outcome)] = parallel.run(_learn, [job], labels=["fit"], workers=1, progress=progress)
-    return PathFit(
-        model=learned.requires_grad_(False),
-        history=_history(records),
-        restarts=_restarts(screened),
-        data=data,
-        match={"stress": 1.0},
-        outcome=outcome,
-        seed=dataset.seed_text(sequence),
-        elapsed=time.perf_counter() - began,
-        settings={"restarts": restarts, "held_out": held_out, "start": start, "optimiser": asdict(settings)},
-    )
-
-
-def _learn(
-    model: Material,
-    data: xr.Dataset,
-    seeds: list[np.random.SeedSequence],
-    settings: PathTraining,
-    given: bool,
-    report: Report,
-) -> tuple[Material, list[dict[str, Any]], list[float], Outcome]:
-    """Screen the starts, and carry on the one with the lowest held-out loss."""
-    screening = min(settings.screening, settings.steps) if len(seeds) > 1 else 0
-    total = screening * (len(seeds) - 1) + settings.steps + settings.polish
-    done = itertools.count(1)
-
-    def tell(training: "_Training") -> None:
-        report(min(next(done), total - 1), total, f"error {math.sqrt(training.lowest):.1e}")
-
-    starts: list[_Training] = []
-    screened, failure = [], None
-    for seed in seeds:
-        try:
-            training = _Training(model, data, settings, seed, given=given)
-            training.adam(screening, tell)
-        except FitError as error:
-            failure = error
-            screened.append(float("nan"))
-        else:
-            starts.append(training)
-            screened.append(training.lowest)
-    if not starts:
-        raise failure or FitError("no start is finite")
-    best = min(starts, key=lambda start: start.lowest)
-    best.adam(settings.steps - screening, tell)
-    outcome = best.polish(tell)
-    best.model.load_state_dict(best.kept)
-    report(total, total, f"validation error {math.sqrt(best.lowest):.1e}")
-    return best.model, best.records, screened, outcome
-
-
 class _Part:
     """Paths of one part of the split, with all that does not depend on weights."""
 
@@ -211,7 +70,7 @@ class _Part:
         return (predicted - self.stress[rows]) * self.factor[rows]
 
 
-class _Training:
+class Training:
     """One start on its way; `kept` are the weights of the lowest held-out loss so far, `lowest` that loss."""
 
     RETRIES = 6
@@ -357,15 +216,3 @@ def _factor(part: xr.Dataset, train: xr.Dataset) -> np.ndarray:
 def _per_sample(part: xr.Dataset, name: str) -> np.ndarray:
     values = part[f"{name}_stress" if f"{name}_stress" in part else name].values
     return values[..., None] * np.ones(6) if values.ndim == 2 else values
-
-
-def _history(records: list[dict[str, Any]]) -> xr.Dataset:
-    variables: dict[str, Any] = {}
-    for name in ("elapsed", "loss", "validation_loss", "best"):
-        variables[name] = ("epoch", np.array([row[name] for row in records]), notes(name))
-    return xr.Dataset(variables, coords={"epoch": [row["epoch"] for row in records]})
-
-
-def _restarts(screened: list[float]) -> xr.Dataset:
-    losses = ("restart", screened, notes("restart_loss"))
-    return xr.Dataset({"restart_loss": losses}, coords={"restart": np.arange(len(screened))})

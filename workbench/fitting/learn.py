@@ -8,11 +8,11 @@ import xarray as xr
 
 from workbench.dataset.velocities import differentiated
 from workbench.errors import LandscapeError
-from workbench.fitting import Fit, fit
+from workbench.fitting.fit import Fit, fit
+from workbench.fitting.levenberg_marquardt import LevenbergMarquardt
 from workbench.landscape.grid import grid
 from workbench.landscape.stationary_points import stationary_points
 from workbench.landscape.summary import matched
-from workbench.levenberg_marquardt import LevenbergMarquardt
 from workbench.losses.match import DENSITY, TRAJECTORY, parse_match
 from workbench.parallel import Report
 from workbench.potentials.lse_icnn import LSEICNN

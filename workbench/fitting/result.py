@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from workbench import records
+from workbench.fitting.history import best_member
+from workbench.fitting.outcome import Outcome
 from workbench.losses.match import DENSITY
+from workbench.materials.material import Material
 from workbench.potentials.lse_icnn import LSEICNN
-from workbench.task import Outcome
 
-__all__ = ["Fit"]
+__all__ = ["Fit", "PathFit"]
 
 FAR_OFF_NOISE, FAR_OFF = 3.0, 0.3  # errors in units of the noise, and of the data's spread
 
@@ -42,7 +43,7 @@ class Fit:
     @property
     def best(self) -> int:
         """Index of the member with the lowest held-out loss."""
-        return records.best(self.history)
+        return best_member(self.history)
 
     @property
     def outcome(self) -> Outcome:
@@ -104,7 +105,7 @@ class Fit:
             for name in ("history", "restarts")
         )
         return cls(
-            model=models[records.best(history)],
+            model=models[best_member(history)],
             ensemble=LSEICNN.stack(models).requires_grad_(False),
             history=history,
             restarts=restarts,
@@ -127,3 +128,39 @@ class Fit:
 def _noisy(data: xr.Dataset) -> bool:
     """Return whether the data tell their noise, which errors then are in units of."""
     return any(str(name).startswith("sigma") for name in data.data_vars)
+
+
+@dataclass(frozen=True)
+class PathFit:
+    """What fitting a material returns.
+
+    `model` has the weights of the lowest held-out loss. `history` is over epoch (a look at the held-out data, after
+    some steps), `restarts` over restart; `data` are the paths as the fit saw them, with `split`.
+    """
+
+    model: Material
+    history: xr.Dataset
+    restarts: xr.Dataset
+    data: xr.Dataset
+    match: dict[str, float]
+    outcome: Outcome
+    seed: str
+    elapsed: float
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def error(self) -> float:
+        """Validation error: the root of the loss, relative to the spread of the stress, or in units of the noise."""
+        return float(np.sqrt(self.history["best"].min()))
+
+    @property
+    def training_error(self) -> float:
+        """Training error at the same step."""
+        return float(np.sqrt(self.history["loss"].values[np.nanargmin(self.history["validation_loss"].values)]))
+
+    def __repr__(self) -> str:
+        unit = "sigma" if "sigma" in self.data else "of the spread"
+        errors = f"validation error {self.error:.2e}, training {self.training_error:.2e} ({unit})"
+        kept = self.history["validation_loss"].values.argmin() > 0
+        end = f"{self.outcome}" if kept else "no step was better than the start; take more of them, or other settings"
+        return f"<PathFit of stress: {errors}, {self.elapsed:.1f} s; {end}>"

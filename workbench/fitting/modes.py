@@ -17,18 +17,19 @@ import xarray as xr
 
 from workbench import dataset
 from workbench.errors import FitError
+from workbench.fitting.outcome import ACTIVE, Learned
+from workbench.fitting.result import Fit
+from workbench.fitting.scores import predict
+from workbench.fitting.task import Task
 from workbench.landscape.wells import wells
 from workbench.losses.least_squares import LeastSquares, Observations
 from workbench.parallel import Report
 from workbench.potentials.initialisation import Start
 from workbench.potentials.lse_icnn import LSEICNN
-from workbench.result import Fit
-from workbench.scores import predict
-from workbench.task import ACTIVE, Learned, Task
 
 if TYPE_CHECKING:
-    from workbench.adam import Adam
-    from workbench.levenberg_marquardt import LevenbergMarquardt
+    from workbench.fitting.adam import Adam
+    from workbench.fitting.levenberg_marquardt import LevenbergMarquardt
 
 __all__ = ["choose", "counts", "smallest"]
 

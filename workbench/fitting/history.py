@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-__all__ = ["best", "history", "notes", "restarts"]
+__all__ = ["best_member", "history_of", "notes", "path_history", "path_restarts", "restarts_of"]
 
 MEANING = {
     "elapsed": "time since the start, on the machine it ran on",
@@ -27,7 +27,7 @@ def notes(name: str) -> dict[str, Any]:
     return attrs | ({"units": "s", "wall_clock": 1} if name == "elapsed" else {})
 
 
-def history(records: Sequence[list[dict[str, Any]]]) -> xr.Dataset:
+def history_of(records: Sequence[list[dict[str, Any]]]) -> xr.Dataset:
     """Return the members' records over (member, epoch), NaN after a member's end."""
     longest = max(records, key=len)
     epochs = [row["epoch"] for row in longest]
@@ -44,13 +44,27 @@ def history(records: Sequence[list[dict[str, Any]]]) -> xr.Dataset:
     return xr.Dataset(variables, coords=coords)
 
 
-def restarts(screened: Sequence[list[float]]) -> xr.Dataset:
+def restarts_of(screened: Sequence[list[float]]) -> xr.Dataset:
     """Return the losses of all starts over (member, restart)."""
     values = np.array(screened)
     coords = {"member": np.arange(values.shape[0]), "restart": np.arange(values.shape[1])}
     return xr.Dataset({"restart_loss": (("member", "restart"), values, notes("restart_loss"))}, coords=coords)
 
 
-def best(history: xr.Dataset) -> int:
+def best_member(history: xr.Dataset) -> int:
     """Return the member with the lowest held-out loss."""
     return int(np.argmin(history["best"].min("epoch").values))
+
+
+def path_history(records: list[dict[str, Any]]) -> xr.Dataset:
+    """Return the records of a material's fit over epoch."""
+    variables: dict[str, Any] = {}
+    for name in ("elapsed", "loss", "validation_loss", "best"):
+        variables[name] = ("epoch", np.array([row[name] for row in records]), notes(name))
+    return xr.Dataset(variables, coords={"epoch": [row["epoch"] for row in records]})
+
+
+def path_restarts(screened: list[float]) -> xr.Dataset:
+    """Return the losses of all starts of a material's fit over restart."""
+    losses = ("restart", screened, notes("restart_loss"))
+    return xr.Dataset({"restart_loss": losses}, coords={"restart": np.arange(len(screened))})

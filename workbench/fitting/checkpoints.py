@@ -18,8 +18,8 @@ import torch
 from workbench.atomic import SEAL_LENGTH, check_seal, check_target, replacing, seal
 from workbench.dataset import seed_text
 from workbench.errors import FileError
+from workbench.fitting.task import Task
 from workbench.interrupts import held_signals
-from workbench.task import Task
 
 __all__ = ["identity", "load", "save"]
 

@@ -5,7 +5,7 @@ held-out loss is carried on and the rest are dropped. Every choice (between rest
 held-out part of the data only, and never at samples marked "test". All randomness descends from one `SeedSequence`.
 
 An optimiser, `LevenbergMarquardt` or `Adam`, is a frozen value with settings and one verb, `learn(task, seeds, …)`,
-which returns a member for each seed. Materials, which have a history, are learned by `path_fitting`.
+which returns a member for each seed. Materials, which have a history, are learned by `materials`.
 """
 
 import time
@@ -17,22 +17,24 @@ import numpy as np
 import torch
 import xarray as xr
 
-from workbench import dataset, discovery, records
-from workbench.adam import Adam
+from workbench import dataset
 from workbench.atomic import check_target
 from workbench.checks import require_whole
-from workbench.levenberg_marquardt import LevenbergMarquardt
+from workbench.fitting.adam import Adam
+from workbench.fitting.history import best_member, history_of, restarts_of
+from workbench.fitting.levenberg_marquardt import LevenbergMarquardt
+from workbench.fitting.materials import fit_paths
+from workbench.fitting.modes import choose
+from workbench.fitting.path_training import PathTraining
+from workbench.fitting.result import Fit, PathFit
+from workbench.fitting.task import Task, prepared
 from workbench.losses.likelihood import normalise
 from workbench.losses.match import DENSITY, TRAJECTORY, parse_match
 from workbench.materials.material import Material
 from workbench.parallel import Report
-from workbench.path_fitting import PathFit, PathTraining, fit_paths
 from workbench.potentials.initialisation import Start
 from workbench.potentials.lse_icnn import LSEICNN
 from workbench.potentials.support import Support
-from workbench.preparation import prepared
-from workbench.result import Fit
-from workbench.task import Task
 
 __all__ = ["Fit", "fit"]
 
@@ -163,17 +165,17 @@ def fit(
             raise ValueError(f"modes is 'auto' or left out (the model has {model.modes}), got {modes!r}")
         if restarts is None and isinstance(optimiser, LevenbergMarquardt):
             how["restarts"] = 2
-        model, scan = discovery.choose(model, data, weights, start, optimiser, seeds[0], **how)
+        model, scan = choose(model, data, weights, start, optimiser, seeds[0], **how)
     task = Task.of(model, data, weights, start, prior, given=model if given else None, resample=resample)
     learned = optimiser.learn(task, seeds, checkpoint=where, **how)
     for one in learned:
         _level(one.model, task)
-    history = records.history([one.records for one in learned])
+    history = history_of([one.records for one in learned])
     return Fit(
-        model=learned[records.best(history)].model.requires_grad_(False),
+        model=learned[best_member(history)].model.requires_grad_(False),
         ensemble=LSEICNN.stack([one.model for one in learned]).requires_grad_(False),
         history=history,
-        restarts=records.restarts([one.screened for one in learned]),
+        restarts=restarts_of([one.screened for one in learned]),
         scan=scan,
         data=data,
         match=weights,

@@ -21,14 +21,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench import checkpoints, parallel
+from workbench import parallel
 from workbench.checks import require_whole
 from workbench.errors import FitError
+from workbench.fitting import checkpoints
+from workbench.fitting.outcome import ACTIVE, Learned, Outcome
+from workbench.fitting.task import Task
 from workbench.interrupts import held_signals
 from workbench.losses.least_squares import predictions
 from workbench.parallel import Report
 from workbench.potentials.lse_icnn import LSEICNN, SHARED
-from workbench.task import ACTIVE, Learned, Outcome, Task
 
 __all__ = ["Adam"]
 

@@ -1,0 +1,1 @@
+"""Fitting, who minimises: the verb, its task, its result, its optimisers."""
