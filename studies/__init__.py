@@ -8,7 +8,8 @@ studies.draw(path)
 from pathlib import Path
 from typing import Any
 
-from studies.base import STUDIES, Machinery, Number, Study, numbers_dataset, register
+from studies.base import STUDIES, Machinery, Study, register
+from studies.metrics import Number, numbers_dataset
 
 __all__ = ["Machinery", "Number", "Study", "draw", "get", "names", "numbers_dataset", "register", "STUDIES"]
 

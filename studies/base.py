@@ -16,15 +16,16 @@ import xarray as xr
 
 from systems.parameters import ParameterError, Parameters
 from systems.registry import Registry
-from workbench import files, parallel
+from workbench import parallel
 from workbench.dataset import nearest, seed_sequence
 from workbench.errors import FileError
+from workbench.files import results
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
     from matplotlib.figure import Figure
 
-__all__ = ["Machinery", "Number", "Study", "numbers_dataset", "STUDIES", "register"]
+__all__ = ["Machinery", "STUDIES", "Study", "register"]
 
 
 @dataclass(frozen=True)
@@ -50,40 +51,6 @@ class Machinery:
         """Print a line on stderr, unless progress is unwanted."""
         if self.progress is not False:
             print(text, file=sys.stderr, flush=True)  # noqa: T201
-
-
-@dataclass(frozen=True)
-class Number:
-    """One number a study reports, with the bound it is held to, if any."""
-
-    name: str
-    value: float
-    meaning: str
-    at_most: float = float("nan")
-    at_least: float = float("nan")
-
-
-def numbers_dataset(numbers: Sequence[Number]) -> xr.Dataset:
-    """Return the numbers over `quantity`: value, at_most, at_least (NaN where there is no bound) and meaning.
-
-    >>> numbers_dataset([Number("error", 0.1, "relative error", at_most=0.2)]).value.values
-    array([0.1])
-    """
-    columns = {
-        "value": "value",
-        "at_most": "the value is to be at most this",
-        "at_least": "the value is to be at least this",
-    }
-    variables: dict[str, Any] = {
-        name: (
-            "quantity",
-            np.array([getattr(n, name) for n in numbers], dtype=float),
-            {"long_name": text, "units": "1"},
-        )
-        for name, text in columns.items()
-    }
-    variables["meaning"] = ("quantity", [n.meaning for n in numbers], {"long_name": "meaning of the number"})
-    return xr.Dataset(variables, coords={"quantity": [n.name for n in numbers]})
 
 
 class Study(Parameters):
@@ -139,7 +106,7 @@ class Study(Parameters):
         """
         if isinstance(seed, np.random.SeedSequence):
             raise ValueError("a study takes a whole number as seed, so that its file can repeat it")
-        target = files.check_target(output, overwrite=overwrite)
+        target = results.check_target(output, overwrite=overwrite)
         sequence = seed_sequence(seed)
         checkpoints = _folder_of(target, resume=resume, overwrite=overwrite)
         machinery = Machinery(workers=workers, progress=progress, checkpoints=checkpoints)
@@ -153,10 +120,10 @@ class Study(Parameters):
                 "seed": str(sequence.entropy),
                 "elapsed_seconds": round(time.perf_counter() - began, 3),
             }
-            tree = files.tree_of(attrs=attrs, **contents)
+            tree = results.tree_of(attrs=attrs, **contents)
         if target.exists() and not overwrite:  # it appeared meanwhile: lose neither
             target = target.with_stem(f"{target.stem}-{os.getpid()}")
-        path = files.write(tree, target, overwrite=overwrite)
+        path = results.write(tree, target, overwrite=overwrite)
         shutil.rmtree(checkpoints, ignore_errors=True)
         return path
 
@@ -178,7 +145,7 @@ class Study(Parameters):
         from workbench import plot
 
         source = Path(path)
-        tree = files.read(source)
+        tree = results.read(source)
         study, _ = cls.from_tree(tree)
         where = Path(folder) if folder is not None else source.parent
         try:

@@ -23,7 +23,8 @@ import systems
 import workbench as wb
 from studies import crossings_noise as noise
 from studies import crossings_numbers as numbers
-from studies.base import Machinery, Study, numbers_dataset, register
+from studies.base import Machinery, Study, register
+from studies.metrics import numbers_dataset
 from systems import parameter
 from workbench import dataset
 from workbench.errors import LandscapeError, LandscapeWarning

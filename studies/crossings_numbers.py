@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 import workbench as wb
-from studies.base import Number
+from studies.metrics import Number
 
 __all__ = ["crossings", "of_crossings", "of_field", "of_noise", "of_paths", "of_points"]
 

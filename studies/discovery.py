@@ -17,7 +17,8 @@ from pydantic import Field
 
 import systems
 import workbench as wb
-from studies.base import Machinery, Number, Study, numbers_dataset, register
+from studies.base import Machinery, Study, register
+from studies.metrics import Number, numbers_dataset
 from systems import parameter
 from workbench.parallel import Report
 

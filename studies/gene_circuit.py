@@ -22,8 +22,9 @@ import systems
 import workbench as wb
 from studies import gene_circuit_numbers as numbers
 from studies import gene_circuit_questions as questions
-from studies.base import Machinery, Study, numbers_dataset, register
+from studies.base import Machinery, Study, register
 from studies.gene_circuit_questions import BOX
+from studies.metrics import numbers_dataset
 from systems import parameter
 from workbench import dataset
 from workbench.parallel import Report

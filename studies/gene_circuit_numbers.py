@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from studies.base import Number
 from studies.gene_circuit_questions import first_split
+from studies.metrics import Number
 from studies.points import picked
 
 __all__ = ["of_basins", "of_branches", "of_ends", "of_fields", "of_paths", "of_points", "of_split"]

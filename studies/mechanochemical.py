@@ -24,7 +24,8 @@ import systems
 import workbench as wb
 from studies import mechanochemical_numbers as numbers
 from studies import mechanochemical_points as points
-from studies.base import Machinery, Study, numbers_dataset, register
+from studies.base import Machinery, Study, register
+from studies.metrics import numbers_dataset
 from systems import parameter
 from workbench.parallel import Report
 from workbench.potentials.ensembles import joined_members

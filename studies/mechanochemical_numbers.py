@@ -7,8 +7,8 @@ import numpy as np
 import xarray as xr
 
 import workbench as wb
-from studies.base import Number
 from studies.mechanochemical_points import FAMILIES
+from studies.metrics import Number
 from studies.points import picked
 
 __all__ = ["of_accuracy", "of_curve", "of_path", "of_points", "of_spread", "offset"]

@@ -37,7 +37,8 @@ import xarray as xr
 import systems
 import workbench as wb
 from studies import rossi_numbers as numbers
-from studies.base import Machinery, Study, numbers_dataset, register
+from studies.base import Machinery, Study, register
+from studies.metrics import numbers_dataset
 from systems import parameter
 from workbench.parallel import Report
 

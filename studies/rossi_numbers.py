@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 import workbench as wb
-from studies.base import Number
+from studies.metrics import Number
 from workbench.dataset.tensors import SHEAR
 
 __all__ = ["of_limits", "of_table", "table"]

@@ -20,7 +20,8 @@ from pydantic import Field
 import systems
 import workbench as wb
 from studies import schlogl_peers as peers
-from studies.base import Machinery, Number, Study, numbers_dataset, register
+from studies.base import Machinery, Study, register
+from studies.metrics import Number, numbers_dataset
 from systems import parameter
 from workbench.parallel import Report
 

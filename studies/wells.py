@@ -17,7 +17,8 @@ import xarray as xr
 
 import systems
 import workbench as wb
-from studies.base import Machinery, Number, Study, numbers_dataset, register
+from studies.base import Machinery, Study, register
+from studies.metrics import Number, numbers_dataset
 from studies.points import picked
 from systems import parameter
 from workbench.fitting.task import Task

@@ -24,6 +24,7 @@ FILES = {
 
 
 def imported(tree, *, everywhere=True):
+    """Yield the dotted names that a module imports, of modules and of what is taken from them."""
     nodes = ast.walk(tree) if everywhere else tree.body
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -34,29 +35,74 @@ def imported(tree, *, everywhere=True):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+ORDER = (  # a module imports from its own folder and from those further left; folders of one step do not meet
+    ("errors", "checks"),
+    ("dataset",),
+    ("potentials",),
+    ("landscape", "dynamics", "materials", "losses"),
+    ("fitting",),
+    ("files",),
+    ("cli",),
+)
+FREE = {"version", "interrupts", "atomic", "parallel", "plot", "__init__"}
+STEP = {folder: step for step, folders in enumerate(ORDER) for folder in folders}
+
+
+def folder_of(module):
+    """Return the folder (or file) of workbench/ that a dotted name lies in."""
+    return module.split(".")[1] if module.startswith("workbench.") else None
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_follow_the_arrows(path):
-    room = path.relative_to(ROOT).parts[0]
+def test_imports_follow_the_order(path):
+    place = path.relative_to(ROOT).with_suffix("").parts
+    mine = place[1]
+    if place[0] != "workbench" or mine in FREE:
+        return
+    assert mine in STEP, f"{path}: give the folder {mine} a place in the order"
+    for name in imported(FILES[path]):
+        theirs = folder_of(name)
+        if theirs in STEP and theirs != mine:
+            assert STEP[theirs] < STEP[mine], f"{'.'.join(place)} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_packages_keep_apart(path):
+    place = path.relative_to(ROOT).parts
     names = set(imported(FILES[path]))
     packages = {name.split(".")[0] for name in names}
-    if room == "workbench" and path.name != "cli.py":
-        assert not packages & {"systems", "studies"}
-    if room == "systems":
-        allowed = {"workbench", "workbench.dataset", "workbench.errors", "workbench.checks"}
-        mine = {n for n in names if n.startswith("workbench")}
+    if place[:2] != ("workbench", "cli"):
+        assert not any(name.startswith("workbench.cli") for name in names)
+        assert place[0] != "workbench" or not packages & {"systems", "studies"}
+    if place[0] == "systems":
+        allowed = {"errors", "checks", "dataset"}
         assert "studies" not in packages
-        assert all(
-            n in allowed or n.startswith(("workbench.dataset.", "workbench.errors.", "workbench.checks.")) for n in mine
-        )
+        assert {folder_of(name) for name in names} - {None} <= allowed
         top = {name.split(".")[0] for name in imported(FILES[path], everywhere=False)}
         assert not top & {"torch", "matplotlib"}
     if "matplotlib" in packages:
-        assert path.name == "plot.py" or path.name.endswith("_figures.py")
-    assert "workbench.cli" not in names
-    if path.name != "files.py":
-        assert not {"to_netcdf", "open_datatree"} & {
-            n.attr for n in ast.walk(FILES[path]) if isinstance(n, ast.Attribute)
-        }
+        assert place == ("workbench", "plot.py") or path.name.endswith(("figures.py", "animation.py"))
+    if "workbench.plot" in names:
+        drawing = path.name.endswith(("figures.py", "animation.py")) or place[:2] == ("workbench", "cli")
+        assert drawing or place == ("studies", "base.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_netcdf_is_touched_in_files_alone(path):
+    if path.parent != ROOT / "workbench" / "files":
+        calls = {node.attr for node in ast.walk(FILES[path]) if isinstance(node, ast.Attribute)}
+        assert not calls & {"to_netcdf", "open_datatree"}
+
+
+def test_folders_say_what_they_hold_and_nothing_else():
+    for path, tree in FILES.items():
+        place = path.relative_to(ROOT).parts
+        if path.name == "__init__.py" and len(place) > 2 and place[:2] != ("workbench", "dataset"):
+            statements = tree.body[1:]
+            if place[0] == "studies":
+                assert [ast.unparse(s) for s in statements] == [f"from studies.{place[1]} import study as study"]
+            else:
+                assert not statements, f"{path} holds more than a docstring"
 
 
 def test_no_import_cycles():

@@ -17,13 +17,15 @@ from typer.testing import CliRunner
 import studies.contract
 import systems.contract
 import workbench
-from workbench import cli, console, files
+from workbench.cli import console
+from workbench.cli.app import app
+from workbench.files import results
 
 SETTINGS = [f"--set={name}={json.dumps(value)}" for name, value in SMALL["schlogl"].items()]
 
 
 def call(*arguments):
-    return CliRunner().invoke(cli.app, [str(a) for a in arguments])
+    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +52,7 @@ def test_generate_saves_what_python_gives(tmp_path):
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
     assert said["sizes"] == {"sample": 5, "state": 2}
-    data = files.read(said["file"])["data"].to_dataset()
+    data = results.read(said["file"])["data"].to_dataset()
     expected = systems.get("gene_circuit", b=0.1).points(5, seed=3)
     assert data.equals(expected)
     drawn = json.loads(call("generate", "gene_circuit", "--count", 2, "-o", "b.nc", "--json").stdout)["seed"]
@@ -61,8 +63,8 @@ def test_run_info_plot_rerun(tmp_path):
     done = call("run", "schlogl", *SETTINGS, "--seed", 2, "-o", "small.nc", "--json", "--workers", 1)
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
-    assert files.read("small.nc").attrs["seed"] == "2"
-    assert json.loads(files.read("small.nc").attrs["config_json"])["hidden"] == [3]
+    assert results.read("small.nc").attrs["seed"] == "2"
+    assert json.loads(results.read("small.nc").attrs["config_json"])["hidden"] == [3]
     assert all(os.path.exists(figure) for figure in said["figures"])
     assert {row["quantity"] for row in said["numbers"]} >= {"kl_joint", "normalisation", "second_mode_exact"}
     shown = call("info", "small.nc")
@@ -201,7 +203,7 @@ def living(group):
     ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
 def test_signals_end_the_run_without_leftovers(tmp_path, number, code, word):
-    command = [sys.executable, "-m", "workbench.cli", "run", "gene_circuit", "-o", str(tmp_path / "a.nc")]
+    command = [sys.executable, "-m", "workbench.cli.app", "run", "gene_circuit", "-o", str(tmp_path / "a.nc")]
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while len(living(group=child.pid)) < 3 and child.poll() is None:  # itself, the resource tracker, a worker
         time.sleep(0.1)

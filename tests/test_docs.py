@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 import studies
 import systems
-from workbench import cli
+from workbench.cli.app import app
 
 GUIDE = Path(__file__).parent.parent / "docs" / "guide"
 PAGES = sorted(GUIDE.glob("*.md"))
@@ -41,7 +41,7 @@ def test_python_of_the_page_runs(page, registries):
 def test_commands_and_options_of_the_page_exist(page):
     blocks = "\n".join(re.findall(r"```\n(.*?)```", page.read_text(), flags=re.DOTALL))
     for command, rest in re.findall(r"^workbench (?:--plugin \S+ )?(\w+)(.*)$", blocks, flags=re.MULTILINE):
-        shown = CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "300"})
+        shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"})
         assert shown.exit_code == 0, command
         for option in re.findall(r"(?<=\s)--[\w-]+", rest):
             assert option in shown.output, f"{command} {option}"

@@ -18,8 +18,9 @@ import xarray as xr
 
 import systems
 import workbench as wb
-from workbench import atomic, files
+from workbench import atomic
 from workbench.errors import FileError
+from workbench.files import results
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_datasets_come_back_equal(saved, small_fit):
 
 
 def test_everything_is_named_and_described(saved):
-    tree = files.read(saved)
+    tree = results.read(saved)
     for node in tree.subtree:
         dataset = node.to_dataset()
         assert all(dim in dataset.coords for dim in dataset.dims), node.path
@@ -104,7 +105,7 @@ def test_own_data_and_attributes_of_any_kind_are_stored(tmp_path):
         "half": np.float32(0.5),
     }
     path = wb.save(tmp_path / "own.nc", data=data, attrs=odd)
-    attrs = files.read(path).attrs
+    attrs = results.read(path).attrs
     assert (attrs["none"], attrs["flag"], attrs["table"], attrs["count"], attrs["half"]) == (
         "null",
         "true",
@@ -120,18 +121,18 @@ def test_targets_are_checked_before_any_work(tmp_path, monkeypatch):
         wb.save(tmp_path / "there.nc", data=wb.dataset.points([1.0, 2.0]))
     assert (tmp_path / "there.nc").read_text() == "precious"
     with pytest.raises(FileError, match="is a directory"):
-        files.check_target(tmp_path)
+        results.check_target(tmp_path)
     with pytest.raises(FileError, match="no_such does not exist; create it first"):
-        files.check_target(tmp_path / "no_such" / "a.nc")
+        results.check_target(tmp_path / "no_such" / "a.nc")
     with pytest.raises(FileError, match="cannot write in"):
-        files.check_target(tmp_path / ("n" * 300 + ".nc"))
+        results.check_target(tmp_path / ("n" * 300 + ".nc"))
 
     def refuse(self, *args, **options):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "touch", refuse)
     with pytest.raises(FileError, match="cannot write in .*: Permission denied"):
-        files.check_target(tmp_path / "a.nc")
+        results.check_target(tmp_path / "a.nc")
 
 
 def test_contents_are_checked(tmp_path, saved):
@@ -202,7 +203,7 @@ def test_a_flipped_bit_is_never_silent(saved, tmp_path):
         spoiled[position] ^= 1 << int(rng.integers(8))
         path.write_bytes(spoiled)
         with pytest.raises(FileError):
-            files.read(path)
+            results.read(path)
 
 
 def test_a_killed_writer_leaves_the_old_file(saved, tmp_path):
@@ -210,26 +211,26 @@ def test_a_killed_writer_leaves_the_old_file(saved, tmp_path):
     target.write_bytes(saved.read_bytes())
     code = f"""
 import os, signal, netCDF4, workbench as wb, numpy as np
-from workbench import files
-files._open = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+from workbench.files import results
+results._open = lambda path: os.kill(os.getpid(), signal.SIGKILL)
 wb.save({str(target)!r}, data=wb.dataset.points([1.0, 2.0]), overwrite=True)
 """
     done = subprocess.run([sys.executable, "-c", code], check=False)
     assert done.returncode == -signal.SIGKILL
     assert target.read_bytes() == saved.read_bytes()
     assert len(list(tmp_path.glob(".result.nc.tmp-*"))) == 1
-    files.check_target(target, overwrite=True)
+    results.check_target(target, overwrite=True)
     assert list(tmp_path.iterdir()) == [target]
 
 
 def test_signals_wait_for_the_file(tmp_path, monkeypatch):
-    opened = files._open
+    opened = results._open
 
     def interrupted(path):
         os.kill(os.getpid(), signal.SIGINT)
         return opened(path)
 
-    monkeypatch.setattr(files, "_open", interrupted)
+    monkeypatch.setattr(results, "_open", interrupted)
     with pytest.raises(KeyboardInterrupt):
         wb.save(tmp_path / "a.nc", data=wb.dataset.points([1.0, 2.0]))
     monkeypatch.undo()
@@ -253,18 +254,18 @@ def test_a_full_disk_leaves_nothing_behind(saved, tmp_path, monkeypatch):
 
 
 def test_content_that_does_not_come_back_is_refused(tmp_path, monkeypatch):
-    opened = files._open
-    monkeypatch.setattr(files, "_open", lambda path: opened(path).map_over_datasets(lambda ds: ds * 1.0000001))
+    opened = results._open
+    monkeypatch.setattr(results, "_open", lambda path: opened(path).map_over_datasets(lambda ds: ds * 1.0000001))
     with pytest.raises(FileError, match="/data came back other than it was"):
         wb.save(tmp_path / "a.nc", data=wb.dataset.points([1.0, 2.0]))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_two_writers_never_mix(tmp_path):
-    target, trees = tmp_path / "a.nc", [files.tree_of(data=wb.dataset.points(np.full(1000, k))) for k in (1.0, 2.0)]
-    with netCDF4.Dataset(files.write(trees[0], target)):
-        files.write(trees[1], target, overwrite=True)  # someone has it open
-    assert set(np.unique(files.read(target)["data/x"])) == {2.0}
+    target, trees = tmp_path / "a.nc", [results.tree_of(data=wb.dataset.points(np.full(1000, k))) for k in (1.0, 2.0)]
+    with netCDF4.Dataset(results.write(trees[0], target)):
+        results.write(trees[1], target, overwrite=True)  # someone has it open
+    assert set(np.unique(results.read(target)["data/x"])) == {2.0}
 
 
 def test_saving_works_off_the_main_thread(tmp_path):
@@ -275,10 +276,10 @@ def test_saving_works_off_the_main_thread(tmp_path):
 
 
 def test_models_that_do_not_fit_are_named(saved, tmp_path):
-    tree = files.read(saved)
+    tree = results.read(saved)
     broken = tree["fits/psi"].to_dataset(inherit=False).drop_vars("V2")
     groups = {n.path: n.to_dataset(inherit=False) for n in tree.subtree if not n.path.startswith("/fits/psi")}
-    path = files.write(xr.DataTree.from_dict(groups | {"/fits/psi": broken}), tmp_path / "broken.nc")
+    path = results.write(xr.DataTree.from_dict(groups | {"/fits/psi": broken}), tmp_path / "broken.nc")
     with pytest.raises(FileError, match=re.escape("cannot rebuild the model of /fits/psi: expected the weight V2")):
         wb.load(path)
 

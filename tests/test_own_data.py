@@ -11,19 +11,21 @@ from typer.testing import CliRunner
 
 import systems
 import workbench as wb
-from workbench import cli, dataset, files
+from workbench import dataset
+from workbench.cli.app import app
 from workbench.errors import DatasetError, FileError
+from workbench.files import results
+from workbench.files.data import read_data
 from workbench.fitting.learn import learn
 from workbench.fitting.task import Task
 from workbench.losses.normal_equations import Dual
 from workbench.losses.shooting import Segments, Shooting, spread_of
-from workbench.sources import read_data
 
 WELLS = [[0.405621017867140, 1.543999494460613], [1.543999494460613, 0.405621017867140]]
 
 
 def call(*arguments):
-    return CliRunner().invoke(cli.app, [str(a) for a in arguments])
+    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 # ---- trajectories of unequal lengths and times
@@ -301,7 +303,7 @@ def test_plain_trajectories_go_to_the_right_wells():
     done = call("fit", "mine.nc", *wanted, *small, "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["file"].endswith("mine-fit.nc")
-    found = files.read("mine-fit.nc")["analysis/stationary_points"].to_dataset()
+    found = results.read("mine-fit.nc")["analysis/stationary_points"].to_dataset()
     assert found["kind"].values.tolist() == ["minimum", "minimum", "saddle"]
     order = np.argsort(found["x"].values[:2, 0])
     np.testing.assert_allclose(found["x"].values[:2][order], WELLS, atol=0.01)
@@ -311,10 +313,10 @@ def test_plain_trajectories_go_to_the_right_wells():
     assert learned["analysis"]["stationary_points"]["x"].values.tolist() == found["x"].values.tolist()
     asked = call("analyse", "mine-fit.nc", "--question", "paths", "--within", "0,2", "--within", "0,2", "--json")
     assert asked.exit_code == 0, asked.output
-    tree = files.read("mine-fit-analysis.nc")
+    tree = results.read("mine-fit-analysis.nc")
     np.testing.assert_allclose(tree["analysis/paths/barrier"].values, 0.1547, rtol=0.1)
     assert {"stationary_points", "graph", "paths"} <= set(tree["analysis"].children)
-    assert tree["landscape"].to_dataset().equals(files.read("mine-fit.nc")["landscape"].to_dataset())
+    assert tree["landscape"].to_dataset().equals(results.read("mine-fit.nc")["landscape"].to_dataset())
     assert "exists; choose another name" in call("analyse", "mine-fit.nc").stderr
     run = call("simulate", "mine-fit.nc", "--start", "0.9,1.1", "--until", 20, "--json")
     np.testing.assert_allclose(json.loads(run.stdout)["ends"], [WELLS[0]], atol=0.01)
@@ -350,7 +352,7 @@ def test_what_is_no_gradient_flow_is_told():
     done = call("fit", "circles.nc", "--match", "velocity", "--differentiate", *small)
     assert done.exit_code == 0, done.output
     assert "or the system is not the gradient flow of a potential" in done.stderr
-    assert "do not trust its wells" in files.read("circles-fit.nc").attrs["caveat"]
+    assert "do not trust its wells" in results.read("circles-fit.nc").attrs["caveat"]
 
 
 def test_a_good_fit_has_no_caveat(small_fit):
@@ -368,7 +370,7 @@ def test_answers_are_printed_as_numbers(saved):
     questions = [argument for name in asked for argument in ("--question", name)]
     done = call("analyse", "two.nc", *questions, "--noise", 0.02, "-o", "all.nc", "--json")
     assert done.exit_code == 0, done.output
-    told, found = json.loads(done.stdout), files.read("all.nc")["analysis"]
+    told, found = json.loads(done.stdout), results.read("all.nc")["analysis"]
     rates = found["rates"].to_dataset().isel(point=2)
     for k, side in enumerate(told["rates"][2]["sides"]):
         here = rates.isel(side=k)
@@ -391,7 +393,7 @@ def test_answers_are_printed_as_lines(saved):
     done = call("analyse", "two.nc", *questions, "--noise", 0.02, "-o", "all.nc")
     assert done.exit_code == 0, done.output
     assert "stationary_points_matched  point 0, minimum: x = 0.4" in done.stdout
-    side = files.read("all.nc")["analysis/rates"].to_dataset().isel(point=2, side=0)
+    side = results.read("all.nc")["analysis/rates"].to_dataset().isel(point=2, side=0)
     numbers = ", ".join(f"{name} {float(side[name]):.6g}" for name in ("barrier", "rate", "time"))
     assert f"from minimum {int(side['joins'])}: {numbers}" in done.stdout
 
@@ -423,7 +425,7 @@ def test_landscapes_of_files_without_a_study_are_drawn(name):
     assert done.exit_code == 0, done.output
     with open("drawn/mine-landscape.png", "rb") as file:
         assert file.read(4) == b"\x89PNG"
-    (axes, *_) = wb.plot.overview(files.read("mine.nc")).axes
+    (axes, *_) = wb.plot.overview(results.read("mine.nc")).axes
     drawn = np.concatenate(
         [np.asarray(marks.get_offsets()) for marks in axes.collections if marks.get_label()[0] != "_"]
     )
@@ -437,7 +439,7 @@ def test_trajectories_are_polished_from_the_command_line():
         "fit", "mine.nc", "--states", "a,b", "--match", "trajectory", *small, "--resample", "--seed", 0, "--json"
     )
     assert done.exit_code == 0, done.output
-    tree = files.read("mine-fit.nc")
+    tree = results.read("mine-fit.nc")
     assert set(tree["fits"].children) == {"velocity", "trajectory"}
     loss = tree["fits/trajectory/history/validation_loss"].values
     assert (np.nanmin(loss, -1) < loss[:, 0]).all()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from workbench import cli
+from workbench.cli.app import app
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -22,7 +22,7 @@ def test_commands_exist():
     commands = set(re.findall(r"^workbench (\w+)", README, flags=re.MULTILINE))
     assert commands >= {"run", "info", "plot", "rerun", "generate"}
     for command in commands:
-        assert CliRunner().invoke(cli.app, [command, "--help"]).exit_code == 0
+        assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
 
 def test_linked_files_exist():

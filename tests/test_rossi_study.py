@@ -7,7 +7,7 @@ import studies
 import systems
 import workbench as wb
 from studies import rossi_numbers
-from studies.base import Number
+from studies.metrics import Number
 
 SMALL = {
     "paths": 15, "test": 5, "samples": 25, "modes": 1, "hidden": [4], "operators": 2, "steps": 8, "polish": 4,

@@ -9,7 +9,7 @@ import studies
 import systems
 from studies import schlogl_peers as peers
 from studies.schlogl import _modes, _second_mode, peaks
-from workbench import files
+from workbench.files import results
 
 X = np.arange(1001)
 
@@ -60,7 +60,7 @@ def test_second_mode_appears_when_it_stays():
 def tree(tmp_path_factory):
     study = studies.get("schlogl", trajectories=60, times=4, final=1.0, judged=[0.5, 1.0], folds=2, slice_folds=2,
                         modes=2, hidden=[4], steps=6)  # fmt: skip
-    return files.read(study.run(tmp_path_factory.mktemp("schlogl") / "small.nc", seed=3, workers=1))
+    return results.read(study.run(tmp_path_factory.mktemp("schlogl") / "small.nc", seed=3, workers=1))
 
 
 def test_file_holds_densities_and_their_judgement(tree):

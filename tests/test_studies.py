@@ -15,10 +15,11 @@ from small import SMALL
 import studies
 import workbench as wb
 from studies import contract, numbers_dataset
-from studies.base import Number, Study
+from studies.base import Study
+from studies.metrics import Number, judged
 from systems import ParameterError
-from workbench import cli, comparison, files
 from workbench.errors import FileError
+from workbench.files import comparison, results
 from workbench.fitting import checkpoints
 
 pytestmark = [  # small studies choose on weak grounds, and say so
@@ -60,7 +61,7 @@ def test_every_study_is_declared_and_its_file_rebuilds_it(run):
     study, path = run
     contract.check_declared(study)
     contract.check_file(study, path)
-    tree = files.read(path)
+    tree = results.read(path)
     assert tree.attrs["elapsed_seconds"] > 0
     numbers = tree["analysis/numbers"].to_dataset()
     assert {"value", "at_most", "at_least", "meaning"} <= set(numbers.data_vars)
@@ -76,19 +77,19 @@ def test_figures_are_drawn_from_the_file_alone(run, tmp_path):
     assert all(p.stat().st_size > 5000 for p in drawn)
     for path_of_film in (p for p in drawn if p.suffix == ".gif"):
         with Image.open(path_of_film) as film:
-            assert film.n_frames == -(-files.read(path)["simulation"].sizes["time"] // 2)
+            assert film.n_frames == -(-results.read(path)["simulation"].sizes["time"] // 2)
 
 
 def test_rerun_gives_the_same_bits(run, tmp_path):
     study, path = run
     again = study.run(tmp_path / "again.nc", seed=7, workers=1)
-    compared, different = comparison.differences(files.read(path), files.read(again))
+    compared, different = comparison.differences(results.read(path), results.read(again))
     assert different == {}
     assert compared > 50
-    spoiled = files.read(path)
+    spoiled = results.read(path)
     potential = spoiled["landscape/potential"]
     potential[dict.fromkeys(potential.dims, 0)] += 1e-15 * abs(float(potential.max()))
-    assert list(comparison.differences(files.read(path), spoiled)[1]) == ["/landscape/potential"]
+    assert list(comparison.differences(results.read(path), spoiled)[1]) == ["/landscape/potential"]
 
 
 def test_plain_xarray_without_torch_finds_everything(run):
@@ -124,7 +125,7 @@ def test_landscape_in_the_file_is_that_of_the_model(gene_circuit):
 
 
 def test_truth_in_the_file_is_exact(gene_circuit):
-    tree = files.read(gene_circuit)
+    tree = results.read(gene_circuit)
     points = tree["analysis/stationary_points"].to_dataset()
     true = points.isel(point=((points["source"] == "truth") & (points["case"] == "psi_2")).values)
     np.testing.assert_allclose(true["x"].values[0], (0.405621017867140, 1.543999494460613), atol=1e-9)
@@ -143,7 +144,7 @@ def test_an_interrupted_study_goes_on_from_its_checkpoints(tmp_path):
     target, folder = tmp_path / "wells.nc", tmp_path / "wells.nc.checkpoints"
     settings = [f"--set={name}={json.dumps(value)}" for name, value in WELLS.model_dump().items()]
     settings += ["--set=epochs=100000", "-o", str(target)]
-    command = [sys.executable, "-m", "workbench.cli", "run", "wells", *settings]
+    command = [sys.executable, "-m", "workbench.cli.app", "run", "wells", *settings]
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while len(list(folder.glob("*.ckpt"))) < 2 and child.poll() is None:
         time.sleep(0.1)
@@ -161,9 +162,9 @@ def test_an_interrupted_study_goes_on_from_its_checkpoints(tmp_path):
     more.run(target, seed=0, resume=True, workers=1)
     assert not folder.exists()
     straight = more.run(tmp_path / "straight.nc", seed=0, workers=1)
-    assert comparison.differences(files.read(target), files.read(straight))[1] == {}
+    assert comparison.differences(results.read(target), results.read(straight))[1] == {}
     for name, state in states.items():
-        elapsed = files.read(target)[f"fits/{name}_adam/history/elapsed"].values[0]
+        elapsed = results.read(target)[f"fits/{name}_adam/history/elapsed"].values[0]
         kept = state["records"]["elapsed"].numpy()
         np.testing.assert_array_equal(elapsed[1:3], kept[1:3])  # it went on, and did not start again
 
@@ -182,7 +183,7 @@ def test_bad_requests_are_refused(tmp_path):
         studies.get("gene_circuit").run(tmp_path / "there.nc")
     with pytest.raises(ValueError, match="seed must be a whole number"):
         studies.get("gene_circuit").run(tmp_path / "new.nc", seed=-1)
-    path = files.write(files.tree_of(), tmp_path / "bare.nc")
+    path = results.write(results.tree_of(), tmp_path / "bare.nc")
     with pytest.raises(FileError, match="was not written by a study"):
         studies.draw(path)
 
@@ -195,7 +196,7 @@ def test_numbers_know_whether_they_meet_their_bounds():
         Number("absent", float("nan"), "", at_most=2.0),
         Number("free", 5.0, ""),
     ]
-    rows = cli._numbers(files.tree_of(analysis={"numbers": numbers_dataset(numbers)}))
+    rows = judged(results.tree_of(analysis={"numbers": numbers_dataset(numbers)}))
     assert [row["met"] for row in rows] == [True, False, False, False, True]
     assert json.dumps(rows)
 
@@ -205,5 +206,5 @@ def test_numbers_know_whether_they_meet_their_bounds():
 @pytest.mark.parametrize("seed", [101, 102, 103])
 def test_quick_preset_meets_every_bound(name, seed, tmp_path):
     path = studies.get(name).run(tmp_path / "quick.nc", seed=seed)
-    missed = [row for row in cli._numbers(files.read(path)) if not row["met"]]
+    missed = [row for row in judged(results.read(path)) if not row["met"]]
     assert missed == []

@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "SimulationError",
             "SimulationWarning",
         ],
-        "files": ["load", "save"],
+        "files.results": ["load", "save"],
         "fitting.adam": ["Adam"],
         "fitting.fit": ["fit"],
         "fitting.levenberg_marquardt": ["LevenbergMarquardt"],

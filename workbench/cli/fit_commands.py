@@ -1,19 +1,20 @@
 """Commands for one's own data: fit, analyse, simulate, validate."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
-from workbench import console
-from workbench.console import Json, Output, Overwrite, Seed, Workers, show
+from workbench.cli import console
+from workbench.cli.console import Json, Output, Overwrite, Seed, Workers, show
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from workbench.files import Result
+    from workbench.files.results import Result
 
 __all__ = ["COMMANDS"]
 
@@ -49,12 +50,12 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Fit a landscape to data, and save it with its stationary points."""
-    from workbench import files
+    from workbench.files import results
+    from workbench.files.data import read_data
     from workbench.fitting.learn import learn
     from workbench.fitting.levenberg_marquardt import LevenbergMarquardt
-    from workbench.sources import read_data
 
-    target = files.check_target(output or data.with_name(f"{data.stem}-fit.nc"), overwrite=overwrite)
+    target = results.check_target(output or data.with_name(f"{data.stem}-fit.nc"), overwrite=overwrite)
     seen = read_data(data, name=name, states=_names(states), drop_missing=drop_missing)
     contents = learn(
         seen,
@@ -73,7 +74,7 @@ def fit(
     origin = {"title": f"landscape learned from {data.name}", "input": str(data), "seed": last.seed}
     elapsed = sum(one.elapsed for one in contents["fits"].values())
     attrs = origin | {"elapsed_seconds": elapsed} | contents.pop("attrs", {})
-    files.save(target, **contents, attrs=attrs, overwrite=overwrite)
+    results.save(target, **contents, attrs=attrs, overwrite=overwrite)
     if "caveat" in attrs:
         console.err.print(f"warning: {attrs['caveat']}", style="yellow")
     told = {"file": str(target), "fit": {label: repr(one) for label, one in contents["fits"].items()}}
@@ -97,10 +98,10 @@ def analyse(
     as_json: Json = False,
 ) -> None:
     """Ask a fitted landscape, and save the answers with it in a new file."""
-    from workbench import files
-    from workbench.questions import ask
+    from workbench.cli.analysis import ask
+    from workbench.files import results
 
-    target = files.check_target(output or file.with_name(f"{file.stem}-analysis.nc"), overwrite=overwrite)
+    target = results.check_target(output or file.with_name(f"{file.stem}-analysis.nc"), overwrite=overwrite)
     result, label = _result(file, fit_name)
     box = [_pair(pair) for pair in within] if within else result.models[label].box
     best = int(result[f"fits/{label}"].attrs.get("best_member", 0))
@@ -128,10 +129,10 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Follow the gradient flow of a fitted landscape, or Langevin dynamics, and save it with the fit."""
-    from workbench import files
     from workbench.dynamics.simulation import simulate as run_of
+    from workbench.files import results
 
-    target = files.check_target(output or file.with_name(f"{file.stem}-simulation.nc"), overwrite=overwrite)
+    target = results.check_target(output or file.with_name(f"{file.stem}-simulation.nc"), overwrite=overwrite)
     result, label = _result(file, fit_name)
     x0 = [[_number("start", x) for x in each.split(",")] for each in start]
     run = run_of(result.models[label], x0, np.linspace(0, until, samples), noise=noise, step=step, seed=seed)
@@ -147,12 +148,12 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Check a file: a result with its seal, data and weights, or plain data against the vocabulary."""
-    from workbench.validation import validated
+    from workbench.files.validation import validated
 
     show(validated(file, states=_names(states), drop_missing=drop_missing), as_json)
 
 
-COMMANDS = (fit, analyse, simulate, validate)
+COMMANDS: dict[str, Callable[..., None]] = {"fit": fit, "analyse": analyse, "simulate": simulate, "validate": validate}
 
 
 def _match(given: list[str]) -> str | dict[str, float]:
@@ -188,10 +189,10 @@ def _pair(text: str) -> tuple[float, float]:
 
 
 def _result(file: Path, name: str | None) -> "tuple[Result, str]":
-    from workbench import files
     from workbench.dataset import nearest
+    from workbench.files import results
 
-    result = files.load(file)
+    result = results.load(file)
     if not result.models:
         raise ValueError(f"{file} holds no fit; workbench fit writes one")
     if name is not None and name not in result.models:
@@ -204,18 +205,18 @@ def _write(result: "Result", groups: "dict[str, xr.Dataset]", target: Path, *, o
     """Write a result with further groups to a new file, its history one line longer."""
     import xarray as xr
 
-    from workbench import files
+    from workbench.files import results
 
-    fresh = files.tree_of().attrs["history"]
+    fresh = results.tree_of().attrs["history"]
     kept = {
         node.path: node.to_dataset(inherit=False)
         for node in result.tree.subtree
         if not any(node.path.strip("/") == path for path in groups)
     }
-    added = {f"/{path}": files.cleaned(group) for path, group in groups.items()}
+    added = {f"/{path}": results.cleaned(group) for path, group in groups.items()}
     tree = xr.DataTree.from_dict(kept | added)
     tree.attrs = result.tree.attrs | {"history": f"{fresh}\n{result.tree.attrs['history']}"}
-    files.write(tree, target, overwrite=overwrite)
+    results.write(tree, target, overwrite=overwrite)
 
 
 def _told_leavers(run: "xr.Dataset") -> dict[str, Any]:
@@ -234,6 +235,6 @@ def _told_leavers(run: "xr.Dataset") -> dict[str, Any]:
 
 def _told(answers: "dict[str, xr.Dataset]", as_json: bool) -> dict[str, Any]:
     """Return what to print of answers: their rows, as lines to read or as numbers."""
-    from workbench.answers import rows, text
+    from workbench.cli.tables import rows, text
 
     return {name: [row if as_json else text(row) for row in rows(answer)] for name, answer in answers.items()}

@@ -1,76 +1,25 @@
-"""The `workbench` command: the same verbs as in Python, results on stdout, progress and errors on stderr.
-
-Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted, 143 terminated. This module is the only place of the package
-that knows systems and studies.
-"""
+"""Commands for systems and studies: list, generate, run, plot, rerun, new."""
 
 import json
 import shlex
 import shutil
-import signal
 import sys
 import tempfile
-import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import typer
-import xarray as xr
 from rich.table import Table
 from rich.text import Text
 
-from workbench import cli_own, console
-from workbench.comparison import differences
-from workbench.console import Json, Output, Overwrite, Seed, Settings, Terminated, Workers, guarded, parsed, plain, show
-from workbench.version import __version__
+from workbench.cli import console
+from workbench.cli.console import Json, Output, Overwrite, Seed, Settings, Terminated, Workers, parsed, plain, show
+from workbench.files.comparison import differences
 
-__all__ = ["app", "main"]
-
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Learn multi-well energy landscapes from data, question them, simulate on them.",
-)
+__all__ = ["COMMANDS"]
 
 
-def main() -> None:
-    """Run the command line."""
-
-    def terminate(number: int, frame: object) -> None:
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, terminate)
-    warnings.showwarning = lambda message, *_, **__: console.err.print(f"warning: {message}", style="yellow")
-    app()
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        console.out.print(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-@guarded
-def common(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    plugin: Annotated[
-        list[Path] | None, typer.Option(help="A file of yours that registers systems or studies.")
-    ] = None,
-    show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
-    ] = False,
-) -> None:
-    """Learn multi-well energy landscapes from data, question them, simulate on them."""
-    console.flags["debug"] = debug
-    for file in plugin or ():
-        console.run_plugin(file)
-
-
-@app.command("systems")
-@guarded
 def list_systems(as_json: Json = False) -> None:
     """List the systems and their parameters."""
     import systems
@@ -78,8 +27,6 @@ def list_systems(as_json: Json = False) -> None:
     _list("system", systems.SYSTEMS, as_json)
 
 
-@app.command("studies")
-@guarded
 def list_studies(as_json: Json = False) -> None:
     """List the studies and their settings."""
     import studies
@@ -87,8 +34,6 @@ def list_studies(as_json: Json = False) -> None:
     _list("study", studies.STUDIES, as_json)
 
 
-@app.command()
-@guarded
 def generate(
     system: Annotated[str, typer.Argument(help="Name of a system, see `workbench systems`.")],
     kind: Annotated[
@@ -103,16 +48,16 @@ def generate(
 ) -> None:
     """Generate data from a system and save them."""
     import systems
-    from workbench import files
+    from workbench.files import results
 
     _look_up(systems.SYSTEMS, system)
     model = systems.get(system, **parsed(settings))
     kind = kind or ("paths" if hasattr(model, "paths") else "trajectories")
     if not hasattr(model, kind):
         raise ValueError(f"{system} generates no {kind}; choose another --kind")
-    target = files.check_target(output or Path(f"{system}-{kind}.nc"), overwrite=overwrite)
+    target = results.check_target(output or Path(f"{system}-{kind}.nc"), overwrite=overwrite)
     data = getattr(model, kind)(count, seed=seed)
-    files.save(
+    results.save(
         target, data=data, overwrite=overwrite, attrs={"title": f"{kind} of {system}", "seed": data.attrs["seed"]}
     )
     show(
@@ -120,8 +65,6 @@ def generate(
     )
 
 
-@app.command()
-@guarded
 def run(
     study: Annotated[str, typer.Argument(help="Name of a study, see `workbench studies`.")],
     preset: Annotated[str, typer.Option(help="Sizes of the study: quick or paper.")] = "quick",
@@ -149,20 +92,19 @@ def run(
     _report(path, studies.draw(path), as_json)
 
 
-@app.command()
-@guarded
 def info(file: Path, as_json: Json = False) -> None:
     """Say what a result file holds and where it came from."""
-    from workbench import files
+    from studies.metrics import judged
+    from workbench.cli.tables import metrics_table
+    from workbench.files import results
 
-    tree = files.read(file)
+    tree = results.read(file)
+    rows = judged(tree)
     groups = {node.path: {str(k): v for k, v in node.to_dataset(inherit=False).sizes.items()} for node in tree.subtree}
     attrs = plain(tree.attrs)
     origin = {node.path: plain(node.attrs) for node in tree.subtree if "system" in node.attrs}
     if as_json:
-        console.out.print_json(
-            json.dumps({"attributes": attrs, "data": origin, "groups": groups, "numbers": _numbers(tree)})
-        )
+        console.out.print_json(json.dumps({"attributes": attrs, "data": origin, "groups": groups, "numbers": rows}))
         return
     for name, value in attrs.items():
         console.out.print(Text.assemble((f"{name:16}", "bold"), str(value)))
@@ -172,11 +114,10 @@ def info(file: Path, as_json: Json = False) -> None:
     for path, sizes in groups.items():
         table.add_row(path, ", ".join(f"{k} {v}" for k, v in sizes.items()))
     console.out.print(table)
-    _table(_numbers(tree))
+    if rows:
+        console.out.print(metrics_table(rows))
 
 
-@app.command()
-@guarded
 def plot(
     file: Path,
     folder: Annotated[
@@ -186,9 +127,9 @@ def plot(
 ) -> None:
     """Draw the figures of a study's file, or the landscape of a fit's in one or two dimensions, from the file alone."""
     import studies
-    from workbench import files
+    from workbench.files import results
 
-    tree = files.read(file)
+    tree = results.read(file)
     if "study" not in tree.attrs and {"landscape", "data"} <= set(tree.children):
         from workbench import plot as drawing
 
@@ -201,8 +142,6 @@ def plot(
     show({"figures": [str(path) for path in studies.draw(file, folder)]}, as_json)
 
 
-@app.command()
-@guarded
 def rerun(
     file: Path,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Keep the new file here.")] = None,
@@ -212,14 +151,14 @@ def rerun(
 ) -> None:
     """Run the study of a file again, with its settings and seed, and compare every number with the file's."""
     from studies import Study
-    from workbench import files
+    from workbench.files import results
 
-    before = files.read(file)
+    before = results.read(file)
     study, seed = Study.from_tree(before)
     with tempfile.TemporaryDirectory() as folder:
-        target = files.check_target(output or Path(folder) / "rerun.nc", overwrite=overwrite)
+        target = results.check_target(output or Path(folder) / "rerun.nc", overwrite=overwrite)
         try:
-            after = files.read(study.run(target, seed=seed, overwrite=overwrite, workers=workers))
+            after = results.read(study.run(target, seed=seed, overwrite=overwrite, workers=workers))
         finally:
             shutil.rmtree(target.with_name(f"{target.name}.checkpoints"), ignore_errors=True)
     compared, different = differences(before, after)
@@ -233,8 +172,6 @@ def rerun(
         raise typer.Exit(1)
 
 
-@app.command()
-@guarded
 def new(
     kind: Annotated[Literal["system", "study"], typer.Argument(help="What to begin.")],
     name: Annotated[str, typer.Argument(help="Its name, such as double_well.")],
@@ -245,7 +182,7 @@ def new(
     """Write a file to start from: a system or a study of your own, that runs as it is."""
     import studies
     import systems
-    from workbench.starters import write_starter
+    from workbench.cli.starters import write_starter
 
     registry: Any = systems.SYSTEMS if kind == "system" else studies.STUDIES
     if name in registry.names():
@@ -253,6 +190,18 @@ def new(
     path = write_starter(kind, name, output, overwrite=overwrite)
     verb = f"generate {name}" if kind == "system" else f"run {name}"
     show({"file": str(path), "try": f"workbench --plugin {path} {verb}"}, as_json)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "systems": list_systems,
+    "studies": list_studies,
+    "generate": generate,
+    "run": run,
+    "info": info,
+    "plot": plot,
+    "rerun": rerun,
+    "new": new,
+}
 
 
 def _look_up(registry: Any, name: str) -> None:
@@ -294,47 +243,21 @@ def _list(kind: str, registry: Any, as_json: bool) -> None:
         console.out.print(f"no {kind} is known")
 
 
-def _numbers(tree: xr.DataTree) -> list[dict[str, Any]]:
-    if "analysis" not in tree.children or "numbers" not in tree["analysis"].children:
-        return []
-    numbers = tree["analysis/numbers"].to_dataset()
-    rows = []
-    for k, name in enumerate(numbers["quantity"].values):
-        entry = {key: float(numbers[key].values[k]) for key in ("value", "at_most", "at_least")}
-        missed = not (np.isfinite(entry["value"]) or np.isnan(entry["at_most"]) and np.isnan(entry["at_least"]))
-        missed = missed or entry["value"] > entry["at_most"] or entry["value"] < entry["at_least"]
-        plain = {key: value if np.isfinite(value) else None for key, value in entry.items()}
-        rows.append({"quantity": str(name), **plain, "met": not missed, "meaning": str(numbers["meaning"].values[k])})
-    return rows
-
-
-def _table(rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    table = Table("quantity", "value", "bound", "", "meaning", box=None, pad_edge=False)
-    for row in rows:
-        low, high = row["at_least"], row["at_most"]
-        bounds = [f"{sign} {limit:.4g}" for sign, limit in (("≥", low), ("≤", high)) if limit is not None]
-        bound = f"= {low:.4g}" if bounds and low == high else ", ".join(bounds)
-        value = "none" if row["value"] is None else f"{row['value']:.4g}"
-        table.add_row(
-            row["quantity"], value, bound, ("" if not bounds else "met" if row["met"] else "MISSED"), row["meaning"]
-        )
-    console.out.print(table)
-
-
 def _report(path: Path, figures: list[Path], as_json: bool) -> None:
-    from workbench import files
+    from studies.metrics import judged
+    from workbench.cli.tables import metrics_table
+    from workbench.files import results
 
-    tree = files.read(path)
-    rows = _numbers(tree)
+    tree = results.read(path)
+    rows = judged(tree)
     elapsed = float(tree.attrs["elapsed_seconds"])
     if as_json:
         show(
             {"file": str(path), "figures": [str(f) for f in figures], "elapsed_seconds": elapsed, "numbers": rows}, True
         )
         return
-    _table(rows)
+    if rows:
+        console.out.print(metrics_table(rows))
     missed = [row["quantity"] for row in rows if not row["met"]]
     if missed:
         console.err.print(f"bounds missed, which are meant for the preset quick: {', '.join(missed)}", style="bold red")
@@ -342,11 +265,3 @@ def _report(path: Path, figures: list[Path], as_json: bool) -> None:
     console.out.print(f"file     {path}")
     for figure in figures:
         console.out.print(f"figure   {figure}")
-
-
-for command in cli_own.COMMANDS:
-    app.command()(guarded(command))
-
-
-if __name__ == "__main__":
-    main()

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from rich.table import Table
 
 from workbench.landscape.steepest_descent import LOST, SADDLE
 
-__all__ = ["rows", "text"]
+__all__ = ["metrics_table", "rows", "text"]
 
 Row = dict[str, Any]
 TOLD = ("x", "potential", "members", "prominence", "share", "sides", "joins", "barrier", "starts")
@@ -114,3 +115,17 @@ def _plain(values: xr.DataArray) -> Any:
     """Return numbers as JSON knows them, None where they are not finite."""
     finite = np.isfinite(values.values)
     return np.where(finite, values.values.astype(object), np.array(None)).tolist()
+
+
+def metrics_table(rows: list[Row]) -> Table:
+    """Return the numbers of a study with their bounds, from `studies.metrics.judged`, as a table to print."""
+    table = Table("quantity", "value", "bound", "", "meaning", box=None, pad_edge=False)
+    for row in rows:
+        low, high = row["at_least"], row["at_most"]
+        bounds = [f"{sign} {limit:.4g}" for sign, limit in (("≥", low), ("≤", high)) if limit is not None]
+        bound = f"= {low:.4g}" if bounds and low == high else ", ".join(bounds)
+        value = "none" if row["value"] is None else f"{row['value']:.4g}"
+        table.add_row(
+            row["quantity"], value, bound, ("" if not bounds else "met" if row["met"] else "MISSED"), row["meaning"]
+        )
+    return table

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from workbench import dataset, files
+from workbench import dataset
 from workbench.atomic import is_sealed
 from workbench.errors import DatasetError, FileError
-from workbench.sources import read_data
+from workbench.files import results
+from workbench.files.data import read_data
 
 __all__ = ["validated"]
 
@@ -27,7 +28,7 @@ def validated(path: str | Path, *, states: Sequence[str] | None = None, drop_mis
     if not source.is_file() or not is_sealed(source):
         data = read_data(source, states=states, drop_missing=drop_missing)
         return {"file": str(source), "kind": dataset.kind_of(data), "sizes": _sizes(data)}
-    result = files.load(source)
+    result = results.load(source)
     told: dict[str, Any] = {"file": str(source), "schema": result.tree.attrs["schema"], "data": [], "fits": []}
     if "data" in result.tree.children:
         node = result.tree.children["data"]
@@ -42,7 +43,7 @@ def validated(path: str | Path, *, states: Sequence[str] | None = None, drop_mis
     return told
 
 
-def _landscape(result: files.Result, source: Path) -> str:
+def _landscape(result: results.Result, source: Path) -> str:
     if "landscape" not in result.tree.children:
         return "none"
     grid = result.tree.children["landscape"].to_dataset(inherit=False)

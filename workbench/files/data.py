@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from workbench import dataset, files
+from workbench import dataset
 from workbench.atomic import is_sealed
 from workbench.errors import DatasetError, FileError
+from workbench.files import results
 
 __all__ = ["read_data"]
 
@@ -53,7 +54,7 @@ def read_data(
 
 
 def _of_result(source: Path, name: str | None) -> xr.Dataset:
-    tree = files.read(source)
+    tree = results.read(source)
     if "data" not in tree.children:
         raise DatasetError(f"{source} holds no data; its groups are {', '.join(tree.children) or 'none'}")
     node = tree.children["data"]

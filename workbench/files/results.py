@@ -24,14 +24,14 @@ import xarray as xr
 from workbench.atomic import check_seal, check_target, is_sealed, replacing, seal
 from workbench.dataset import nearest, storable
 from workbench.errors import FileError
+from workbench.files.provenance import provenance
+from workbench.files.weights import KINDS, from_dataset, to_dataset
 from workbench.fitting.fit import Fit
 from workbench.fitting.result import PathFit
 from workbench.fitting.scores import predict, score
 from workbench.interrupts import held_signals
 from workbench.losses.match import DENSITY, OBJECTIVES
 from workbench.potentials.density import Density
-from workbench.provenance import provenance
-from workbench.weights import KINDS, from_dataset, to_dataset
 
 __all__ = ["Result", "check_target", "cleaned", "load", "read", "save", "tree_of", "write"]
 

@@ -1,0 +1,1 @@
+"""The `workbench` command: the same verbs as in Python."""

@@ -1,0 +1,67 @@
+"""The `workbench` command: the same verbs as in Python, results on stdout, progress and errors on stderr.
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted, 143 terminated. This folder is the only place of the package
+that knows systems and studies.
+"""
+
+import signal
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli import console, fit_commands, study_commands
+from workbench.cli.console import Terminated, guarded
+from workbench.version import __version__
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Learn multi-well energy landscapes from data, question them, simulate on them.",
+)
+
+
+def main() -> None:
+    """Run the command line."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    warnings.showwarning = lambda message, *_, **__: console.err.print(f"warning: {message}", style="yellow")
+    app()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.out.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+@guarded
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    plugin: Annotated[
+        list[Path] | None, typer.Option(help="A file of yours that registers systems or studies.")
+    ] = None,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Learn multi-well energy landscapes from data, question them, simulate on them."""
+    console.flags["debug"] = debug
+    for file in plugin or ():
+        console.run_plugin(file)
+
+
+for name, command in (study_commands.COMMANDS | fit_commands.COMMANDS).items():
+    app.command(name)(guarded(command))
+
+
+if __name__ == "__main__":
+    main()
