@@ -41,7 +41,6 @@ import studies
 import systems
 import workbench as wb
 from workbench import plot
-from workbench.learning import grid
 
 
 @studies.register("NAME")
@@ -61,7 +60,7 @@ class CLASS(studies.Study):
         model = wb.LSEICNN(dim=truth.dim, modes=self.modes, hidden=(6, 6))
         fit = wb.fit(model, data, match="potential", seed=fit_seed, workers=machinery.workers,
                      progress=machinery.progress, optimiser=wb.LevenbergMarquardt(steps=60))
-        landscape = grid(fit.model, truth.box)
+        landscape = wb.grid(fit.model, truth.box)
         x = landscape[truth.states[0]].values
         landscape["potential_true"] = landscape.potential.copy(data=truth.value(x[:, None]))
         found, true = (wb.stationary_points(psi, truth.box, index=0) for psi in (fit.model, truth))
