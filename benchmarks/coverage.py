@@ -20,8 +20,8 @@ from scipy.stats import t as student
 import studies
 import systems
 import workbench as wb
-from studies.gene_circuit import CASES
-from studies.gene_circuit_questions import ask, first_split
+from studies.gene_circuit.questions import ask, first_split
+from studies.gene_circuit.study import CASES
 from workbench.errors import LandscapeError
 
 FIRST = 1000  # of the seeds: none that is used elsewhere

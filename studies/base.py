@@ -8,6 +8,8 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
@@ -19,7 +21,6 @@ from systems.registry import Registry
 from workbench import parallel
 from workbench.dataset import nearest, seed_sequence
 from workbench.errors import FileError
-from workbench.files import results
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -69,15 +70,15 @@ class Study(Parameters):
     def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
         """Return the contents of the result file; all randomness comes from `seed`."""
 
-    @staticmethod
-    @abstractmethod
-    def figures(tree: xr.DataTree) -> "dict[str, Figure]":
-        """Return name → figure, drawn from the file alone."""
+    @classmethod
+    def figures(cls, tree: xr.DataTree) -> "dict[str, Figure]":
+        """Return name → figure, drawn from the file alone: those of the module `figures` beside the study's."""
+        return _beside(cls, "figures", tree)
 
-    @staticmethod
-    def animations(tree: xr.DataTree) -> "dict[str, FuncAnimation]":  # noqa: ARG004
-        """Return name → animation, drawn from the file alone and saved as GIF; a study has none unless it says so."""
-        return {}
+    @classmethod
+    def animations(cls, tree: xr.DataTree) -> "dict[str, FuncAnimation]":
+        """Return name → animation, to be saved as GIF: those of the module `animation` beside the study's, if any."""
+        return _beside(cls, "animation", tree)
 
     @final
     @classmethod
@@ -104,6 +105,8 @@ class Study(Parameters):
         Long fits leave checkpoints in a folder beside the file. With `resume` an interrupted run goes on from them,
         with the settings and the seed it was started with.
         """
+        from workbench.files import results
+
         if isinstance(seed, np.random.SeedSequence):
             raise ValueError("a study takes a whole number as seed, so that its file can repeat it")
         target = results.check_target(output, overwrite=overwrite)
@@ -143,6 +146,7 @@ class Study(Parameters):
     ) -> list[Path]:
         """Draw figures and animations of a result file into a folder (default: beside it) and return their paths."""
         from workbench import plot
+        from workbench.files import results
 
         source = Path(path)
         tree = results.read(source)
@@ -162,6 +166,15 @@ class Study(Parameters):
                 drawn.append(where / f"{source.stem}-{name}.gif")
                 animation.save(drawn[-1], writer="pillow", dpi=100)
         return drawn
+
+
+def _beside(study: type, name: str, tree: xr.DataTree) -> dict[str, Any]:
+    """Return what the module of that name in the folder of a study draws, nothing where there is none."""
+    folder = study.__module__.rpartition(".")[0]
+    if not folder or find_spec(f"{folder}.{name}") is None:
+        return {}
+    module = import_module(f"{folder}.{name}")
+    return getattr(module, "animations" if name == "animation" else name)(tree)
 
 
 def _folder_of(target: Path, *, resume: bool, overwrite: bool) -> Path:

@@ -8,8 +8,8 @@ Give it a study of small size: it runs twice.
 
 from pathlib import Path
 
+import workbench as wb
 from studies.base import Study
-from workbench.files import results
 from workbench.files.comparison import differences
 
 __all__ = ["check", "check_declared", "check_file", "check_figures", "check_repeats"]
@@ -39,7 +39,7 @@ def check_declared(study: Study) -> None:
 
 def check_file(study: Study, path: Path, *, seed: int = 7) -> None:
     """Check that the file rebuilds its study, and reports numbers."""
-    tree = results.read(path)
+    tree = wb.load(path).tree
     rebuilt, number = Study.from_tree(tree)
     assert (rebuilt, number) == (study, seed), f"{study.name}: the file rebuilds {rebuilt!r} with seed {number}"
     assert tree.attrs["title"] == study.title, f"{study.name}: the file has the title {tree.attrs['title']!r}"
@@ -59,5 +59,5 @@ def check_figures(study: Study, path: Path, folder: Path) -> None:
 def check_repeats(study: Study, path: Path, again: Path, *, seed: int = 7) -> None:
     """Check that another run with the same seed gives the same bits."""
     study.run(again, seed=seed, workers=1, progress=False)
-    _, different = differences(results.read(path), results.read(again))
+    _, different = differences(wb.load(path).tree, wb.load(again).tree)
     assert not different, f"{study.name}: {len(different)} variables differ in a second run, such as {min(different)}"

@@ -1,10 +1,12 @@
-"""Tables of points, whose rows are labelled by coordinates along `point`: the rows that one wants."""
+"""Tables of points, whose rows are labelled by coordinates along `point`: made of parts, and rows selected."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
-__all__ = ["picked"]
+__all__ = ["concat_labelled", "picked"]
 
 
 def picked(points: Any, **labels: Any) -> Any:
@@ -17,3 +19,21 @@ def picked(points: Any, **labels: Any) -> Any:
     array([0.2])
     """
     return points.isel(point=np.logical_and.reduce([(points[name] == label).values for name, label in labels.items()]))
+
+
+def concat_labelled(parts: Iterable[tuple[xr.Dataset, Mapping[str, Any]]], **options: Any) -> xr.Dataset:
+    """Return datasets over `point` joined along it, the rows of each labelled by coordinates.
+
+    A label is one value for all rows of its part, or an array over them; `options` go to `xarray.concat`.
+
+    >>> parts = [xr.Dataset({"potential": ("point", level)}) for level in ([0.1, 0.2], [0.3])]
+    >>> both = concat_labelled((part, {"member": k}) for k, part in enumerate(parts))
+    >>> both.member.values, both.point.values
+    (array([0, 0, 1]), array([0, 1, 2]))
+    """
+    labelled = [
+        part.assign_coords({k: ("point", np.broadcast_to(v, part.sizes["point"])) for k, v in labels.items()})
+        for part, labels in parts
+    ]
+    joined = xr.concat(labelled, "point", **options)
+    return joined.assign_coords(point=np.arange(joined.sizes["point"]))

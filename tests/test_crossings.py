@@ -6,9 +6,9 @@ import pytest
 import studies
 import systems
 import workbench as wb
-from studies import crossings_noise as noise
-from studies.crossings import near_data
-from studies.crossings_numbers import crossings, of_crossings
+from studies.crossings import first_passages
+from studies.crossings.metrics import crossings, of_crossings
+from studies.crossings.study import near_data
 
 
 def silent(done, total, text):
@@ -49,14 +49,14 @@ def test_table_of_crossings():
 
 
 def test_refinement_shows_order_two():
-    found = noise.refinement(3, silent)
+    found = first_passages.refinement(3, silent)
     order = np.log2(found["error"].values[:-1] / found["error"].values[1:])
     np.testing.assert_allclose(order, 2, atol=0.25)
     assert abs(order[-1] - 2) < abs(order[0] - 2)
 
 
 def test_passages_hold_the_exact_time():
-    found = noise.passage(2.0, 128, 150.0, np.random.SeedSequence(5), silent)
+    found = first_passages.passage(2.0, 128, 150.0, np.random.SeedSequence(5), silent)
     well = systems.get("asymmetric_quartic")
     exact = wb.first_passage_exact(well, 1.239089026314166, -1.514089026314166, 0.28328801 / 2)
     assert float(found["exact"]) == pytest.approx(exact, rel=1e-5)

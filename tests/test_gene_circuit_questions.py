@@ -6,8 +6,8 @@ import xarray as xr
 
 import systems
 import workbench as wb
-from studies import gene_circuit_numbers as numbers
-from studies.gene_circuit_questions import ask, first_split
+from studies.gene_circuit import metrics
+from studies.gene_circuit.questions import ask, first_split
 from workbench.errors import LandscapeWarning
 
 PITCHFORK = (0.359530158 - 0.1) / 0.9
@@ -30,7 +30,7 @@ def answers():
 def test_truth_meets_its_bounds(answers):
     path = answers["paths"]
     asked = {"paths/truth": path, "paths/fit": path.expand_dims(member=1), "paths/symmetrised": xr.Dataset()}
-    found = {n.name: n.value for n in numbers.of_paths(asked)}
+    found = {n.name: n.value for n in metrics.of_paths(asked)}
     assert found["path_barrier_truth"] == pytest.approx(0.154710562700, abs=1e-8)
     assert found["path_crest_truth"] < 1e-6
     assert found["path_barrier_error_fit"] < 1e-9
@@ -46,7 +46,7 @@ def test_basins_of_the_truth_are_the_halves(answers):
     np.testing.assert_array_equal(label[gap > 0], 1)
     found = {
         n.name: n.value
-        for n in numbers.of_basins({f"basins/{s}": answers["basins"] for s in ("truth", "fit", "symmetrised")})
+        for n in metrics.of_basins({f"basins/{s}": answers["basins"] for s in ("truth", "fit", "symmetrised")})
     }
     assert found["basin_grid_share_fit"] == 1
     assert found["separatrix_error_fit"] < 1e-3

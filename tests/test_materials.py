@@ -7,7 +7,7 @@ from torchdiffeq import odeint
 
 import systems
 import workbench as wb
-from studies.rossi_numbers import refined
+from studies.rossi.metrics import refined
 from workbench.dataset.tensors import SHEAR
 from workbench.errors import DatasetError, SimulationError
 from workbench.materials.generalised_play import clamp_scan

@@ -6,9 +6,8 @@ import xarray as xr
 
 import systems
 import workbench as wb
-from studies import mechanochemical_numbers as numbers
-from studies import mechanochemical_points as points
-from studies.mechanochemical import MechanochemicalStudy, path
+from studies.mechanochemical import metrics, points
+from studies.mechanochemical.study import MechanochemicalStudy, path
 
 CRYSTAL = systems.get("mechanochemical")
 
@@ -31,7 +30,7 @@ def test_truth_is_without_error_and_strangers_belong_to_no_family(true):
     moved = true.copy()
     moved["x"] = moved["x"] + 0.001
     moved["x"][int(np.argmin(true["potential"].values))] += 0.1
-    mine = points.labelled({"truth": true, "fit": moved}, true)
+    mine = points.by_family({"truth": true, "fit": moved}, true)
     exact, other = (mine.isel(point=(mine["source"] == name).values) for name in ("truth", "fit"))
     assert (exact["strain_error"] == 0).all()
     assert (exact["family"].values == true["family"].values).all()
@@ -46,13 +45,13 @@ def test_numbers_of_the_truth_meet_their_bounds_and_of_a_poor_fit_do_not(true):
     good = true.assign_coords(member=("point", np.zeros(true.sizes["point"], int)))
     told = {
         n.name: n
-        for n in numbers.of_points(points.labelled({"truth": true, "fit": good, "symmetrised": good}, true), 0, 0.005)
+        for n in metrics.of_points(points.by_family({"truth": true, "fit": good, "symmetrised": good}, true), 0, 0.005)
     }
     assert all(not n.value > n.at_most and not n.value < n.at_least for n in told.values())
     poor = good.isel(point=(good["family"] != "cubic well").values)
     told = {
         n.name: n
-        for n in numbers.of_points(points.labelled({"truth": true, "fit": poor, "symmetrised": good}, true), 0, 0.005)
+        for n in metrics.of_points(points.by_family({"truth": true, "fit": poor, "symmetrised": good}, true), 0, 0.005)
     }
     assert told["cubic_well_fit"].value < told["cubic_well_fit"].at_least
     assert told["level_fit"].value > told["level_fit"].at_most
@@ -81,7 +80,7 @@ def test_path_leaves_the_box_at_one_half():
 
 def test_coverage_is_that_of_students_law():
     rng = np.random.default_rng(0)
-    held = numbers._held(rng.normal(size=(3, 200_000)), np.zeros(200_000))
+    held = metrics._held(rng.normal(size=(3, 200_000)), np.zeros(200_000))
     share = 0.9258  # P(|t| < 2√3) with two degrees of freedom
     assert abs(held.mean() - share) < 4 * np.sqrt(share * (1 - share) / 200_000)
 

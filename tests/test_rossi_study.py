@@ -6,8 +6,8 @@ import pytest
 import studies
 import systems
 import workbench as wb
-from studies import rossi_numbers
 from studies.metrics import Number
+from studies.rossi import metrics
 
 SMALL = {
     "paths": 15, "test": 5, "samples": 25, "modes": 1, "hidden": [4], "operators": 2, "steps": 8, "polish": 4,
@@ -59,7 +59,7 @@ def test_scores_are_those_of_the_predictions(result):
             share = run["dissipation"].sel(fit=name).values.sum() / run["dissipation_true"].values.sum()
             assert float(row["dissipation_reversals"]) == pytest.approx(share)
             E, time = data["strain"].values[test], data["time"].values
-            fine, model = rossi_numbers.refined(E, 4), result.models[str(name)]
+            fine, model = metrics.refined(E, 4), result.models[str(name)]
             moved = model.respond(fine, np.linspace(0, 1, fine.shape[1])).stress[:, ::4] - predicted["stress"][test]
             refinement = np.sqrt((moved.values**2 @ TWICE).mean()) / spread(true)
             assert float(row["refinement"]) == pytest.approx(refinement, rel=1e-6, abs=1e-12)
@@ -139,7 +139,7 @@ def test_isotropic_limit_of_a_line_is_its_closed_form(monkeypatch):
 
 def test_bounds_follow_from_the_table(result):
     table = result["analysis/scores"].to_dataset()
-    told = {n.name: n for n in rossi_numbers.of_table(table, 0.003)}
+    told = {n.name: n for n in metrics.of_table(table, 0.003)}
     assert (told["error_two_phase_c"].at_most, told["worst_point_two_phase_c_2"].at_most) == (0.006, 0.1)
     assert (told["r2_frozen_c"].at_least, told["error_frozen_c_isotropic"].at_least) == (0.9999, 0.06)
     assert (told["rate_two_phase_b"].at_most, told["dissipation_two_phase_c"].at_least) == (1e-12, 0.98)

@@ -7,8 +7,8 @@ from scipy import stats
 
 import studies
 import systems
-from studies import schlogl_peers as peers
-from studies.schlogl import _modes, _second_mode, peaks
+from studies.schlogl import baselines
+from studies.schlogl.study import _modes, _second_mode, peaks
 from workbench.files import results
 
 X = np.arange(1001)
@@ -17,22 +17,22 @@ X = np.arange(1001)
 def test_kernel_estimate_is_the_usual_one():
     x = np.random.default_rng(0).normal(500, 60, 300).round()
     usual = stats.gaussian_kde(x)(X)
-    np.testing.assert_allclose(peers.kernels(x, X), usual / usual.sum(), rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(baselines.kernels(x, X), usual / usual.sum(), rtol=1e-10, atol=1e-14)
 
 
 def test_cross_validation_finds_narrower_kernels_where_there_are_two_modes():
     rng = np.random.default_rng(0)
     x = np.where(rng.random(400) < 0.5, rng.normal(100, 15, 400), rng.normal(600, 40, 400)).round()
-    width = peers.best_width(x, X)
+    width = baselines.best_width(x, X)
     assert 3 < width < 20  # optimal for the narrow mode: 15 (4/(3·200))^(1/5) = 5.5, for the wide one 15
-    assert width < 0.2 * peers._scott(x)
+    assert width < 0.2 * baselines._scott(x)
 
 
 def test_mixture_of_two_normals_is_recovered():
     rng = np.random.default_rng(1)
     x = np.where(rng.random(5000) < 0.3, rng.normal(100, 20, 5000), rng.normal(600, 50, 5000)).round()
     truth = 0.3 * stats.norm(100, 20).pdf(X) + 0.7 * stats.norm(600, 50).pdf(X)
-    p = peers.mixture(x, X)
+    p = baselines.mixture(x, X)
     assert p.sum() == pytest.approx(1)
     assert (truth * np.log(truth / p)).sum() < 5 * 5 / (2 * 5000)  # five parameters: p/(2n) on average
 

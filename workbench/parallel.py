@@ -16,7 +16,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -32,6 +31,8 @@ _child: dict[str, Any] = {}
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let torch use a single thread inside, and as many as before outside."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -102,6 +103,8 @@ def _in_processes(function: Callable, jobs: Sequence[tuple], workers: int, updat
 
 
 def _begin(news: Any) -> None:
+    import torch
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     signal.signal(signal.SIGTERM, _stop)
     torch.set_num_threads(1)

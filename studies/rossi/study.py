@@ -27,23 +27,22 @@ at best learn the mean of the three answers, turned back; that limit is reported
 strains: the smaller they are, the larger the share of the stress of the phase, which is there without strain.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
 
 import systems
 import workbench as wb
-from studies import rossi_numbers as numbers
 from studies.base import Machinery, Study, register
 from studies.metrics import numbers_dataset
+from studies.rossi import metrics
 from systems import parameter
 from workbench.parallel import Report
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["RossiStudy"]
 
@@ -115,20 +114,13 @@ class RossiStudy(Study):
             case: self._unseen(case, {n: f for n, f in fits.items() if owners[n] == case}, child)
             for case, child in zip(CASES[1:], for_programmes.spawn(len(CASES) - 1), strict=True)
         }
-        table = numbers.table(fits, owners, runs)
+        table = metrics.table(fits, owners, runs)
         limits = {case: self._limit(case, for_limits) for case in ("frozen", "two_phase")}
         limits["frozen_wide"] = self._limit("frozen", for_limits, amplitude=WIDE)
-        told = [*numbers.of_table(table, self.median), *numbers.of_limits(limits)]
+        told = [*metrics.of_table(table, self.median), *metrics.of_limits(limits)]
         analysis = {"scores": table, "numbers": numbers_dataset(told)}
         landscape = self._energies(fits["two_phase_c"].model)
         return {"data": data, "fits": fits, "landscape": landscape, "analysis": analysis, "simulation": runs}
-
-    @staticmethod
-    def figures(tree: xr.DataTree) -> "dict[str, Figure]":
-        """Return Figs 9, 10 and 11, hysteresis loops of both materials, energies of the phases, and the scores."""
-        from studies import rossi_figures
-
-        return rossi_figures.figures(tree)
 
     def material(self, case: str) -> Any:
         """Return the true material of a case."""

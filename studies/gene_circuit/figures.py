@@ -6,7 +6,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from studies import gene_circuit_question_figures as questions
 from studies.points import picked
 from workbench import plot
 
@@ -22,8 +21,8 @@ def figures(tree: xr.DataTree) -> dict[str, Figure]:
         "landscapes": landscapes(tree),
         "time_varying": time_varying(tree),
         "fates": fates(tree),
-        "paths": questions.paths(tree),
-        "branches": questions.branches(tree),
+        "paths": paths(tree),
+        "branches": branches(tree),
         "fits": fits(tree),
     }
 
@@ -231,3 +230,58 @@ def _split_times(axes: Any, run: xr.Dataset, split: xr.Dataset) -> None:
         )
     axes.set(xlabel="time", ylabel="b", title="schedule and split", ylim=(0, 1.75), yticks=(0, 0.5, 1))
     axes.legend(loc="upper left", frameon=False)
+
+
+TRUE: dict[str, Any] = {"color": "black", "linestyle": "dashed", "linewidth": 1.2}
+
+
+def paths(tree: xr.DataTree) -> Figure:
+    """Return true and learned basins of Ψ₂ with the minimum-energy paths, and Ψ₂ along these."""
+    page, axes = plot.figure(1, 3, size=(7.2, 2.9))
+    true, found = (tree[f"analysis/paths/{name}"].to_dataset() for name in ("truth", "fit"))
+    for panel, source, title in zip(axes[0], ("truth", "fit"), ("true basins", "learned basins"), strict=False):
+        plot.basins(panel, tree[f"analysis/basins/{source}"].to_dataset())
+        if source == "fit" and "x" in found:
+            plot.path(panel, found, color="0.3", linewidth=2.4, label="path, members")
+        plot.path(panel, true, **TRUE, label="minimum-energy path, truth")
+        panel.plot(*true["saddle"].values, "X", color="white", markeredgecolor="black", markersize=6, label="saddle")
+        panel.set(title=rf"{title} of $\Psi_2$", xlabel="x1", ylabel="x2")
+    profile = axes[0, 2]
+    if "x" in found:
+        plot.profile(profile, found, color="0.7", linewidth=2.4, label="members")
+        heights = found["barrier"].sel(way="forward")
+        top = true["distance"].values[int(true["potential"].values.argmax())]
+        if heights.size > 1:
+            bar = 2 * float(heights.std(ddof=1))
+            style = {"fmt": "o", "color": "black", "markersize": 3, "capsize": 3}
+            profile.errorbar(top, float(heights.mean()), bar, **style, label="barrier, mean and 2 std. dev.")
+        text = f"{float(heights.mean()):.5f} learned\n{float(true['barrier'][0]):.5f} true"
+        profile.annotate(text, (top, 0.03), ha="center")
+    plot.profile(profile, true, **TRUE, label="truth")
+    profile.set(title="along the path", ylim=(-0.005, 0.22))
+    profile.legend(frameon=False, loc="upper center")
+    plot.letters(axes)
+    plot.legend(page, axes[0, :2], columns=5)
+    return page
+
+
+def branches(tree: xr.DataTree) -> Figure:
+    """Return the branches of Ψ_b: true, learned by every member, and symmetrised, and where they split."""
+    page, axes = plot.figure(1, 3, size=(7.2, 2.9), sharey=True)
+    true = tree["analysis/branches/truth"].to_dataset()
+    state = str(true["state"].values[0])
+    titles = {"truth": "truth", "fit": "learned", "symmetrised": "symmetrised"}
+    for panel, (source, title) in zip(axes[0], titles.items(), strict=True):
+        found = tree[f"analysis/branches/{source}"].to_dataset()
+        plot.branches(panel, found, state=state)
+        if source != "truth":
+            mine = picked(true, index=0)
+            panel.plot(mine["b"], mine["x"].sel(state=state), ".", color="0.6", markersize=3, label="minimum, truth")
+        first = found["bifurcation_b"].values
+        where = f", b = {first.min():.4f}" if len(first) == 1 else ""
+        panel.set(title=title + where, xlabel="b", ylabel=state, xlim=(0, 1))
+    axes[0, 1].set_ylabel("")
+    axes[0, 2].set_ylabel("")
+    plot.letters(axes)
+    plot.legend(page, axes[0], columns=4)
+    return page

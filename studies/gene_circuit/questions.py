@@ -1,5 +1,7 @@
 """What the gene-circuit study asks of truth and fit alike: paths, basins and branches, each in a process of its own."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable
 from typing import Any

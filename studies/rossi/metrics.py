@@ -1,5 +1,7 @@
 """The scores of learned materials, each against the true one, with the bounds they are held to."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from typing import Any
 

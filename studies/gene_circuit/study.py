@@ -12,26 +12,24 @@ fit is least sure there. Validation samples of the long design are drawn along a
 that every start is learned from.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 
 import systems
 import workbench as wb
-from studies import gene_circuit_numbers as numbers
-from studies import gene_circuit_questions as questions
 from studies.base import Machinery, Study, register
-from studies.gene_circuit_questions import BOX
+from studies.gene_circuit import metrics, questions
+from studies.gene_circuit.questions import BOX
 from studies.metrics import numbers_dataset
+from studies.points import concat_labelled
 from systems import parameter
 from workbench import dataset
 from workbench.parallel import Report
-
-if TYPE_CHECKING:
-    from matplotlib.animation import FuncAnimation
-    from matplotlib.figure import Figure
 
 __all__ = ["GeneCircuitStudy"]
 
@@ -87,30 +85,16 @@ class GeneCircuitStudy(Study):
         split = xr.concat(list(splits.values()), "source").assign_coords(source=list(splits))
         simulation = self._simulate(blends, float(splits["truth"].time), for_starts)
         reported = [
-            *numbers.of_fields(truth, fits, fair, landscape["x"].values),
-            *numbers.of_points(points),
-            *numbers.of_split(split),
-            *numbers.of_ends(simulation),
-            *numbers.of_paths(answers),
-            *numbers.of_branches(answers),
-            *numbers.of_basins(answers),
+            *metrics.of_fields(truth, fits, fair, landscape["x"].values),
+            *metrics.of_points(points),
+            *metrics.of_split(split),
+            *metrics.of_ends(simulation),
+            *metrics.of_paths(answers),
+            *metrics.of_branches(answers),
+            *metrics.of_basins(answers),
         ]
         analysis = {"stationary_points": points, "split": split, **answers, "numbers": numbers_dataset(reported)}
         return {"data": data, "fits": fits, "landscape": landscape, "analysis": analysis, "simulation": simulation}
-
-    @staticmethod
-    def figures(tree: xr.DataTree) -> "dict[str, Figure]":
-        """Return Figs 12 and 13, the fate of held-out starts, paths, basins, branches, and the history of the fits."""
-        from studies import gene_circuit_figures
-
-        return gene_circuit_figures.figures(tree)
-
-    @staticmethod
-    def animations(tree: xr.DataTree) -> "dict[str, FuncAnimation]":
-        """Return Ψ_b as it splits, with held-out starts riding on it."""
-        from studies import gene_circuit_question_figures
-
-        return gene_circuit_question_figures.animations(tree)
 
     def _data(self, truth: Mapping[str, Any], seed: np.random.SeedSequence) -> dict[str, xr.Dataset]:
         """Return both designs over `case`; held-out trajectories of the long design are marked "test"."""
@@ -191,19 +175,15 @@ class GeneCircuitStudy(Study):
 
     def _stationary_points(self, sources: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
         """Return the stationary points of truth, fit and symmetrised fit, with the box of the fit's data."""
-        learned, found = sources["fit"], []
+        learned = sources["fit"]
+        found: list[tuple[xr.Dataset, dict[str, str]]] = []
         for source, potentials in sources.items():
             for case, potential in potentials.items():
                 points = wb.stationary_points(potential, within=BOX)
                 inside = learned[case].inside_data(points["x"].values).astype(np.int8)
                 points["inside_data"] = ("point", inside, {"long_name": "inside the box of the data", "units": "1"})
-                labels = {
-                    "source": ("point", [source] * points.sizes["point"]),
-                    "case": ("point", [case] * points.sizes["point"]),
-                }
-                found.append(points.assign_coords(labels))
-        joined = xr.concat(found, "point")
-        return joined.assign_coords(point=np.arange(joined.sizes["point"]))
+                found.append((points, {"source": source, "case": case}))
+        return concat_labelled(found)
 
     def _blend(self, potentials: Mapping[str, Any]) -> wb.Blend:
         return wb.Blend(potentials["psi_1"], potentials["psi_2"], wb.Logistic(rate=self.rate, start=self.first))

@@ -11,9 +11,11 @@ first passages meet the exact quadrature, and that the law of Kramers; and halvi
 of the integrator.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -21,17 +23,14 @@ from pydantic import Field
 
 import systems
 import workbench as wb
-from studies import crossings_noise as noise
-from studies import crossings_numbers as numbers
 from studies.base import Machinery, Study, register
+from studies.crossings import first_passages, metrics
 from studies.metrics import numbers_dataset
+from studies.points import concat_labelled
 from systems import parameter
 from workbench import dataset
 from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.parallel import Report
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["CrossingsStudy"]
 
@@ -75,8 +74,10 @@ class CrossingsStudy(Study):
         how = {"restarts": self.restarts, "optimiser": wb.LevenbergMarquardt(steps=self.steps, patience=100)}
         fits = [(learn, (model, data, {"seed": own, **how})) for own in for_fits.spawn(self.members)]
         seeds = for_noise.spawn(len(self.heights))
-        runs = [(noise.passage, (h, self.count, self.end, s)) for h, s in zip(self.heights, seeds, strict=True)]
-        jobs = [*fits, *runs, (noise.refinement, (self.halvings,))]
+        runs = [
+            (first_passages.passage, (h, self.count, self.end, s)) for h, s in zip(self.heights, seeds, strict=True)
+        ]
+        jobs = [*fits, *runs, (first_passages.refinement, (self.halvings,))]
         labels = [f"fit {k + 1}" for k in range(self.members)] + [f"passages at {h:g} T" for h in self.heights]
         done = machinery.parallel(call, jobs, [*labels, "refinement"])
         fit = wb.Fit.joined(done[: self.members])
@@ -84,9 +85,11 @@ class CrossingsStudy(Study):
         jobs = [(explore, (psi, data, self.starts, self.temperature)) for psi in (surface, *learned)]
         found = machinery.parallel(call, jobs, ["truth", *(f"member {k}" for k in range(self.members))])
         true, mine = found[0], {k: one for k, one in enumerate(found[1:])}
-        points = _labelled([one["points"] for one in found])
+        points = concat_labelled(
+            (one["points"], {"source": "fit" if k else "truth", "member": k - 1}) for k, one in enumerate(found)
+        )
         members = points.isel(point=(points["source"] == "fit").values)
-        crossings = numbers.crossings(true["rates"], {k: one.get("rates") for k, one in mine.items()})
+        crossings = metrics.crossings(true["rates"], {k: one.get("rates") for k, one in mine.items()})
         paths = {k: one["path"] for k, one in mine.items() if "path" in one}
         passages = xr.concat(done[self.members : -1], "height").assign_coords(height=list(self.heights))
         passages["height"].attrs = {"long_name": "barrier over temperature", "units": "1"}
@@ -99,21 +102,14 @@ class CrossingsStudy(Study):
             if paths
             else xr.Dataset(),
             "passages": passages,
-            "kramers": noise.laws(),
+            "kramers": first_passages.laws(),
             "refinement": done[-1],
         }
-        told = [*numbers.of_field(fit, surface), *numbers.of_points(points), *numbers.of_crossings(crossings)]
-        told += [*numbers.of_paths(analysis), *numbers.of_noise(analysis)]
+        told = [*metrics.of_field(fit, surface), *metrics.of_points(points), *metrics.of_crossings(crossings)]
+        told += [*metrics.of_paths(analysis), *metrics.of_noise(analysis)]
         landscape = self._landscape(surface, fit)
         analysis["numbers"] = numbers_dataset(told)
         return {"data": {"surface": fit.data}, "fits": {"fit": fit}, "landscape": landscape, "analysis": analysis}
-
-    @staticmethod
-    def figures(tree: xr.DataTree) -> "dict[str, Figure]":
-        """Return the surface with its paths, levels and rates, passages and refinement, and the fit."""
-        from studies import crossings_figures
-
-        return crossings_figures.figures(tree)
 
     def _data(self, surface: Any, seed: np.random.SeedSequence) -> xr.Dataset:
         """Return samples below the level: some to learn and choose from, others marked "test"."""
@@ -185,15 +181,3 @@ def near_data(x: np.ndarray, data: xr.Dataset) -> np.ndarray:
     """Return whether states, shape (row, 2), are near a sample that was learned from, shape (row,)."""
     samples = data["x"].values[data["split"].values != "test"]
     return np.linalg.norm(x[:, None] - samples, axis=-1).min(-1) < NEAR
-
-
-def _labelled(found: list[xr.Dataset]) -> xr.Dataset:
-    """Return the points of the truth (member −1) and of every member over one dimension."""
-    parts = []
-    for k, points in enumerate(found):
-        size = points.sizes["point"]
-        parts.append(
-            points.assign_coords(source=("point", ["fit" if k else "truth"] * size), member=("point", [k - 1] * size))
-        )
-    joined = xr.concat(parts, "point")
-    return joined.assign_coords(point=np.arange(joined.sizes["point"]))

@@ -9,8 +9,10 @@ weights that are kept; two hundred equally spaced ones judge.
 The published count of active gates stands beside two others, dominant modes and wells (see `workbench.counts`).
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
@@ -19,14 +21,9 @@ import systems
 import workbench as wb
 from studies.base import Machinery, Study, register
 from studies.metrics import Number, numbers_dataset
-from studies.points import picked
+from studies.points import concat_labelled, picked
 from systems import parameter
-from workbench.fitting.task import Task
 from workbench.parallel import Report
-from workbench.potentials.ensembles import joined_members
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["WellsStudy"]
 
@@ -85,10 +82,7 @@ class WellsStudy(Study):
         parts = {name: [done[k] for k, own in enumerate(names) if own == name] for name in dict.fromkeys(names)}
         fits = {name: wb.Fit.joined([fit for fit, _ in found]) for name, found in sorted(parts.items())}
         places = {name: [wells for _, wells in found] for name, found in sorted(parts.items())}
-        wells = _labelled(
-            {f"{n}_truth": wb.wells(exact[n], BOX) for n in FUNCTIONS}
-            | {n: joined_members(w) if len(w) > 1 else w[0] for n, w in places.items()}
-        )
+        wells = _all_wells({name: wb.wells(exact[name], BOX) for name in FUNCTIONS}, places)
         cases = {name: name.rsplit("_", 1) for name in fits}
         counted = {
             name: wb.counts(fits[name], found=picked(wells, case=case, source=source))
@@ -98,13 +92,6 @@ class WellsStudy(Study):
         counts = xr.concat(rows, "optimiser").assign_coords(case=list(FUNCTIONS), optimiser=list(OPTIMISERS))
         analysis = {"wells": wells, "counts": counts, "numbers": numbers_dataset(self._numbers(fits, counts, wells))}
         return {"data": data, "fits": fits, "landscape": self._landscape(exact, fits), "analysis": analysis}
-
-    @staticmethod
-    def figures(tree: xr.DataTree) -> "dict[str, Figure]":
-        """Return Figs 2, 3 and 4, the race of the optimisers, and the three counts."""
-        from studies import wells_figures
-
-        return wells_figures.figures(tree)
 
     def _options(self, name: str) -> dict[str, Any]:
         return {"variant": self.variant} if name == "min_mixture" else {}
@@ -142,6 +129,8 @@ class WellsStudy(Study):
         if machinery.progress is False:
             return
         model = wb.LSEICNN(dim=1, modes=self.modes, hidden=self.hidden)
+        from workbench.fitting.task import Task
+
         task = Task.of(model, data[FUNCTIONS[0]], {MATCH: 1.0}, self._start())
         each = self.adam().seconds(task, self.members)
         rounds = -(-len(FUNCTIONS) // machinery.workers)
@@ -165,7 +154,11 @@ class WellsStudy(Study):
             coords={"case": list(FUNCTIONS), "optimiser": list(OPTIMISERS), "member": np.arange(self.members), "x": x},
         )
         grid["x"].attrs = {"long_name": "position", "units": "1"}
-        return grid
+        equations = [system.reference.rpartition(", ")[2] for system in exact.values()]
+        return grid.assign_coords(
+            case_title=("case", equations, {"long_name": "equation of the publication"}),
+            optimiser_title=("optimiser", list(OPTIMISERS.values()), {"long_name": "optimiser"}),
+        )
 
     def _numbers(self, fits: Mapping[str, wb.Fit], counts: xr.Dataset, wells: xr.Dataset) -> list[Number]:
         numbers = []
@@ -202,17 +195,17 @@ def learn(
     return fit, wb.wells(fit.ensemble, BOX, starts=64)
 
 
-def _labelled(wells: Mapping[str, xr.Dataset]) -> xr.Dataset:
+def _all_wells(true: Mapping[str, xr.Dataset], found: Mapping[str, Sequence[xr.Dataset]]) -> xr.Dataset:
     """Return all wells over one dimension `point`, labelled by case, source ("truth" or optimiser) and member."""
-    parts = []
-    for label, found in wells.items():
-        name, _, source = label.rpartition("_")
-        count = found.sizes["point"]
-        member = found["member"].values if "member" in found.coords else np.full(count, -1)
-        columns = {"case": np.full(count, name), "source": np.full(count, source), "member": member}
-        parts.append(found.assign_coords({key: ("point", values) for key, values in columns.items()}))
-    joined = xr.concat(parts, "point", join="outer", fill_value={"inside_data": 1})
-    return joined.assign_coords(point=np.arange(joined.sizes["point"]))
+    parts: list[tuple[xr.Dataset, dict[str, Any]]] = [
+        (wells, {"case": name, "source": "truth", "member": -1}) for name, wells in true.items()
+    ]
+    for label, ensembles in found.items():
+        case, _, source = label.rpartition("_")
+        several = len(ensembles) > 1  # one ensemble a fit, or all members in one
+        for k, wells in enumerate(ensembles):
+            parts.append((wells, {"case": case, "source": source, "member": k if several else wells["member"].values}))
+    return concat_labelled(parts, join="outer", fill_value={"inside_data": 1})
 
 
 def _largest_gap(wells: xr.Dataset, case: str, source: str, truth: np.ndarray, members: int) -> float:

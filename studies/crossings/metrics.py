@@ -1,5 +1,7 @@
 """The numbers of the crossings study, each against the exact surface or law, and the table of its crossings."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from studies.gene_circuit_questions import first_split
+from studies.gene_circuit.questions import first_split
 from studies.metrics import Number
 from studies.points import picked
 

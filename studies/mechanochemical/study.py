@@ -13,8 +13,10 @@ The crystal is cubic, and a fit does not know it. Two remedies are compared with
 samples: averaging the learned energy over the group (`Symmetrised`), and learning from the images of every sample too.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -22,16 +24,12 @@ from pydantic import Field
 
 import systems
 import workbench as wb
-from studies import mechanochemical_numbers as numbers
-from studies import mechanochemical_points as points
 from studies.base import Machinery, Study, register
+from studies.mechanochemical import metrics, points
 from studies.metrics import numbers_dataset
+from studies.points import concat_labelled
 from systems import parameter
 from workbench.parallel import Report
-from workbench.potentials.ensembles import joined_members
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["MechanochemicalStudy", "path"]
 
@@ -87,13 +85,16 @@ class MechanochemicalStudy(Study):
         mine, others = done[: self.members], dict(zip([e[:2] for e in extra], done[self.members :], strict=True))
         fit = wb.Fit.joined([one for one, _, _ in mine])
         true = points.exact(crystal)
-        found = {"fit": joined_members([p for _, p, _ in mine]), "symmetrised": joined_members([p for _, _, p in mine])}
-        stationary = points.labelled({"truth": true, **found}, true)
+        found = {
+            source: concat_labelled((one[at], {"member": k}) for k, one in enumerate(mine))
+            for at, source in ((1, "fit"), (2, "symmetrised"))
+        }
+        stationary = points.by_family({"truth": true, **found}, true)
         extrapolation = self._along_path(crystal, fit)
         curve = self._curve(others | {(self.samples, "plain"): mine[fit.best]}, crystal, true)
-        told = list(numbers.of_accuracy(fit, wb.Symmetrised(fit.ensemble, crystal.symmetry)))
-        told += [*numbers.of_points(stationary, fit.best, self.level)]
-        told += [*numbers.of_path(extrapolation), *numbers.of_spread(fit, extrapolation), *numbers.of_curve(curve)]
+        told = list(metrics.of_accuracy(fit, wb.Symmetrised(fit.ensemble, crystal.symmetry)))
+        told += [*metrics.of_points(stationary, fit.best, self.level)]
+        told += [*metrics.of_path(extrapolation), *metrics.of_spread(fit, extrapolation), *metrics.of_curve(curve)]
         analysis = {
             "stationary_points": stationary,
             "extrapolation": extrapolation,
@@ -102,13 +103,6 @@ class MechanochemicalStudy(Study):
         }
         landscape = self._planes(crystal, fit)
         return {"data": {"points": data}, "fits": {"fit": fit}, "landscape": landscape, "analysis": analysis}
-
-    @staticmethod
-    def figures(tree: xr.DataTree) -> "dict[str, Figure]":
-        """Return Figs 5, 6 and 7, the wells and saddles, and what symmetry buys."""
-        from studies import mechanochemical_figures
-
-        return mechanochemical_figures.figures(tree)
 
     def data(self, crystal: Any, size: int, seed: np.random.SeedSequence, test: xr.Dataset | None = None) -> xr.Dataset:
         """Return `size` states to learn from, of which a tenth validates, and states to judge by: new, or of `test`."""
@@ -154,7 +148,7 @@ class MechanochemicalStudy(Study):
         """Return energy and gradient along the path, of every member, symmetrised, and true; offsets removed."""
         time = np.linspace(0, 1, 101)
         x = path(time)
-        fair, offset = wb.Symmetrised(fit.ensemble, crystal.symmetry), numbers.offset(fit)[:, None]
+        fair, offset = wb.Symmetrised(fit.ensemble, crystal.symmetry), metrics.offset(fit)[:, None]
         both = ("time", "state")
         columns = {
             "x": (both, x, "state"),
@@ -181,7 +175,7 @@ class MechanochemicalStudy(Study):
         planes = points.planes(self.grid)
         x = planes["x"].values
         rows, lead = x.reshape(-1, crystal.dim), ("plane", "first", "second")
-        offset = numbers.offset(fit)[fit.best]
+        offset = metrics.offset(fit)[fit.best]
         fair = wb.Symmetrised(fit.model, crystal.symmetry)
         for name, model, shift in (("", fit.model, offset), ("_symmetrised", fair, offset), ("_true", crystal, 0.0)):
             text = name.replace("_", ", ")

@@ -7,7 +7,6 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from studies.points import picked
-from studies.wells_figures import TITLES
 from workbench import plot
 
 __all__ = ["figures"]
@@ -20,10 +19,11 @@ def figures(tree: xr.DataTree) -> dict[str, Figure]:
 
 def scans(tree: xr.DataTree) -> Figure:
     """Return the held-out error over the number of modes, with its standard error, and what was chosen."""
+    titles = _titles(tree)
     scanned, rows = tree["analysis/scanned"].to_dataset(), _levels(tree)
-    page, axes = plot.figure(len(rows), len(TITLES), size=(7.2, 0.6 + 1.8 * len(rows)), sharex=True, sharey=True)
+    page, axes = plot.figure(len(rows), len(titles), size=(7.2, 0.6 + 1.8 * len(rows)), sharex=True, sharey=True)
     for row, noise in zip(axes, rows, strict=True):
-        for panel, name in zip(row, TITLES, strict=True):
+        for panel, name in zip(row, titles, strict=True):
             here = scanned["fit"].values[((scanned["case"] == name) & (scanned["noise"] == noise)).values]
             for k, label in enumerate(here):
                 record = tree[f"fits/{label}/scan"].to_dataset()
@@ -45,7 +45,7 @@ def scans(tree: xr.DataTree) -> Figure:
                 )  # fmt: skip
                 if first:
                     panel.axhline(float(record["floor"]), color="0.6", ls="dotted", label="small enough")
-            panel.set(yscale="log", title=f"{TITLES[name]}, noise {100 * noise:g} %")
+            panel.set(yscale="log", title=f"{titles[name]}, noise {100 * noise:g} %")
             panel.xaxis.get_major_locator().set_params(integer=True)
             panel.set_xlabel("number of modes" if noise == rows[-1] else "")
         row[0].set_ylabel("loss over variance")
@@ -56,11 +56,12 @@ def scans(tree: xr.DataTree) -> Figure:
 
 def landscapes(tree: xr.DataTree) -> Figure:
     """Return data, learned landscape with its wells, the convex modes it is made of, and the truth."""
+    titles = _titles(tree)
     scanned, grid, rows = tree["analysis/scanned"].to_dataset(), tree["landscape"].to_dataset(), _levels(tree)
     wells = tree["analysis/wells"].to_dataset()
-    page, axes = plot.figure(len(rows), len(TITLES), size=(7.2, 0.6 + 1.9 * len(rows)), sharex=True)
+    page, axes = plot.figure(len(rows), len(titles), size=(7.2, 0.6 + 1.9 * len(rows)), sharex=True)
     for row, noise in zip(axes, rows, strict=True):
-        for panel, name in zip(row, TITLES, strict=True):
+        for panel, name in zip(row, titles, strict=True):
             label = scanned["fit"].values[((scanned["case"] == name) & (scanned["noise"] == noise)).values][0]
             here, data = grid.sel(fit=label), tree[f"data/{label}"].to_dataset()
             panel.plot(here["x"], here["potential_true"], color="0.8", linewidth=4, label="truth")
@@ -72,7 +73,7 @@ def landscapes(tree: xr.DataTree) -> Figure:
             at = picked(wells, fit=label)
             panel.plot(at["x"].values[:, 0], at["potential"], "o", ms=5, mfc="white", mec="black", label="well")
             low, high = float(here["potential_true"].min()), float(here["potential_true"].max())
-            panel.set(title=f"{TITLES[name]}, noise {100 * noise:g} %", ylim=(low - 0.12 * (high - low), high))
+            panel.set(title=f"{titles[name]}, noise {100 * noise:g} %", ylim=(low - 0.12 * (high - low), high))
             panel.set_xlabel("x" if noise == rows[-1] else "")
         row[0].set_ylabel("potential")
     plot.legend(page, [axes[0, 0]], columns=5)
@@ -82,6 +83,7 @@ def landscapes(tree: xr.DataTree) -> Figure:
 
 def bound(tree: xr.DataTree) -> Figure:
     """Return error, and the share of the loudest mode at the least clear well, over the bound on the sharpness."""
+    titles = _titles(tree)
     data = tree["analysis/bound"].to_dataset()
     page, axes = plot.figure(1, 2, size=(7.2, 2.8))
     styles: dict[str, Any] = {
@@ -92,7 +94,7 @@ def bound(tree: xr.DataTree) -> Figure:
     for panel, name in zip(axes[0], ("mse", "share"), strict=True):
         for case, style in styles.items():
             rows = data[name].sel(case=case).transpose("bound", "repetition").values
-            panel.plot(data["bound"], np.median(rows, -1), markersize=4, label=TITLES[case], **style)
+            panel.plot(data["bound"], np.median(rows, -1), markersize=4, label=titles[case], **style)
             panel.fill_between(
                 data["bound"], np.min(rows, -1), np.max(rows, -1), color=style["color"], alpha=0.12, linewidth=0
             )
@@ -102,6 +104,12 @@ def bound(tree: xr.DataTree) -> Figure:
     axes[0, 0].legend(frameon=False)
     plot.letters(axes)
     return page
+
+
+def _titles(tree: xr.DataTree) -> dict[str, str]:
+    """Return the titles of the functions by their names."""
+    data = tree["analysis/bound"].to_dataset()
+    return {str(name): str(title) for name, title in zip(data["case"].values, data["case_title"].values, strict=True)}
 
 
 def _levels(tree: xr.DataTree) -> list[float]:

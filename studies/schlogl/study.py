@@ -10,8 +10,10 @@ Beside them stand a kernel estimate with Scott's width and with a cross-validate
 of which BIC chooses the number. The judge of all is the exact law, the solution of the master equation.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -19,14 +21,11 @@ from pydantic import Field
 
 import systems
 import workbench as wb
-from studies import schlogl_peers as peers
 from studies.base import Machinery, Study, register
 from studies.metrics import Number, numbers_dataset
+from studies.schlogl import baselines
 from systems import parameter
 from workbench.parallel import Report
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["SchloglStudy"]
 
@@ -103,13 +102,6 @@ class SchloglStudy(Study):
             "analysis": analysis,
         }
 
-    @staticmethod
-    def figures(tree: xr.DataTree) -> "dict[str, Figure]":
-        """Return Fig 8 with the exact law as its fourth panel, slices, and what happens over time."""
-        from studies import schlogl_figures
-
-        return schlogl_figures.figures(tree)
-
     def _densities(
         self, runs: xr.Dataset, fits: Mapping[str, wb.Fit], law: np.ndarray, judged: list[float]
     ) -> xr.Dataset:
@@ -122,11 +114,11 @@ class SchloglStudy(Study):
         for k, t in enumerate(time):
             x = runs["x"].isel(time=k).values[:, 0]
             p[at["joint"], k] = joint.table(time=float(t))
-            p[at["kde_scott"], k] = peers.kernels(x, X)
+            p[at["kde_scott"], k] = baselines.kernels(x, X)
             if t in judged:
                 p[at["slice"], k] = wb.Density(fits[_label(t)].ensemble).table()
-                p[at["kde_cv"], k] = peers.kernels(x, X, width=peers.best_width(x, X))
-                p[at["mixture"], k] = peers.mixture(x, X)
+                p[at["kde_cv"], k] = baselines.kernels(x, X, width=baselines.best_width(x, X))
+                p[at["mixture"], k] = baselines.mixture(x, X)
         dims, coords = ("source", "time", "X"), {"source": list(SOURCES), "time": time, "X": X}
         result = xr.Dataset({"probability": (dims, p, {"long_name": "probability", "units": "1"})}, coords)
         exact = result["probability"].sel(source="exact")

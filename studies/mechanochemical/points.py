@@ -1,5 +1,7 @@
 """Stationary points of the crystal's energy by family, and the planes on which it is drawn."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,8 +9,9 @@ import numpy as np
 import xarray as xr
 
 import workbench as wb
+from studies.points import concat_labelled
 
-__all__ = ["FAMILIES", "counted", "exact", "labelled", "planes", "search"]
+__all__ = ["FAMILIES", "counted", "exact", "by_family", "planes", "search"]
 
 FAMILIES = {  # name: how many there are
     "cubic well": 1,
@@ -40,7 +43,7 @@ def exact(crystal: Any, starts: int = 128) -> xr.Dataset:
     return found.assign_coords(family=("point", family))
 
 
-def labelled(found: Mapping[str, xr.Dataset], true: xr.Dataset) -> xr.Dataset:
+def by_family(found: Mapping[str, xr.Dataset], true: xr.Dataset) -> xr.Dataset:
     """Return all points over one dimension, by source, member and family, with their distance to the true ones.
 
     `strain_error` is the largest difference of a strain, `c_error` that of c, and `level` the potential above that of
@@ -64,11 +67,8 @@ def labelled(found: Mapping[str, xr.Dataset], true: xr.Dataset) -> xr.Dataset:
             "level": (points["potential"].values - ground, "potential above that of the cubic well"),
         }
         variables = {n: ("point", v, {"long_name": text, "units": "1"}) for n, (v, text) in columns.items()}
-        labels = {"source": np.full(count, source), "member": member, "family": family}
-        points = points.assign(variables).assign_coords({n: ("point", v) for n, v in labels.items()})
-        parts.append(points)
-    joined = xr.concat(parts, "point", join="outer", fill_value={"inside_data": 1})
-    return joined.assign_coords(point=np.arange(joined.sizes["point"]))
+        parts.append((points.assign(variables), {"source": source, "member": member, "family": family}))
+    return concat_labelled(parts, join="outer", fill_value={"inside_data": 1})
 
 
 def counted(found: xr.Dataset, true: xr.Dataset) -> tuple[int, int, int]:

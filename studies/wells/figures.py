@@ -7,12 +7,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from studies.wells import OPTIMISERS
 from workbench import plot
 
 __all__ = ["figures"]
-
-TITLES = {"asymmetric_quartic": "Eq 8", "cosine_quadratic": "Eq 9", "min_mixture": "Eq 10"}
 
 
 def figures(tree: xr.DataTree) -> dict[str, Figure]:
@@ -28,18 +25,19 @@ def figures(tree: xr.DataTree) -> dict[str, Figure]:
 
 def convergence(tree: xr.DataTree) -> Figure:
     """Return Fig 2: loss and number of active gates over steps or epochs; medians thick."""
-    page, axes = plot.figure(2, len(TITLES), size=(7.2, 4.2), sharey="row")
-    for row, (optimiser, title) in zip(axes, OPTIMISERS.items(), strict=True):
-        for k, (panel, name) in enumerate(zip(row, TITLES, strict=True)):
+    cases, optimisers = _titles(tree)
+    page, axes = plot.figure(2, len(cases), size=(7.2, 4.2), sharey="row")
+    for row, (optimiser, title) in zip(axes, optimisers.items(), strict=True):
+        for k, (panel, name) in enumerate(zip(row, cases, strict=True)):
             history = tree[f"fits/{name}_{optimiser}/history"].to_dataset()
             _bundle(panel, history["epoch"], history["loss"], color="black")
-            panel.set(yscale="log", title=f"{TITLES[name]}, {title}", xlabel="epoch" if optimiser == "adam" else "step")
+            panel.set(yscale="log", title=f"{cases[name]}, {title}", xlabel="epoch" if optimiser == "adam" else "step")
             panel.set_ylabel("mean square error" if k == 0 else "")
             right = panel.twinx()
             _bundle(right, history["epoch"], history["active"], color=plot.SECOND, linestyle="dashed")
             right.set_ylim(0, 1.12 * history.sizes["mode"])
-            right.tick_params(colors=plot.SECOND, labelright=k == len(TITLES) - 1)
-            right.set_ylabel("active gates" if k == len(TITLES) - 1 else "", color=plot.SECOND)
+            right.tick_params(colors=plot.SECOND, labelright=k == len(cases) - 1)
+            right.set_ylabel("active gates" if k == len(cases) - 1 else "", color=plot.SECOND)
     handles = [
         Line2D([], [], color="black", linewidth=1.8, label="mean square error, median"),
         Line2D([], [], color="black", linewidth=0.5, label="each fit"),
@@ -52,14 +50,15 @@ def convergence(tree: xr.DataTree) -> Figure:
 
 def fits(tree: xr.DataTree) -> Figure:
     """Return Fig 3: truth, data and one fit by each optimiser, over the error of all fits."""
-    page, axes = plot.figure(2, len(TITLES), size=(7.2, 4.4), sharex=True, height_ratios=(1.3, 1))
+    cases, optimisers = _titles(tree)
+    page, axes = plot.figure(2, len(cases), size=(7.2, 4.4), sharex=True, height_ratios=(1.3, 1))
     grid = tree["landscape"].to_dataset()
     wells = tree["analysis/wells"].to_dataset()
     styles: dict[str, Any] = {
         "lm": {"color": "black", "linewidth": 1.0},
         "adam": {"color": plot.SECOND, "linewidth": 1.0, "linestyle": "dashdot"},
     }
-    for (above, below), name in zip(axes.T, TITLES, strict=True):
+    for (above, below), name in zip(axes.T, cases, strict=True):
         here = grid.sel(case=name)
         above.plot(here["x"], here["potential_true"], color="0.75", linewidth=4, label="truth")
         data = tree[f"data/{name}"].to_dataset()
@@ -68,7 +67,7 @@ def fits(tree: xr.DataTree) -> Figure:
         for optimiser, style in styles.items():
             best = int(tree[f"fits/{name}_{optimiser}"].attrs["best_member"])
             mine = here.sel(optimiser=optimiser)
-            above.plot(here["x"], mine["potential"].sel(member=best), label=OPTIMISERS[optimiser], **style)
+            above.plot(here["x"], mine["potential"].sel(member=best), label=optimisers[optimiser], **style)
             error = np.abs((mine["potential"] - here["potential_true"]).transpose("member", "x").values)
             below.fill_between(here["x"], error.min(0), error.max(0), color=style["color"], alpha=0.15, linewidth=0)
             below.plot(here["x"], np.median(error, 0), **style)
@@ -83,8 +82,8 @@ def fits(tree: xr.DataTree) -> Figure:
                     mec="black",
                     label="well",
                 )
-        above.set(title=TITLES[name], ylabel="potential" if name == next(iter(TITLES)) else "")
-        below.set(yscale="log", xlabel="x", ylabel="|error|" if name == next(iter(TITLES)) else "", ylim=(1e-9, None))
+        above.set(title=cases[name], ylabel="potential" if name == next(iter(cases)) else "")
+        below.set(yscale="log", xlabel="x", ylabel="|error|" if name == next(iter(cases)) else "", ylim=(1e-9, None))
     plot.legend(page, [axes[0, 0]], columns=5)
     plot.letters(axes)
     return page
@@ -92,20 +91,21 @@ def fits(tree: xr.DataTree) -> Figure:
 
 def parameters(tree: xr.DataTree) -> Figure:
     """Return Fig 4: sharpness and gates over steps or epochs."""
-    page, axes = plot.figure(2, len(TITLES), size=(7.2, 4.2))
-    for row, (optimiser, title) in zip(axes, OPTIMISERS.items(), strict=True):
-        for k, (panel, name) in enumerate(zip(row, TITLES, strict=True)):
+    cases, optimisers = _titles(tree)
+    page, axes = plot.figure(2, len(cases), size=(7.2, 4.2))
+    for row, (optimiser, title) in zip(axes, optimisers.items(), strict=True):
+        for k, (panel, name) in enumerate(zip(row, cases, strict=True)):
             history = tree[f"fits/{name}_{optimiser}/history"].to_dataset()
             scale = float(tree[f"fits/{name}_{optimiser}"]["potential_scale"])
             _bundle(panel, history["epoch"], history["rho"] / scale, color="black")
-            panel.set(yscale="log", title=f"{TITLES[name]}, {title}", xlabel="epoch" if optimiser == "adam" else "step")
+            panel.set(yscale="log", title=f"{cases[name]}, {title}", xlabel="epoch" if optimiser == "adam" else "step")
             panel.set_ylabel("sharpness ρ, units of 1/Ψ" if k == 0 else "")
             right = panel.twinx()
             gates = history["gate"].stack(each=("member", "mode")).transpose("each", "epoch")
             _bundle(right, history["epoch"], gates, color=plot.SECOND, linestyle="dashed")
             right.set_ylim(0, 1.05)
-            right.tick_params(colors=plot.SECOND, labelright=k == len(TITLES) - 1)
-            right.set_ylabel("gates ς(α)" if k == len(TITLES) - 1 else "", color=plot.SECOND)
+            right.tick_params(colors=plot.SECOND, labelright=k == len(cases) - 1)
+            right.set_ylabel("gates ς(α)" if k == len(cases) - 1 else "", color=plot.SECOND)
     handles = [
         Line2D([], [], color="black", linewidth=1.8, label="ρ, median (thin: each fit)"),
         Line2D([], [], color=plot.SECOND, linewidth=1.8, linestyle="dashed", label="gates, median (thin: each mode)"),
@@ -117,21 +117,22 @@ def parameters(tree: xr.DataTree) -> Figure:
 
 def race(tree: xr.DataTree) -> Figure:
     """Return loss against wall time: each fit by Levenberg–Marquardt on its own, Adam with all fits at once."""
-    page, axes = plot.figure(1, len(TITLES), size=(7.2, 2.6), sharey=True)
-    for panel, name in zip(axes[0], TITLES, strict=True):
+    cases, optimisers = _titles(tree)
+    page, axes = plot.figure(1, len(cases), size=(7.2, 2.6), sharey=True)
+    for panel, name in zip(axes[0], cases, strict=True):
         for optimiser, color, style in (("lm", "black", "solid"), ("adam", plot.SECOND, "dashed")):
             history = tree[f"fits/{name}_{optimiser}/history"].to_dataset().isel(epoch=slice(1, None))
             members = history.sizes["member"] if optimiser == "adam" else 1
             for member in history["member"]:
                 one = history.sel(member=member)
                 panel.loglog(one["elapsed"] / members, one["loss"], color=color, linestyle=style, linewidth=0.6)
-        panel.set(title=TITLES[name], xlabel="seconds a fit")
+        panel.set(title=cases[name], xlabel="seconds a fit")
         panel.xaxis.get_major_locator().set_params(numticks=5)
         panel.xaxis.set_minor_formatter("")
     axes[0, 0].set_ylabel("mean square error")
     members = tree[f"fits/{name}_adam/history"].sizes["member"]
     handles = [
-        Line2D([], [], color="black", label=OPTIMISERS["lm"]),
+        Line2D([], [], color="black", label=optimisers["lm"]),
         Line2D([], [], color=plot.SECOND, linestyle="dashed", label=f"Adam, {members} fits at once, time shared"),
     ]
     plot.legend(page, handles=handles, columns=2)
@@ -141,11 +142,12 @@ def race(tree: xr.DataTree) -> Figure:
 
 def counts(tree: xr.DataTree) -> Figure:
     """Return the three counts of every fit, beside the true number of wells."""
+    cases, optimisers = _titles(tree)
     found = tree["analysis/counts"].to_dataset()
     wells = tree["analysis/wells"].to_dataset()
-    page, axes = plot.figure(1, len(TITLES), size=(7.2, 2.4), sharey=True)
+    page, axes = plot.figure(1, len(cases), size=(7.2, 2.4), sharey=True)
     kinds = {"gates": "gates\nabove 1e-6", "dominant": "dominant\nmodes", "wells": "wells"}
-    for panel, name in zip(axes[0], TITLES, strict=True):
+    for panel, name in zip(axes[0], cases, strict=True):
         truth = int(((wells["case"] == name) & (wells["source"] == "truth")).sum())
         panel.axhline(truth, color="0.6", linewidth=3, alpha=0.6)
         for shift, optimiser, marker, face in ((-0.15, "lm", "o", "black"), (0.15, "adam", "s", "white")):
@@ -153,17 +155,27 @@ def counts(tree: xr.DataTree) -> Figure:
                 values, number = np.unique(found[kind].sel(case=name, optimiser=optimiser), return_counts=True)
                 at, looks = np.full(len(values), k + shift), {"marker": marker, "facecolor": face, "edgecolor": "black"}
                 panel.scatter(at, values, s=8 + 8 * number, zorder=3, **looks)
-        panel.set(title=f"{TITLES[name]}, {truth} wells", xlim=(-0.5, 2.5), ylim=(-0.6, None))
+        panel.set(title=f"{cases[name]}, {truth} wells", xlim=(-0.5, 2.5), ylim=(-0.6, None))
         panel.set_xticks(range(len(kinds)), list(kinds.values()))
     axes[0, 0].set_ylabel("count (area: number of fits)")
     handles = [
         Line2D([], [], color="0.6", linewidth=3, alpha=0.6, label="true wells"),
-        Line2D([], [], color="black", marker="o", linestyle="none", markersize=5, label=OPTIMISERS["lm"]),
-        Line2D([], [], color="black", marker="s", linestyle="none", ms=5, mfc="white", label=OPTIMISERS["adam"]),
+        Line2D([], [], color="black", marker="o", linestyle="none", markersize=5, label=optimisers["lm"]),
+        Line2D([], [], color="black", marker="s", linestyle="none", ms=5, mfc="white", label=optimisers["adam"]),
     ]
     plot.legend(page, handles=handles, columns=3)
     plot.letters(axes)
     return page
+
+
+def _titles(tree: xr.DataTree) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the titles of the functions and of the optimisers, by their names."""
+    grid = tree["landscape"].to_dataset()
+    cases, optimisers = (
+        {str(name): str(title) for name, title in zip(grid[axis].values, grid[f"{axis}_title"].values, strict=True)}
+        for axis in ("case", "optimiser")
+    )
+    return cases, optimisers
 
 
 def _bundle(axes: Any, x: xr.DataArray, y: xr.DataArray, *, color: str, linestyle: str = "solid") -> None:

@@ -8,8 +8,10 @@ Second question: with as many modes as wells, a lower bound on the sharpness ρ 
 costs accuracy on smooth functions. The bound is in scaled units, in which the potential has unit spread.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -19,11 +21,9 @@ import systems
 import workbench as wb
 from studies.base import Machinery, Study, register
 from studies.metrics import Number, numbers_dataset
+from studies.points import concat_labelled
 from systems import parameter
 from workbench.parallel import Report
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["DiscoveryStudy"]
 
@@ -68,24 +68,14 @@ class DiscoveryStudy(Study):
         fits = {label: fit for label, (fit, _, _) in zip(labels, done, strict=True)}
         scanned = xr.concat([counts for _, counts, _ in done], "fit").assign_coords(fit=labels)
         scanned = scanned.assign_coords(case=("fit", [key[0] for key in keys]), noise=("fit", [key[1] for key in keys]))
-        found = [
-            one.drop_vars("member").assign_coords(fit=("point", [label] * one.sizes["point"]))
-            for label, (_, _, one) in zip(labels, done, strict=True)
-        ]
-        wells = xr.concat(found, "point")
-        wells = wells.assign_coords(point=np.arange(wells.sizes["point"]))
+        wells = concat_labelled(
+            (one.drop_vars("member"), {"fit": label}) for label, (_, _, one) in zip(labels, done, strict=True)
+        )
         results = np.array(bounded).reshape(len(WELLS), len(bounds), self.fits, 3)
         numbers = numbers_dataset(self._numbers(scanned))
         analysis = {"wells": wells, "scanned": scanned, "bound": self._bound(results, bounds), "numbers": numbers}
         data = {label: fit.data for label, fit in fits.items()}
         return {"data": data, "fits": fits, "landscape": self._landscape(fits, keys), "analysis": analysis}
-
-    @staticmethod
-    def figures(tree: xr.DataTree) -> "dict[str, Figure]":
-        """Return the scans, the landscapes with their modes, and the effect of the bound."""
-        from studies import discovery_figures
-
-        return discovery_figures.figures(tree)
 
     def model(self, modes: int, bound: float = 0.0) -> wb.LSEICNN:
         """Return the architecture."""
@@ -125,7 +115,10 @@ class DiscoveryStudy(Study):
             for k, (name, text) in enumerate(names.items())
         }
         bound = ("bound", bounds, {"long_name": "lower bound on the sharpness, scaled units", "units": "1"})
-        return xr.Dataset(variables, coords={"case": list(WELLS), "bound": bound, "repetition": np.arange(self.fits)})
+        equations = [systems.get(name).reference.rpartition(", ")[2] for name in WELLS]
+        coords = {"case": list(WELLS), "bound": bound, "repetition": np.arange(self.fits)}
+        title = ("case", equations, {"long_name": "equation of the publication"})
+        return xr.Dataset(variables, coords=coords | {"case_title": title})
 
     def _numbers(self, scanned: xr.Dataset) -> list[Number]:
         numbers = []

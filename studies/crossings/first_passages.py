@@ -11,13 +11,10 @@ The error of u(x, 0), halving h, is then free of sampling error.
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
-from scipy.interpolate import CubicSpline
 
 import systems
 import workbench as wb
-from workbench.dynamics.langevin import heun, slope_of
 from workbench.parallel import Report
 
 __all__ = ["laws", "passage", "refinement"]
@@ -78,6 +75,11 @@ def refinement(halvings: int, report: Report) -> xr.Dataset:
 
 def _expectation(h: float, end: float) -> np.ndarray:
     """Return E[f(x(end)) | x(0) = node] under the integrator, at the nodes in [−2, 1.5]."""
+    import torch
+    from scipy.interpolate import CubicSpline
+
+    from workbench.dynamics.langevin import heun, slope_of
+
     nodes = np.linspace(-3.2, 2.8, 601)
     xi, weight = np.polynomial.hermite_e.hermegauss(12)
     x = torch.as_tensor(nodes)[None, :, None].expand(len(xi), -1, -1)

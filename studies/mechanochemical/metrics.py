@@ -1,5 +1,7 @@
 """The numbers the mechanochemical study reports, each against the exact energy, with the bounds it is held to."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 import workbench as wb
-from studies.mechanochemical_points import FAMILIES
+from studies.mechanochemical.points import FAMILIES
 from studies.metrics import Number
 from studies.points import picked
 

@@ -1,0 +1,3 @@
+"""Rossi: a two-phase material with hysteresis."""
+
+from studies.rossi import study as study
