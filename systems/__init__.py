@@ -8,11 +8,11 @@ data = circuit.trajectories(40, seed=0)
 from typing import Any
 
 from systems import contract
-from systems.base import SYSTEMS, State, System, register
+from systems.families.base import SYSTEMS, State, System, register
+from systems.families.paths import PathSystem
+from systems.families.potential import PotentialSystem
+from systems.families.reactions import ReactionNetwork
 from systems.parameters import ParameterError, parameter
-from systems.paths import PathSystem
-from systems.potential import PotentialSystem
-from systems.reactions import ReactionNetwork
 
 __all__ = [
     "ParameterError",

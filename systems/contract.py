@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from systems.base import SYSTEMS, System
-from systems.potential import PotentialSystem
-from systems.reactions import ReactionNetwork
+from systems.families.base import SYSTEMS, System
+from systems.families.potential import PotentialSystem
+from systems.families.reactions import ReactionNetwork
 from workbench.errors import DatasetError
 
 __all__ = ["check", "check_declared", "check_network", "check_potential", "check_potential_data"]

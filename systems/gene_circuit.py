@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from systems.base import State, register
+from systems.families.base import State, register
+from systems.families.potential import PotentialSystem
 from systems.parameters import parameter
-from systems.potential import PotentialSystem
 
 if TYPE_CHECKING:
     from torch import Tensor

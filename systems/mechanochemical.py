@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from systems.base import State, register
+from systems.families.base import State, register
+from systems.families.potential import PotentialSystem
 from systems.parameters import parameter
-from systems.potential import PotentialSystem
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,9 +12,9 @@ the third. `scale` multiplies Ψ: with 0.05 the barriers are a few units high.
 
 from typing import TYPE_CHECKING, ClassVar
 
-from systems.base import State, register
+from systems.families.base import State, register
+from systems.families.potential import PotentialSystem
 from systems.parameters import parameter
-from systems.potential import PotentialSystem
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -29,9 +29,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from systems.base import register
+from systems.families.base import register
+from systems.families.paths import PathSystem
 from systems.parameters import ParameterError, parameter
-from systems.paths import PathSystem
 
 __all__ = ["Rossi"]
 

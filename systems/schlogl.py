@@ -15,9 +15,9 @@ law is a point.
 from collections.abc import Sequence
 from typing import ClassVar
 
-from systems.base import State, register
+from systems.families.base import State, register
+from systems.families.reactions import ReactionNetwork
 from systems.parameters import parameter
-from systems.reactions import ReactionNetwork
 
 __all__ = ["Schlogl"]
 

@@ -13,9 +13,9 @@ on the whole branch, with levels 0.1, −0.025 and 0.05 at the wells; `variant="
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from systems.base import State, register
+from systems.families.base import State, register
+from systems.families.potential import PotentialSystem
 from systems.parameters import parameter
-from systems.potential import PotentialSystem
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ import pytest
 
 import systems
 import workbench as wb
-from systems.paths import PROGRAMMES
+from systems.families.paths import PROGRAMMES
 from workbench.dataset import COMPONENTS, assign_split, check, kind_of, valid
 from workbench.errors import DatasetError
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from systems import ParameterError, ReactionNetwork, State, parameter
-from systems.stoichiometry import Reaction
+from systems.families.stoichiometry import Reaction
 from workbench.errors import DatasetError
 
 
@@ -150,7 +150,7 @@ def test_law_of_a_queue_is_poisson(arrival):
 def test_stiff_laws_take_full_matrices_and_agree(monkeypatch):
     decay, time = Decay(), np.array([0.0, 0.5, 1.0, 2.5])
     sparse = decay.law(time)["probability"].values
-    monkeypatch.setattr("systems.master_equation.STIFF", 0)
+    monkeypatch.setattr("systems.families.master_equation.STIFF", 0)
     dense = decay.law(time)["probability"].values
     exact = stats.binom.pmf(np.arange(31), 30, np.exp(-time)[:, None])
     np.testing.assert_allclose(sparse, exact, rtol=0, atol=1e-12)
@@ -181,7 +181,9 @@ def test_rate_equation():
 @pytest.mark.parametrize("network", [Bursts(), Toggle()], ids=lambda n: n.name)
 @pytest.mark.parametrize("method", ["ssa", "law"])
 def test_trajectories_do_not_depend_on_how_many(network, method, monkeypatch):
-    monkeypatch.setattr("systems.reactions.SHARD", 800)  # more than the lanes: some trajectories wait in the queue
+    monkeypatch.setattr(
+        "systems.families.reactions.SHARD", 800
+    )  # more than the lanes: some trajectories wait in the queue
     whole = network.trajectories(1700, time=TIMES, seed=5, method=method)["x"].values
     for count in (1, 3, 600, 801):
         part = network.trajectories(count, time=TIMES, seed=5, method=method)["x"].values
@@ -189,7 +191,7 @@ def test_trajectories_do_not_depend_on_how_many(network, method, monkeypatch):
 
 
 def test_trajectories_do_not_depend_on_workers(monkeypatch):
-    monkeypatch.setattr("systems.reactions.SHARD", 20)
+    monkeypatch.setattr("systems.families.reactions.SHARD", 20)
     toggle = Toggle()
     alone, shared = (toggle.trajectories(50, time=TIMES, seed=6, workers=w) for w in (1, 2))
     assert alone.identical(shared)

@@ -257,7 +257,7 @@ class Undefined(systems.PotentialSystem):
     ],
 )
 def test_flows_that_cannot_be_integrated_say_so(system, message, monkeypatch):
-    monkeypatch.setattr("systems.potential.BUDGET", 6000)
+    monkeypatch.setattr("systems.families.potential.BUDGET", 6000)
     with pytest.raises(DatasetError, match=message):
         system.trajectories(2, seed=0)
 

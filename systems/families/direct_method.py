@@ -17,7 +17,7 @@ import numpy as np
 from workbench.errors import DatasetError
 
 if TYPE_CHECKING:
-    from systems.reactions import ReactionNetwork
+    from systems.families.reactions import ReactionNetwork
 
 __all__ = ["SHARD", "simulate"]
 

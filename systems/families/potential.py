@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from systems.base import System
+from systems.families.base import System
 from workbench import dataset
 from workbench.errors import DatasetError
 

@@ -21,7 +21,7 @@ from workbench.errors import DatasetError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from systems.reactions import ReactionNetwork
+    from systems.families.reactions import ReactionNetwork
 
 __all__ = ["MasterEquation"]
 

@@ -33,11 +33,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from systems.base import System
-from systems.direct_method import SHARD, simulate
-from systems.master_equation import MasterEquation
+from systems.families.base import System
+from systems.families.direct_method import SHARD, simulate
+from systems.families.master_equation import MasterEquation
+from systems.families.stoichiometry import Rate, Reaction
 from systems.parameters import ParameterError, require_whole
-from systems.stoichiometry import Rate, Reaction
 from workbench import dataset
 from workbench.errors import DatasetError
 

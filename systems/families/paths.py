@@ -30,7 +30,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from systems.base import State, System
+from systems.families.base import State, System
 from systems.parameters import require_whole
 from workbench import dataset
 from workbench.dataset import COMPONENTS

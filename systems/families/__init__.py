@@ -1,0 +1,1 @@
+"""Families, what turns an author's formula into data: potentials, paths, reactions."""
