@@ -36,7 +36,7 @@ from workbench.fitting.task import Task
 from workbench.losses.normal_equations import gram_of
 
 EPOCHS = 150_000
-PAPER = wb.Start(rho=(2.0,), weights="uniform", scaled=False)
+PAPER = wb.Initialisation(rho=(2.0,), weights="uniform", scaled=False)
 PUBLISHED = {"asymmetric_quartic": 1.8e-6, "cosine_quadratic": 4.3e-7}  # see 2 above
 
 
@@ -133,7 +133,7 @@ def time_to_published(name: str, seeds: int) -> tuple[list[float], list[float]]:
     times, errors = [], []
     for seed in np.random.SeedSequence(0).spawn(seeds):
         began = time.perf_counter()
-        task = Task.of(wb.LSEICNN(dim=1, modes=10), data, {"potential": 1.0}, wb.Start(rho=(1.5,)))
+        task = Task.of(wb.LSEICNN(dim=1, modes=10), data, {"potential": 1.0}, wb.Initialisation(rho=(1.5,)))
         problem = task.problem(seed, 0)
         descent = Descent(problem, settings)
         while descent.outcome is Outcome.RUNNING:
@@ -185,7 +185,7 @@ def descent_step(system: Any, model: wb.LSEICNN, samples: int) -> dict[str, floa
     """Return the parts of a Levenberg–Marquardt step of matching gradients, in milliseconds."""
     data = system.points(samples + 10, seed=0)
     data = data.assign_coords(split=("sample", ["train"] * samples + ["validation"] * 10))
-    task = Task.of(model, data, {"gradient": 1.0}, wb.Start())
+    task = Task.of(model, data, {"gradient": 1.0}, wb.Initialisation())
     problem = task.problem(np.random.SeedSequence(0), 0)
     theta = problem.vector()
     J = torch.cat(list(problem.jacobians(theta)))

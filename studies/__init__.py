@@ -8,10 +8,10 @@ studies.draw(path)
 from pathlib import Path
 from typing import Any
 
-from studies.base import STUDIES, Machinery, Study, register
-from studies.metrics import Number, numbers_dataset
+from studies.base import STUDIES, RunOptions, Study, register
+from studies.metrics import Metric, metrics_dataset
 
-__all__ = ["Machinery", "Number", "Study", "draw", "get", "names", "numbers_dataset", "register", "STUDIES"]
+__all__ = ["RunOptions", "Metric", "Study", "draw", "get", "names", "metrics_dataset", "register", "STUDIES"]
 
 
 def names() -> list[str]:

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
     from matplotlib.figure import Figure
 
-__all__ = ["Machinery", "STUDIES", "Study", "register"]
+__all__ = ["RunOptions", "STUDIES", "Study", "register"]
 
 
 @dataclass(frozen=True)
-class Machinery:
+class RunOptions:
     """What a study computes with: `workers` processes, `progress` on stderr, a folder for checkpoints of long fits."""
 
     workers: int = 2
@@ -67,7 +67,7 @@ class Study(Parameters):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}}
 
     @abstractmethod
-    def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
+    def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
         """Return the contents of the result file; all randomness comes from `seed`."""
 
     @classmethod
@@ -108,14 +108,14 @@ class Study(Parameters):
         from workbench.files import results
 
         if isinstance(seed, np.random.SeedSequence):
-            raise ValueError("a study takes a whole number as seed, so that its file can repeat it")
+            raise ValueError("a study takes an integer as seed, so that its file can repeat it")
         target = results.check_target(output, overwrite=overwrite)
         sequence = seed_sequence(seed)
         checkpoints = _folder_of(target, resume=resume, overwrite=overwrite)
-        machinery = Machinery(workers=workers, progress=progress, checkpoints=checkpoints)
+        options = RunOptions(workers=workers, progress=progress, checkpoints=checkpoints)
         began = time.perf_counter()
         with parallel.one_thread():
-            contents = self.compute(sequence, machinery)
+            contents = self.compute(sequence, options)
             attrs = {
                 "title": self.title,
                 "study": self.name,

@@ -45,7 +45,7 @@ def check_file(study: Study, path: Path, *, seed: int = 7) -> None:
     assert tree.attrs["title"] == study.title, f"{study.name}: the file has the title {tree.attrs['title']!r}"
     for group in ("data", "fits", "analysis"):
         assert group in tree.children, f"{study.name}: the file has no group /{group}"
-    assert "numbers" in tree["analysis"].children, f"{study.name}: the file has no /analysis/numbers"
+    assert "metrics" in tree["analysis"].children, f"{study.name}: the file has no /analysis/metrics"
 
 
 def check_figures(study: Study, path: Path, folder: Path) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-__all__ = ["Number", "judged", "numbers_dataset"]
+__all__ = ["Metric", "judged", "metrics_dataset"]
 
 
 @dataclass(frozen=True)
-class Number:
+class Metric:
     """One number a study reports, with the bound it is held to, if any."""
 
     name: str
@@ -21,10 +21,10 @@ class Number:
     at_least: float = float("nan")
 
 
-def numbers_dataset(numbers: Sequence[Number]) -> xr.Dataset:
+def metrics_dataset(numbers: Sequence[Metric]) -> xr.Dataset:
     """Return the numbers over `quantity`: value, at_most, at_least (NaN where there is no bound) and meaning.
 
-    >>> numbers_dataset([Number("error", 0.1, "relative error", at_most=0.2)]).value.values
+    >>> metrics_dataset([Metric("error", 0.1, "relative error", at_most=0.2)]).value.values
     array([0.1])
     """
     columns = {
@@ -49,9 +49,9 @@ def judged(tree: xr.DataTree) -> list[dict[str, Any]]:
 
     A value that is not finite is None, and has missed any bound it was held to; None where there is no bound.
     """
-    if "analysis" not in tree.children or "numbers" not in tree["analysis"].children:
+    if "analysis" not in tree.children or "metrics" not in tree["analysis"].children:
         return []
-    numbers = tree["analysis/numbers"].to_dataset()
+    numbers = tree["analysis/metrics"].to_dataset()
     rows = []
     for k, name in enumerate(numbers["quantity"].values):
         entry = {key: float(numbers[key].values[k]) for key in ("value", "at_most", "at_least")}

@@ -8,23 +8,23 @@ from pydantic.fields import FieldInfo
 
 from workbench.dataset import nearest
 
-__all__ = ["ParameterError", "Parameters", "parameter", "require_whole"]
+__all__ = ["ParameterError", "Parameters", "parameter", "require_integer"]
 
 
 class ParameterError(ValueError):
     """An unknown, mistyped or inadmissible parameter; the message names it and says what was expected."""
 
 
-def require_whole(least: int = 1, /, **settings: Any) -> None:
+def require_integer(least: int = 1, /, **settings: Any) -> None:
     """Raise `ParameterError` for a setting that is no whole number of at least `least`; truth values are none.
 
-    >>> require_whole(2, samples=1)
+    >>> require_integer(2, samples=1)
     Traceback (most recent call last):
-    systems.parameters.ParameterError: samples must be a whole number >= 2, got 1
+    systems.parameters.ParameterError: samples must be an integer >= 2, got 1
     """
     for name, value in settings.items():
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ParameterError(f"{name} must be a whole number >= {least}, got {value!r}")
+            raise ParameterError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
 def parameter(default: Any, meaning: str, *, symbol: str = "", unit: str = "1", **bounds: Any) -> Any:
@@ -60,7 +60,7 @@ class Parameters(BaseModel):
                     f"It has: {', '.join(known) or 'none'}"
                 )
             if isinstance(value, bool) and cls.model_fields[name].annotation is not bool:
-                raise ParameterError(f"{name} of {whose} must not be a truth value, got {value!r}")
+                raise ParameterError(f"{name} of {whose} must not be a boolean, got {value!r}")
         try:
             super().__init__(**values)
         except ValidationError as error:

@@ -24,7 +24,7 @@ SMALL = {
     "schlogl": {"trajectories": 12, "times": 4, "final": 0.4, "judged": [0.2], "folds": 2, "slice_folds": 2, "modes": 2,
                 "hidden": [3], "steps": 3},
     "mechanochemical": {"samples": 30, "test": 6, "members": 2, "modes": 2, "hidden": [3, 3], "steps": 4,
-                        "curve": [10], "images": 20, "starts": 8, "grid": 5},
+                        "curve": [10], "augmented": 20, "starts": 8, "grid": 5},
     "crossings": {"samples": 120, "test": 10, "members": 2, "modes": 3, "hidden": [4, 4], "steps": 30, "heights": [2.0],
                   "count": 16, "end": 100.0, "halvings": 2, "starts": 16, "grid": 9, "temperature": 0.5},
     "rossi": {"paths": 8, "test": 4, "samples": 12, "modes": 1, "hidden": [4], "operators": 2, "steps": 4, "polish": 2,

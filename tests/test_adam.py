@@ -9,7 +9,7 @@ from workbench.errors import FitError
 from workbench.fitting.adam import Training
 from workbench.fitting.task import Task
 
-PAPER = wb.Start(rho=(2.0,), weights="uniform", scaled=False)
+PAPER = wb.Initialisation(rho=(2.0,), weights="uniform", scaled=False)
 
 
 def double_well(count=40, seed=0):
@@ -60,7 +60,7 @@ def test_members_do_not_see_each_other():
 
 @pytest.mark.parametrize("epochs", [1, 13, 20])
 def test_going_on_from_a_checkpoint_is_going_on(tmp_path, epochs):
-    options = {"match": "potential", "seed": 3, "members": 2, "start": PAPER, "progress": False}
+    options = {"match": "potential", "seed": 3, "members": 2, "init": PAPER, "progress": False}
     model, path = wb.LSEICNN(dim=1, modes=3, hidden=(4, 4)), tmp_path / "c.ckpt"
     whole = wb.fit(model, double_well(), optimiser=wb.Adam(epochs=40, every=10), **options)
     wb.fit(model, double_well(), optimiser=wb.Adam(epochs=epochs, every=10), checkpoint=path, **options)
@@ -72,7 +72,7 @@ def test_going_on_from_a_checkpoint_is_going_on(tmp_path, epochs):
 
 
 def test_loss_falls_the_best_is_kept_and_the_penalty_moves_only_the_gauge():
-    options = {"match": "potential", "seed": 1, "start": wb.Start(rho=(1.0,)), "progress": False}
+    options = {"match": "potential", "seed": 1, "init": wb.Initialisation(rho=(1.0,)), "progress": False}
     fits = [
         wb.fit(
             wb.LSEICNN(dim=1, modes=3), double_well(), optimiser=wb.Adam(epochs=1000, rate=3e-2, slow_rate=1e-2,
@@ -85,7 +85,7 @@ def test_loss_falls_the_best_is_kept_and_the_penalty_moves_only_the_gauge():
         assert float(fit.history["loss"][0, -1]) < 0.01 * float(fit.history["loss"][0, 0])
         kept = fit.history["validation_loss"].min()
         assert fit.error == pytest.approx(float(kept) ** 0.5, rel=1e-12)
-        assert fit.history["epoch"].values.tolist() == list(range(0, 1001, 50))
+        assert fit.history["step"].values.tolist() == list(range(0, 1001, 50))
     gates = [fit.history["gate"].values[0, -1] for fit in fits]
     assert (gates[1] < 0.9).all()
     assert (gates[1] > 1e-6).all()  # the published threshold would call them all active
@@ -169,10 +169,10 @@ def test_an_interrupt_leaves_the_state_before_the_epochs():
 
 
 def test_the_last_epochs_count_although_they_are_no_multiple():
-    options = {"match": "potential", "seed": 3, "start": PAPER, "progress": False}
+    options = {"match": "potential", "seed": 3, "init": PAPER, "progress": False}
     model = wb.LSEICNN(dim=1, modes=3, hidden=(4, 4))
     short = wb.fit(model, double_well(), optimiser=wb.Adam(epochs=90, rate=1e-2, every=100), **options)
-    assert short.history["epoch"].values.tolist() == [0, 90]
+    assert short.history["step"].values.tolist() == [0, 90]
     assert short.error < float(short.history["validation_loss"][0, 0]) ** 0.5
 
 
@@ -193,8 +193,8 @@ def test_gradients_and_velocities_are_matched_too(circuit):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"epochs": 0}, "epochs must be a whole number >= 1"),
-        ({"every": 2.5}, "every must be a whole number >= 1"),
+        ({"epochs": 0}, "epochs must be an integer >= 1"),
+        ({"every": 2.5}, "every must be an integer >= 1"),
         ({"rate": 0.0}, "rate must be positive"),
         ({"penalty": -1e-4}, "penalty must be positive and finite"),
         ({"slow_rate": float("nan")}, "slow_rate must be positive and finite"),

@@ -22,7 +22,7 @@ def test_the_separatrix_of_the_circuit_is_its_diagonal(circuit):
     x = found["separatrix"].values
     assert len(x) >= 10
     assert np.abs(x[:, 0] - x[:, 1]).max() < 2 / 5 / 1000
-    np.testing.assert_allclose(found["share"].values, [5 / 12, 5 / 12])
+    np.testing.assert_allclose(found["basin_fraction"].values, [5 / 12, 5 / 12])
 
 
 def test_the_separatrix_of_a_tilted_double_well_is_the_line_through_its_saddle():
@@ -99,7 +99,7 @@ def test_bad_requests_are_refused(circuit):
         wb.basins(Quartic(), [(-2, 2)], resolution=5, wells=[[1.0], [1.05], [-1.0]])
     with pytest.raises(LandscapeError, match=r"no minimum near the well given at \[0.0\]"):
         wb.basins(Quartic(), [(-2, 2)], resolution=5, wells=[[1.0], [0.0]])
-    with pytest.raises(ValueError, match="resolution must be a whole number >= 2, got 1"):
+    with pytest.raises(ValueError, match="resolution must be an integer >= 2, got 1"):
         wb.basins(circuit, BOX, resolution=1)
     with pytest.raises(ValueError, match="100 points a side has 100000000000000 points in 7 dimensions"):
         wb.basins(systems.get("mechanochemical"), systems.get("mechanochemical").box, resolution=100)

@@ -15,7 +15,7 @@ from workbench import atomic
 from workbench.errors import FileError
 from workbench.fitting import checkpoints
 from workbench.fitting.task import Task
-from workbench.potentials.initialisation import Start
+from workbench.potentials.initialisation import Initialisation
 
 IDENTITY = {"model": "m", "data": "d"}
 
@@ -93,11 +93,11 @@ def test_identity_names_what_differs(tmp_path):
     seeds = np.random.SeedSequence(0).spawn(2)
 
     def identity(modes=2, data=data, start=None, rate=1e-3, seeds=seeds):
-        task = Task.of(wb.LSEICNN(dim=1, modes=modes), data, {"potential": 1.0}, start or Start())
+        task = Task.of(wb.LSEICNN(dim=1, modes=modes), data, {"potential": 1.0}, start or Initialisation())
         return checkpoints.identity(task, seeds, {"rate": rate})
 
     assert identity() == identity()
-    changed = {"modes": 3}, {"data": other}, {"start": Start(gate=0.5)}, {"rate": 1.0}, {"seeds": seeds[:1]}
+    changed = {"modes": 3}, {"data": other}, {"start": Initialisation(gate=0.5)}, {"rate": 1.0}, {"seeds": seeds[:1]}
     for change, name in zip(changed, ("model", "data", "start", "optimiser", "seeds"), strict=True):
         assert identity(**change)[name] != identity()[name]
 
@@ -120,11 +120,11 @@ def trained(path, epochs):
     exec(SCRIPT, space)
     fit = space["train"](path, epochs)
     value = fit.ensemble.value(np.array([[0.3]])).tolist()
-    return value, fit.history.sizes["epoch"], fit.history["elapsed"].values[0, :3].tolist()
+    return value, fit.history.sizes["step"], fit.history["elapsed"].values[0, :3].tolist()
 
 
 @pytest.mark.parametrize(
-    "numbers", [[signal.SIGINT], [signal.SIGINT, signal.SIGTERM, signal.SIGTERM], [signal.SIGKILL]]
+    "metrics", [[signal.SIGINT], [signal.SIGINT, signal.SIGTERM, signal.SIGTERM], [signal.SIGKILL]]
 )
 def test_stopped_training_goes_on_to_the_same_bits(tmp_path, numbers):
     path = tmp_path / "c.ckpt"

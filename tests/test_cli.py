@@ -66,13 +66,13 @@ def test_run_info_plot_rerun(tmp_path):
     assert results.read("small.nc").attrs["seed"] == "2"
     assert json.loads(results.read("small.nc").attrs["config_json"])["hidden"] == [3]
     assert all(os.path.exists(figure) for figure in said["figures"])
-    assert {row["quantity"] for row in said["numbers"]} >= {"kl_joint", "normalisation", "second_mode_exact"}
+    assert {row["quantity"] for row in said["metrics"]} >= {"kl_joint", "normalisation", "second_mode_exact"}
     shown = call("info", "small.nc")
     assert "kl_joint" in shown.stdout
     assert "git_commit" in shown.stdout
     info = json.loads(call("info", "small.nc", "--json").stdout)
     assert info["groups"]["/fits/joint"]["mode"] == 2
-    assert info["numbers"] == said["numbers"]
+    assert info["metrics"] == said["metrics"]
     assert len(json.loads(call("plot", "small.nc", "-o", "figures", "--json").stdout)["figures"]) == len(
         said["figures"]
     )
@@ -91,8 +91,8 @@ def test_run_info_plot_rerun(tmp_path):
         (["generate", "gene_circuit", "--set", "bb=1"], 2, "no parameter 'bb', did you mean 'b'?"),
         (["generate", "gene_circuit", "--set", "b"], 2, "--set expects NAME=VALUE, got 'b'"),
         (["generate", "gene_circuit", "--set", "b=x"], 2, "b of gene_circuit"),
-        (["generate", "gene_circuit", "--count", "0"], 2, "count must be a whole number >= 1"),
-        (["generate", "gene_circuit", "--seed", "-1"], 2, "seed must be a whole number >= 0"),
+        (["generate", "gene_circuit", "--count", "0"], 2, "count must be an integer >= 1"),
+        (["generate", "gene_circuit", "--seed", "-1"], 2, "seed must be an integer >= 0"),
         (["generate", "schlogl", "--kind", "points"], 2, "schlogl generates no points; choose another --kind"),
         (["generate", "gene_circuit", "-o", "no/such/folder.nc"], 1, "does not exist; create it first"),
         (["generate", "mine"], 2, "One of your own: workbench --plugin FILE.py"),

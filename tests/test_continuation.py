@@ -151,7 +151,7 @@ def test_steps_too_long_to_keep_branches_apart_are_shortened():
 def test_bad_requests_are_refused():
     with pytest.raises(ValueError, match=r"between must be two finite numbers \(low, high\) with low < high"):
         wb.branches(lambda b: Quartic(tilt=b), [(-1, 1)], between=(1.0, 0.0))
-    with pytest.raises(ValueError, match="seeds must be a whole number >= 2"):
+    with pytest.raises(ValueError, match="seeds must be an integer >= 2"):
         wb.branches(lambda b: Quartic(tilt=b), [(-1, 1)], seeds=1)
     with pytest.raises(ValueError, match="low < high"):
         wb.branches(lambda b: Quartic(tilt=b), [(1, -1)])

@@ -115,7 +115,7 @@ def test_split_holds_out_whole_trajectories_and_respects_given_labels():
 
 @pytest.mark.parametrize("seed", [-1, "7", True, 1.5])
 def test_bad_seeds_are_refused(seed):
-    with pytest.raises(ValueError, match="seed must be a whole number >= 0 or None"):
+    with pytest.raises(ValueError, match="seed must be an integer >= 0 or None"):
         seed_sequence(seed)
 
 

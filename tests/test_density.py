@@ -12,7 +12,7 @@ import workbench as wb
 from workbench.errors import DatasetError
 from workbench.losses.likelihood import Likelihood, Samples
 
-WHOLE = wb.Support({"x1": (-3, 12)}, whole=True)
+WHOLE = wb.Support({"x1": (-3, 12)}, integer=True)
 LINE = wb.Support({"x": (-3, 3)})
 QUARTIC = systems.get("asymmetric_quartic")
 
@@ -38,7 +38,7 @@ def test_ensemble_is_the_mean_of_its_members_densities():
 
 
 def test_conditions_are_normalised_one_by_one():
-    q = wb.Density(random_model(0), wb.Support({"x1": (-3, 12)}, whole=True))
+    q = wb.Density(random_model(0), wb.Support({"x1": (-3, 12)}, integer=True))
     assert q.conditions == ("x2",)
     for t in (0.0, 0.7):
         table = q.table(x2=t)
@@ -78,7 +78,7 @@ def problem(prior):
     model = random_model(2, modes=2, hidden=(3,))
     rng = np.random.default_rng(0)
     x = np.column_stack([rng.integers(-3, 13, 30), rng.integers(0, 3, 30) / 2])
-    support = wb.Support({"x1": (-3, 12)}, whole=True, nodes=16)
+    support = wb.Support({"x1": (-3, 12)}, integer=True, nodes=16)
     samples = Samples.of(wb.dataset.points(x, weight=rng.uniform(1, 2, 30)), support, model.u)
     return model, x, Likelihood(model, samples, samples, prior)
 
@@ -113,7 +113,7 @@ def test_loss_is_the_stated_likelihood():
     model, x, likelihood = problem(0.3)
     theta = likelihood.vector()
     terms = likelihood.terms(likelihood.evaluate(theta))
-    q = wb.Density(model, wb.Support({"x1": (-3, 12)}, whole=True))
+    q = wb.Density(model, wb.Support({"x1": (-3, 12)}, integer=True))
     weight = np.random.default_rng(0)
     weight.integers(-3, 13, 30), weight.integers(0, 3, 30)
     weight = weight.uniform(1, 2, 30)
@@ -169,9 +169,9 @@ def test_errors_say_what_is_wrong():
         wb.fit(model, data, match="density", seed=0)
     with pytest.raises(DatasetError, match="4 samples of x lie outside the support .0, 3., the first at 4"):
         wb.fit(model, data, match="density", seed=0, support=wb.Support({"x": (0, 3)}))
-    with pytest.raises(DatasetError, match="no whole number"):
+    with pytest.raises(DatasetError, match="not an integer"):
         wb.fit(
-            model, data.assign(x=data.x + 0.5), match="density", seed=0, support=wb.Support({"x": (0, 9)}, whole=True)
+            model, data.assign(x=data.x + 0.5), match="density", seed=0, support=wb.Support({"x": (0, 9)}, integer=True)
         )
     with pytest.raises(ValueError, match="the support names .'y'."):
         wb.fit(model, data, match="density", seed=0, support=wb.Support({"y": (0, 9)}))
@@ -184,8 +184,8 @@ def test_errors_say_what_is_wrong():
     for bounds in ({}, {"x": (1, 0)}, {"x": (0, np.inf)}):
         with pytest.raises(ValueError, match="support"):
             wb.Support(bounds)
-    with pytest.raises(ValueError, match="whole numbers"):
-        wb.Support({"x": (0.5, 3)}, whole=True)
+    with pytest.raises(ValueError, match="must be integers"):
+        wb.Support({"x": (0.5, 3)}, integer=True)
     with pytest.raises(ValueError, match="no support"):
         model.log_prob([[0.0]])
     with pytest.raises(ValueError, match="share between 0 and 1"):
@@ -196,7 +196,7 @@ def test_errors_say_what_is_wrong():
 def test_few_or_equal_samples_can_be_fitted(values):
     data = wb.dataset.points(values, states=["x"])
     steps = wb.LevenbergMarquardt(steps=5, screening=2)
-    support = wb.Support({"x": (0, 9)}, whole=True)
+    support = wb.Support({"x": (0, 9)}, integer=True)
     fit = wb.fit(
         wb.LSEICNN(dim=1, modes=2, hidden=(3,)),
         data,

@@ -28,12 +28,12 @@ def test_wells_are_found_without_and_with_noise(name, wells, levels):
         data["potential"] += np.random.default_rng(7).normal(0, noise * float(data["potential"].std()), 200)
         fit = wb.fit(wb.LSEICNN(dim=1, modes=5), data, match="potential", modes="auto", seed=7, optimiser=QUICK)
         assert fit.model.modes == wells
-        assert wb.counts(fit)["wells"].values.tolist() == [wells]
+        assert wb.mode_counts(fit)["wells"].values.tolist() == [wells]
         scan = fit.scan
         assert scan["modes"].values[scan["chosen"].values == 1].tolist() == [wells]
         assert (fit.ensemble.rho > 2.0).all()
         kept = wb.wells(fit.model, [(-3, 3)])
-        assert (kept["share"] > 0.9).all()
+        assert (kept["mode_weight"] > 0.9).all()
         assert scan["validation_loss"].sel(modes=wells) == pytest.approx(fit.error**2, rel=1e-9)
 
 
@@ -44,7 +44,7 @@ def test_slopes_in_two_dimensions_choose_modes_too(circuit):
         wb.LSEICNN(dim=2, modes=2, hidden=(6, 6)), data, match="velocity", modes="auto", seed=0, optimiser=QUICK
     )
     assert fit.model.modes == 2
-    assert wb.counts(fit)["wells"].values.tolist() == [2]
+    assert wb.mode_counts(fit)["wells"].values.tolist() == [2]
     joint = circuit.points(60, seed=1)
     fit = wb.fit(wb.LSEICNN(dim=2, modes=2, hidden=(4,)), joint, match={"potential": 1, "gradient": 1}, modes="auto",
                  seed=0, restarts=1, optimiser=wb.LevenbergMarquardt(steps=20, screening=5), members=2)  # fmt: skip
@@ -83,13 +83,13 @@ def test_nine_of_ten_data_sets_tell_modes_and_wells(name):
         data = system.points(200, seed=seed)
         fit = wb.fit(wb.LSEICNN(dim=1, modes=10), data, match="potential", modes="auto", seed=seed)
         found = wb.wells(fit.ensemble, [(-3, 3)])
-        right = fit.model.modes == wells == int(wb.counts(fit, found=found)["wells"][0])
+        right = fit.model.modes == wells == int(wb.mode_counts(fit, found=found)["wells"][0])
         mse = ((fit.model.value(x) - system.value(x)) ** 2).mean()
-        clean += right and bool((found["share"] >= 0.9).all()) and mse <= 5e-6
+        clean += right and bool((found["mode_weight"] >= 0.9).all()) and mse <= 5e-6
         spread = 0.05 * float(data["potential"].std())
         data["potential"] += np.random.default_rng(seed).normal(0, spread, 200)
         fit = wb.fit(wb.LSEICNN(dim=1, modes=10), data, match="potential", modes="auto", seed=seed)
-        noisy += int(wb.counts(fit)["wells"][0]) == wells
+        noisy += int(wb.mode_counts(fit)["wells"][0]) == wells
     assert clean >= 9
     assert noisy >= 9
 
@@ -116,7 +116,7 @@ def test_a_choice_on_weak_grounds_is_a_warning():
 
 def test_a_fit_and_a_model_are_told_apart(small_fit):
     with pytest.raises(TypeError, match="counts takes a whole fit, because it needs its data; got LSEICNN"):
-        wb.counts(small_fit.model)
+        wb.mode_counts(small_fit.model)
     with pytest.raises(TypeError, match="Fit"):
         wb.wells(small_fit, [(0, 2), (0, 2)])
     with pytest.raises(ValueError, match="optimiser is LevenbergMarquardt"):

@@ -64,7 +64,7 @@ def test_processes_give_the_same_bits():
 
 
 def test_best_member_has_the_lowest_held_out_loss(small_fit):
-    lowest = small_fit.history["best"].min("epoch").values
+    lowest = small_fit.history["best"].min("step").values
     assert small_fit.best == lowest.argmin()
     assert small_fit.ensemble.members == 2
     x = np.ones((3, 2))
@@ -224,20 +224,18 @@ def test_bad_requests_are_refused():
         DatasetError, match="sigma_potental is the noise or weight of nothing, did you mean 'potential'"
     ):
         wb.dataset.points([1.0, 2.0], potential=[1.0, 2.0], sigma={"potental": 1.0})
-    with pytest.raises(
-        DatasetError, match="hold no 'velocity': estimate it from trajectories by workbench.differentiated"
-    ):
+    with pytest.raises(DatasetError, match="hold no 'velocity': estimate it from trajectories by workbench.velocities"):
         wb.fit(model, wb.dataset.points([1.0, 2.0]), match="velocity")
     with pytest.raises(ValueError, match="weight of 'gradient' must be positive"):
         wb.fit(model, data, match={"gradient": -1})
     with pytest.raises(ValueError, match="match names nothing"):
         wb.fit(model, data, match={})
-    with pytest.raises(ValueError, match="members must be a whole number >= 1, got 0"):
+    with pytest.raises(ValueError, match="members must be an integer >= 1, got 0"):
         wb.fit(model, data, match="potential", members=0)
-    with pytest.raises(ValueError, match="workers must be a whole number >= 1"):
+    with pytest.raises(ValueError, match="workers must be an integer >= 1"):
         wb.fit(model, data, match="potential", workers=0)
-    with pytest.raises(ValueError, match="held_out is a share between 0 and 1"):
-        wb.fit(model, data, match="potential", held_out=1.5)
+    with pytest.raises(ValueError, match="validation_fraction must lie between 0 and 1"):
+        wb.fit(model, data, match="potential", validation_fraction=1.5)
     with pytest.raises(DatasetError, match="split marks no 'validation' samples"):
         wb.fit(model, data.assign_coords(split=("sample", ["train"] * 80)), match="potential")
     spoiled = data.copy(deep=True)
@@ -280,12 +278,12 @@ def test_tolerance_is_of_training_and_held_out_error():
     assert fit.outcome is Outcome.TOLERANCE
     assert fit.error <= 1e-3
     assert fit.training_error <= 1e-3
-    last = fit.history.isel(member=0).dropna("epoch")
+    last = fit.history.isel(member=0).dropna("step")
     assert float(max(last["loss"][-2], last["validation_loss"][-2])) > 1e-6
 
 
 def test_history_tells_time_and_a_rerun_may_differ_in_it(small_fit):
-    elapsed = small_fit.history["elapsed"].isel(member=0).dropna("epoch").values
+    elapsed = small_fit.history["elapsed"].isel(member=0).dropna("step").values
     assert (np.diff(elapsed) > 0).all()
     assert small_fit.history["elapsed"].attrs["wall_clock"] == 1
 

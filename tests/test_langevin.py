@@ -45,7 +45,7 @@ class Quartic:
 def test_equipartition_and_boltzmann_weights():
     well, T = Quartic(tilt=0.05, stiffness=3.0), 0.25
     x0 = np.tile([[-1.0, 0.0], [1.0, 0.0]], (1500, 1))
-    run = wb.simulate(well, x0, [0.0, 25.0], noise=T, step=0.05, seed=0)
+    run = wb.simulate(well, x0, [0.0, 25.0], temperature=T, step=0.05, seed=0)
     x = run["x"].values[:, -1]
     slope = well.gradient(torch.as_tensor(x)).numpy()
     for k in (0, 1):  # E[xᵢ ∂ᵢΨ] = T
@@ -121,7 +121,7 @@ def test_weak_order_is_two_where_the_landscape_moves():
 def test_a_blend_is_followed_and_kinks_are_met():
     left, right = (Harmonic(c) for c in (-1.0, 1.0))
     run = wb.simulate(
-        wb.Blend(left, right, wb.Step(0.55)), np.zeros((2000, 1)), [0.0, 1.0], noise=0.1, step=0.1, seed=3
+        wb.Blend(left, right, wb.Step(0.55)), np.zeros((2000, 1)), [0.0, 1.0], temperature=0.1, step=0.1, seed=3
     )
     mean = -(1 - np.exp(-0.55)) * np.exp(-0.45) + (1 - np.exp(-0.45))
     x = run["x"].values[:, -1, 0]
@@ -147,20 +147,21 @@ class Harmonic:
 
 def test_trajectory_i_does_not_depend_on_how_many():
     few, many = (
-        wb.simulate(Quartic(), np.zeros((n, 1)), [0.0, 3.0], noise=0.2, step=0.1, seed=5)["x"].values for n in (3, 130)
+        wb.simulate(Quartic(), np.zeros((n, 1)), [0.0, 3.0], temperature=0.2, step=0.1, seed=5)["x"].values
+        for n in (3, 130)
     )
     np.testing.assert_allclose(few, many[:3], rtol=0, atol=1e-12)
     assert len(np.unique(many[:, -1].round(12))) == 130
-    other = wb.simulate(Quartic(), np.zeros((3, 1)), [0.0, 3.0], noise=0.2, step=0.1, seed=6)["x"].values
+    other = wb.simulate(Quartic(), np.zeros((3, 1)), [0.0, 3.0], temperature=0.2, step=0.1, seed=6)["x"].values
     assert np.abs(other - few)[:, -1].min() > 0
 
 
 def test_members_feel_the_same_noise():
     ensemble = random_model(0, members=2)
     x0 = np.full((4, 2), 0.5)
-    run = wb.simulate(ensemble, x0, [0.0, 0.2], noise=0.01, step=0.02, seed=1)
+    run = wb.simulate(ensemble, x0, [0.0, 0.2], temperature=0.01, step=0.02, seed=1)
     assert run["x"].dims == ("member", "trajectory", "time", "state")
-    one = wb.simulate(ensemble.member(1), x0, [0.0, 0.2], noise=0.01, step=0.02, seed=1)
+    one = wb.simulate(ensemble.member(1), x0, [0.0, 0.2], temperature=0.01, step=0.02, seed=1)
     np.testing.assert_allclose(run["x"].values[1], one["x"].values, atol=1e-12)
     assert run.attrs["seed"] == "1"
 
@@ -169,33 +170,33 @@ def test_what_runs_away_is_told(circuit):
     cliff = Quartic(tilt=0.0)
     cliff.gradient = lambda x: -(x**3)
     with pytest.warns(SimulationWarning, match="trajectories blew up, the first: trajectory 1"):
-        run = wb.simulate(cliff, [[0.0], [3.0]], [0.0, 0.05, 1.0], noise=1e-6, step=0.01, seed=0)
+        run = wb.simulate(cliff, [[0.0], [3.0]], [0.0, 0.05, 1.0], temperature=1e-6, step=0.01, seed=0)
     assert [one["trajectory"] for one in json.loads(run.attrs["blown_up_json"])] == [1]
     assert abs(run["x"].values[0]).max() < 0.02
-    with pytest.raises(LandscapeError, match="carries a trajectory out of the domain at t = .*lower the noise"):
-        wb.simulate(circuit, np.full((64, 2), 0.1), [0.0, 5.0], noise=0.5, step=0.05, seed=0)
+    with pytest.raises(LandscapeError, match="carries a trajectory out of the domain at t = .*lower the temperature"):
+        wb.simulate(circuit, np.full((64, 2), 0.1), [0.0, 5.0], temperature=0.5, step=0.05, seed=0)
 
 
 def test_steps_too_long_for_the_curvature_are_told():
     well = Quartic(stiffness=10.0)
     with pytest.raises(ValueError, match="steps of 0.2 diverge: they must be well below 0.2, "):
-        wb.simulate(well, [[0.0, 0.0]], [0.0, 1.0], noise=0.1, step=0.2, seed=0)
-    wb.simulate(well, [[0.0, 0.0]], [0.0, 0.1, 0.2], noise=0.1, step=50.0, seed=0)  # steps end at the times: 0.1
+        wb.simulate(well, [[0.0, 0.0]], [0.0, 1.0], temperature=0.1, step=0.2, seed=0)
+    wb.simulate(well, [[0.0, 0.0]], [0.0, 0.1, 0.2], temperature=0.1, step=50.0, seed=0)  # steps end at the times: 0.1
     with pytest.warns(SimulationWarning, match="steps of 1.1 are too long at t = .* the steepest curvature"):
-        wb.simulate(Quartic(), np.zeros((64, 1)), np.arange(11) * 1.1, noise=0.05, step=1.1, seed=0)
+        wb.simulate(Quartic(), np.zeros((64, 1)), np.arange(11) * 1.1, temperature=0.05, step=1.1, seed=0)
 
 
-@pytest.mark.parametrize("noise", [0.0, -1.0, np.nan, np.inf, True, "warm"])
-def test_temperatures_must_be_positive(noise):
-    with pytest.raises(ValueError, match="noise is the temperature T .* a finite number > 0; got"):
-        wb.simulate(Quartic(), [[0.0]], [0.0, 1.0], noise=noise, step=0.1)
+@pytest.mark.parametrize("temperature", [0.0, -1.0, np.nan, np.inf, True, "warm"])
+def test_temperatures_must_be_positive(temperature):
+    with pytest.raises(ValueError, match="temperature is T in .* a finite number > 0; got"):
+        wb.simulate(Quartic(), [[0.0]], [0.0, 1.0], temperature=temperature, step=0.1)
 
 
 def test_bad_requests_are_refused():
     with pytest.raises(ValueError, match="needs the longest time step, step=… > 0, got None"):
-        wb.simulate(Quartic(), [[0.0]], [0.0, 1.0], noise=0.1)
+        wb.simulate(Quartic(), [[0.0]], [0.0, 1.0], temperature=0.1)
     with pytest.raises(ValueError, match="step and seed belong to Langevin dynamics"):
         wb.simulate(Quartic(), [[0.0]], [0.0, 1.0], seed=0)
-    with pytest.raises(ValueError, match="seed must be a whole number"):
-        wb.simulate(Quartic(), [[0.0]], [0.0, 1.0], noise=0.1, step=0.1, seed=-1)
+    with pytest.raises(ValueError, match="seed must be an integer"):
+        wb.simulate(Quartic(), [[0.0]], [0.0, 1.0], temperature=0.1, step=0.1, seed=-1)
     assert systems.get("muller_brown").members is None

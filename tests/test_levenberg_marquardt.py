@@ -117,11 +117,11 @@ def test_a_known_convex_function_is_recovered():
     fresh = np.random.default_rng(1).uniform(-0.9, 2.9, (200, 2))
     error = np.abs(fit.model.gradient(fresh) - truth.gradient(fresh)).max() / np.abs(truth.gradient(fresh)).max()
     assert error < 1e-5
-    assert fit.outcome in (Outcome.TOLERANCE, Outcome.STEPS, Outcome.CONVERGED)
+    assert fit.outcome in (Outcome.TOLERANCE, Outcome.STEP_LIMIT, Outcome.CONVERGED)
 
 
 def test_training_loss_never_rises_and_best_is_the_lowest_held_out(small_fit):
-    history = small_fit.history.isel(member=0).dropna("epoch")
+    history = small_fit.history.isel(member=0).dropna("step")
     assert (np.diff(history["loss"]) <= 0).all()
     np.testing.assert_allclose(history["best"], np.minimum.accumulate(history["validation_loss"].values))
 
@@ -159,5 +159,5 @@ def test_what_is_not_finite_ends_in_an_error_that_keeps_the_last_good_state(circ
     "bad", [{"steps": 0}, {"screening": True}, {"patience": 1.5}, {"tolerance": -1.0}, {"damping": 0.0}]
 )
 def test_bad_settings_are_refused(bad):
-    with pytest.raises(ValueError, match="expected tolerance|must be a whole number >= 1"):
+    with pytest.raises(ValueError, match="expected tolerance|must be an integer >= 1"):
         LevenbergMarquardt(**bad)

@@ -205,10 +205,10 @@ def test_shapes_types_and_devices_follow_the_input():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dim": 0, "modes": 2}, "dim must be a whole number >= 1, got 0"),
-        ({"dim": 1, "modes": 2.5}, "modes must be a whole number >= 1, got 2.5"),
+        ({"dim": 0, "modes": 2}, "dim must be an integer >= 1, got 0"),
+        ({"dim": 1, "modes": 2.5}, "modes must be an integer >= 1, got 2.5"),
         ({"dim": 1, "modes": 2, "hidden": ()}, "at least one hidden layer"),
-        ({"dim": 1, "modes": 2, "hidden": (4, 0)}, "every width in hidden must be a whole number >= 1, got 0"),
+        ({"dim": 1, "modes": 2, "hidden": (4, 0)}, "every width in hidden must be an integer >= 1, got 0"),
         ({"dim": 1, "modes": 2, "rho_lo": -1.0}, "rho_lo must be finite and >= 0"),
         ({"dim": 2, "modes": 2, "states": ["a"]}, "expected 2 names of states"),
     ],
@@ -313,7 +313,7 @@ def test_uniform_start_is_that_of_linear_layers():
 )
 def test_impossible_starts_are_refused(bad, message):
     with pytest.raises(ValueError, match=message):
-        wb.Start(**bad)
+        wb.Initialisation(**bad)
 
 
 def test_impossible_sharpness_of_a_start_is_refused():

@@ -27,7 +27,7 @@ def points_of(members):
 
 def test_mean_and_spread_are_those_of_the_members():
     members = [Tilted(a=a, offset=c) for a, c in ((0.9, 3.0), (1.0, -1.0), (1.1, 7.0))]
-    both = wb.matched(points_of(members))
+    both = wb.summary(points_of(members))
     assert both["index"].values.tolist() == [0, 0, 1]
     assert both["count"].values.tolist() == [3, 3, 3]
     roots = np.array([np.sort(np.roots([1, 0, -(m.a**2), m.tilt]).real) for m in members])
@@ -45,7 +45,7 @@ def test_mean_and_spread_are_those_of_the_members():
 def test_no_point_is_lost_where_members_differ():
     weak, strong = systems.get("gene_circuit", b=0.2), systems.get("gene_circuit", b=1.0)
     found = joined_members([wb.stationary_points(one, one.box) for one in (strong, weak, strong)])
-    both = wb.matched(found)
+    both = wb.summary(found)
     assert sorted(both["count"].values.tolist()) == [1, 2, 2, 2]
     assert int(both["count"].sum()) == found.sizes["point"]
     which = both["which"].values
@@ -62,7 +62,7 @@ def weak_well(circuit):
 
 
 def test_points_of_a_fitted_ensemble(small_fit):
-    both = wb.matched(wb.stationary_points(small_fit.ensemble, [(0, 2), (0, 2)]))
+    both = wb.summary(wb.stationary_points(small_fit.ensemble, [(0, 2), (0, 2)]))
     assert both["count"].values.tolist() == [2, 2, 2]
     np.testing.assert_allclose(both["x"].values[2], 0.813476835294111, atol=0.05)
     assert (both["x_std"] < 0.05).all()
@@ -71,6 +71,6 @@ def test_points_of_a_fitted_ensemble(small_fit):
 def test_bad_requests_are_refused(circuit):
     found = wb.stationary_points(circuit, circuit.box)
     with pytest.raises(ValueError, match="matched takes the points of an ensemble"):
-        wb.matched(found)
+        wb.summary(found)
     with pytest.raises(ValueError, match="distance must be positive, got 0"):
-        wb.matched(found.assign_coords(member=("point", [0, 0, 1])), distance=0)
+        wb.summary(found.assign_coords(member=("point", [0, 0, 1])), distance=0)

@@ -60,7 +60,7 @@ def test_one_play_is_the_phase_of_rossi():
     """The steps are those of the generator, with its phase fraction and dissipation."""
     path = ROSSI.paths(30, loading="random", seed=5)
     response = true_play().respond(path["strain"].values)
-    np.testing.assert_allclose(response.state[..., 0], path["phase_fraction"], atol=1e-7)
+    np.testing.assert_allclose(response.internal[..., 0], path["phase_fraction"], atol=1e-7)
     np.testing.assert_allclose(response.dissipation, path["dissipation"], atol=1e-9)
     assert path["phase_fraction"].max() > 0.9
 
@@ -69,10 +69,10 @@ def test_one_play_is_the_phase_of_rossi():
 def test_play_does_not_depend_on_steps_or_rate(name):
     model = material(name)
     coarse, fine = model.respond(E), model.respond(refined(E, 5), np.linspace(0, 7, 146))
-    np.testing.assert_allclose(fine.state[:, ::5], coarse.state, atol=1e-12)
+    np.testing.assert_allclose(fine.internal[:, ::5], coarse.internal, atol=1e-12)
     np.testing.assert_allclose(fine.stress[:, ::5], coarse.stress, atol=1e-12)
     np.testing.assert_allclose(fine.dissipation.sum(-1), coarse.dissipation.sum(-1), atol=1e-14)
-    assert np.ptp(coarse.state) > 0.5
+    assert np.ptp(coarse.internal) > 0.5
 
 
 def imbalance(model, by):
@@ -114,7 +114,7 @@ def test_forces_are_derivatives_of_the_energy(name):
 def test_tangent_is_the_difference_of_responses(name):
     """At steps where no operator changes between resting and moving within the difference."""
     model, size, paths = material(name), 1e-6, E[:3, :8]
-    tangent, h = model.tangent(paths, TIME[:8]), model.respond(paths, TIME[:8]).state
+    tangent, h = model.tangent(paths, TIME[:8]), model.respond(paths, TIME[:8]).internal
     compared = 0
     for t in (1, 4, 7):
         for k in range(6):
@@ -142,7 +142,7 @@ def test_tangent_is_finite_where_strain_rests(name):
     tangent = model.tangent(held)
     assert np.isfinite(tangent).all()
     if "rate-independent" in name:
-        h = torch.as_tensor(model.respond(held).state[:, -1])
+        h = torch.as_tensor(model.respond(held).internal[:, -1])
         elastic = np.empty_like(tangent[:, -1])
         for k in range(6):
             sides = []
@@ -164,7 +164,7 @@ def test_paths_can_be_taken_in_pieces_and_one_at_a_time(name):
     model = material(name)
     whole = model.respond(E, TIME)
     first = model.respond(E[:, :11], TIME[:11])
-    second = model.respond(E[:, 10:], TIME[10:], start=first.state[:, -1])
+    second = model.respond(E[:, 10:], TIME[10:], start=first.internal[:, -1])
     np.testing.assert_allclose(second.stress, whole.stress[:, 10:], atol=1e-13)
     np.testing.assert_allclose(second.dissipation[:, 1:], whole.dissipation[:, 11:], atol=1e-13)
     alone = model.respond(torch.as_tensor(E[3]), torch.tensor(TIME))
@@ -175,7 +175,7 @@ def test_operators_start_in_sequence():
     """Each begins its way where the one before it ends, both forth and back, so that together they are one play."""
     model = wb.GeneralisedPlay(AXIS, operators=4, hidden=(4,))
     model.initialise(np.random.default_rng(2), E, S, TIME)
-    h = model.requires_grad_(False).respond(E).state
+    h = model.requires_grad_(False).respond(E).internal
     assert ((1 - h[..., :-1]) * h[..., 1:]).max() < 1e-9
     assert (np.ptp(h, axis=(0, 1)) == 1).any()
 
@@ -190,23 +190,25 @@ def test_divided_operators_are_the_same_material(name, parts):
     assert before.dissipation.sum() > 0
     for quantity in ("stress", "dissipation", "potential"):
         np.testing.assert_allclose(getattr(after, quantity), getattr(before, quantity), atol=1e-12, err_msg=quantity)
-    h = after.state.reshape(*E.shape[:2], whole.internal, parts)
-    np.testing.assert_allclose(h.mean(-1), before.state, atol=1e-12)
+    h = after.internal.reshape(*E.shape[:2], whole.internal, parts)
+    np.testing.assert_allclose(h.mean(-1), before.internal, atol=1e-12)
 
 
 def test_fits_go_on_from_a_model():
     model = material("play").divided(2)
     kept = wb.PathTraining(steps=0, polish=0)
-    fit = wb.fit(model, DATA, match="stress", seed=0, start="model", optimiser=kept)
+    fit = wb.fit(model, DATA, match="stress", seed=0, warm_start=True, optimiser=kept)
     np.testing.assert_array_equal(fit.model.respond(E).stress, model.respond(E).stress)
-    assert fit.settings["start"] == "model"
+    assert fit.settings["warm_start"] is True
     assert "no step was better than the start" in repr(fit)
-    longer = wb.fit(model, DATA, match="stress", seed=0, start="model", optimiser=wb.PathTraining(steps=20, polish=20))
+    longer = wb.fit(
+        model, DATA, match="stress", seed=0, warm_start=True, optimiser=wb.PathTraining(steps=20, polish=20)
+    )
     assert longer.error < fit.error
     assert "no step was better" not in repr(longer)
     for wrong, message in (({"start": "data"}, "start of a material is 'model'"), ({"restarts": 2}, "nothing to rest")):
         with pytest.raises(ValueError, match=message):
-            wb.fit(model, DATA, match="stress", **{"start": "model"} | wrong)
+            wb.fit(model, DATA, match="stress", **{"warm_start": True} | wrong)
 
 
 def test_views_of_arrays_are_paths_too():
@@ -246,7 +248,7 @@ def test_node_is_the_integral_of_its_equation(method):
         return (torch.tanh(z @ model.W[0].mT + model.b[0]) @ model.W[1].mT + model.b[1]) / model.pace
 
     h = odeint(rate, torch.zeros(2, 2, dtype=torch.float64), time, method=method, options={"perturb": True})
-    np.testing.assert_allclose(model.respond(paths, time).state, h.movedim(0, 1), atol=1e-12)
+    np.testing.assert_allclose(model.respond(paths, time).internal, h.movedim(0, 1), atol=1e-12)
 
 
 def test_blow_up_is_named_by_trajectory_and_step():
@@ -273,10 +275,10 @@ def test_bad_paths_are_refused():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: wb.GeneralisedPlay(AXIS, operators=-1), "operators must be a whole number >= 0"),
-        (lambda: wb.StateNODE(AXIS, internal=0), "internal must be a whole number >= 1"),
+        (lambda: wb.GeneralisedPlay(AXIS, operators=-1), "operators must be an integer >= 0"),
+        (lambda: wb.StateNODE(AXIS, internal=0), "internal must be an integer >= 1"),
         (lambda: wb.StateNODE(AXIS, method="dopri5"), "method must be one of euler, midpoint, rk4"),
-        (lambda: wb.PathTraining(batch=0), "batch must be a whole number >= 1"),
+        (lambda: wb.PathTraining(batch=0), "batch must be an integer >= 1"),
         (lambda: wb.PathTraining(rate=0.0), "rate must be positive"),
     ],
 )
@@ -311,7 +313,7 @@ def test_fit_repeats_and_records(fitted):
         assert torch.equal(one, other)
     history = fitted.history
     assert (np.diff(history["best"].values) <= 0).all()
-    assert history["epoch"].values[-1] <= 160
+    assert history["step"].values[-1] <= 160
     assert fitted.restarts.sizes["restart"] == 2
     assert (fitted.data["split"] == "validation").sum() == 8
     assert fitted.match == {"stress": 1.0}
@@ -321,8 +323,8 @@ def test_fit_repeats_and_records(fitted):
 @pytest.mark.parametrize(("adam", "polish"), [(30, 0), (0, 30), (7, 0), (0, 7)])
 def test_no_step_is_lost_between_looks(adam, polish):
     steps = wb.PathTraining(steps=adam, polish=polish, every=20)
-    fit = wb.fit(material("play"), CYCLES, match="stress", seed=0, start="model", optimiser=steps)
-    assert fit.history["epoch"].values.tolist() == ([0, 20, 30] if adam + polish == 30 else [0, 7])
+    fit = wb.fit(material("play"), CYCLES, match="stress", seed=0, warm_start=True, optimiser=steps)
+    assert fit.history["step"].values.tolist() == ([0, 20, 30] if adam + polish == 30 else [0, 7])
     assert (np.diff(fit.history["loss"].values) < 0).all()
 
 
@@ -366,7 +368,7 @@ def test_loss_is_its_definition():
         ({"sigma": sigma, "weight": weight}, noisy, weight),
     ):
         data = wb.dataset.paths(E, TIME, stress=S, split=roles, **given)
-        history = wb.fit(model, data, match="stress", seed=0, start="model", optimiser=steps).history
+        history = wb.fit(model, data, match="stress", seed=0, warm_start=True, optimiser=steps).history
         for name, part in (("loss", slice(8)), ("validation_loss", slice(8, None))):
             expected = (each[part] * share[part]).sum() / share[part].sum()
             assert float(history[name][0]) == pytest.approx(expected, rel=1e-12), (name, given.keys())
@@ -379,7 +381,7 @@ def test_best_weights_on_held_out_paths_are_kept(fitted, adam, polish):
     seen = data["split"] == "train"
     data["stress"] = data["stress"] * (1.0 + seen)
     steps = wb.PathTraining(steps=adam, polish=polish, every=5)
-    fit = wb.fit(fitted.model, data, match="stress", seed=0, start="model", optimiser=steps)
+    fit = wb.fit(fitted.model, data, match="stress", seed=0, warm_start=True, optimiser=steps)
     best, last = fit.history["validation_loss"].values
     assert last > 2 * best
     held, spread = data.isel(trajectory=~seen.values), data["stress"].values[seen.values].reshape(-1, 6).var(0)
@@ -389,7 +391,7 @@ def test_best_weights_on_held_out_paths_are_kept(fitted, adam, polish):
 
 def test_polishing_begins_at_the_best_weights(fitted):
     steps = wb.PathTraining(steps=5, polish=1, rate=0.5, every=5)
-    history = wb.fit(fitted.model, CYCLES, match="stress", seed=0, start="model", optimiser=steps).history
+    history = wb.fit(fitted.model, CYCLES, match="stress", seed=0, warm_start=True, optimiser=steps).history
     first, wild, polished = history["loss"].values
     assert wild > 4 * first
     assert polished < first
@@ -400,7 +402,7 @@ def test_best_start_goes_on():
     fit = wb.fit(MODELS["play"](), DATA, match="stress", seed=0, restarts=4, optimiser=steps)
     screened = fit.restarts["restart_loss"].values
     assert len(set(screened)) == 4
-    assert float(fit.history["best"].sel(epoch=5)) == screened.min()
+    assert float(fit.history["best"].sel(step=5)) == screened.min()
 
 
 @pytest.fixture

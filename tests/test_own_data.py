@@ -71,7 +71,7 @@ def test_trajectories_without_times_and_a_single_one_are_refused():
     bare = xr.Dataset({"x": (("trajectory", "time", "state"), np.ones((2, 3, 1)))})
     with pytest.raises(DatasetError, match="trajectories need times"):
         dataset.check(bare)
-    one = wb.differentiated(wb.dataset.trajectories(np.exp(-np.linspace(0, 1, 9))[None, :, None], np.linspace(0, 1, 9)))
+    one = wb.velocities(wb.dataset.trajectories(np.exp(-np.linspace(0, 1, 9))[None, :, None], np.linspace(0, 1, 9)))
     with pytest.raises(DatasetError, match="there is 1 trajectory only: .* cut it in pieces"):
         wb.fit(wb.LSEICNN(1, 1), one, match="velocity", seed=0)
 
@@ -82,7 +82,7 @@ def test_trajectories_without_times_and_a_single_one_are_refused():
 def test_quadratics_are_differentiated_exactly():
     time = np.sort(np.random.default_rng(1).uniform(0, 3, 12))
     x = np.stack([1 + 2 * time - 0.5 * time**2, 3 - time], -1)[None]
-    found = wb.differentiated(wb.dataset.trajectories(x, time))
+    found = wb.velocities(wb.dataset.trajectories(x, time))
     np.testing.assert_allclose(found["velocity"].values[0], np.stack([2 - time, 0 * time - 1], -1), atol=1e-7)
 
 
@@ -111,12 +111,12 @@ def test_noise_is_estimated_and_errors_are_honest():
     rng, time = np.random.default_rng(0), np.linspace(0, 6, 61)
     phase = rng.uniform(0, 6, (30, 1))
     x, v = np.sin(time + phase), np.cos(time + phase)
-    found = wb.differentiated(wb.dataset.trajectories((x + 0.05 * rng.normal(size=x.shape))[..., None], time))
+    found = wb.velocities(wb.dataset.trajectories((x + 0.05 * rng.normal(size=x.shape))[..., None], time))
     assert json.loads(found.attrs["noise_json"])["level"]["x1"] == pytest.approx(0.05, rel=0.1)
     away = np.abs(found["velocity"].values[..., 0] - v) / found["sigma_velocity"].values[..., 0]
     assert (away < 2).mean() == pytest.approx(0.954, abs=0.05)
     assert np.abs(found["x"].values[..., 0] - x).std() < 0.6 * 0.05
-    given = wb.differentiated(found.drop_vars(("velocity", "sigma_velocity", "x_observed")), noise=0.05)
+    given = wb.velocities(found.drop_vars(("velocity", "sigma_velocity", "x_observed")), noise=0.05)
     assert json.loads(given.attrs["noise_json"])["source"] == "given"
 
 
@@ -131,11 +131,11 @@ def test_noise_is_estimated_and_errors_are_honest():
 )
 def test_what_cannot_be_differentiated_is_refused(data, options, message):
     with pytest.raises(ValueError, match=message):
-        wb.differentiated(data, **options)
+        wb.velocities(data, **options)
 
 
 def test_constant_trajectories_are_differentiated_to_zero():
-    found = wb.differentiated(wb.dataset.trajectories(np.ones((2, 6, 1)), np.arange(6.0)))
+    found = wb.velocities(wb.dataset.trajectories(np.ones((2, 6, 1)), np.arange(6.0)))
     np.testing.assert_allclose(found["velocity"].values, 0, atol=1e-10)
     assert np.isfinite(found["sigma_velocity"].values).all()
 
@@ -207,10 +207,10 @@ def test_polishing_starts_from_the_model_and_goes_down(small_fit, circuit):
     runs = circuit.trajectories(6, time=np.linspace(0, 1, 5), seed=4)
     data = wb.dataset.trajectories(runs["x"].values, runs["time"].values)
     quick = wb.LevenbergMarquardt(steps=2)
-    done = wb.fit(small_fit.ensemble, data, match="trajectory", start="model", seed=0, optimiser=quick)
+    done = wb.fit(small_fit.ensemble, data, match="trajectory", warm_start=True, seed=0, optimiser=quick)
     assert done.ensemble.members == 2
-    assert done.settings["start"] == "model"
-    assert (done.history["loss"].isel(epoch=-1) < 0.5 * done.history["loss"].isel(epoch=0)).all()
+    assert done.settings["warm_start"] is True
+    assert (done.history["loss"].isel(step=-1) < 0.5 * done.history["loss"].isel(step=0)).all()
     path = wb.save("polished.nc", fits=done)
     again = wb.load(path)
     assert again["fits/fit/predictions/velocity"].dims == ("member", "trajectory", "time", "state")
@@ -230,12 +230,12 @@ def test_segments_of_unequal_trajectories_wait_at_their_end():
     ("options", "message"),
     [
         ({"match": "trajectory"}, "match='trajectory' polishes a model"),
-        ({"match": "trajectory", "start": "model"}, "this one has not seen data yet"),
+        ({"match": "trajectory", "warm_start": True}, "this one has not seen data yet"),
         ({"match": {"trajectory": 1, "velocity": 1}}, "trajectories are matched alone"),
-        ({"match": "velocity", "start": "modle"}, r"start is Start\(...\) or 'model', got 'modle'"),
-        ({"match": "velocity", "start": "model", "restarts": 3}, "leave modes, restarts and members out"),
-        ({"match": "velocity", "resample": True, "optimiser": wb.Adam(epochs=1)}, "belong to the optimiser Leven"),
-        ({"match": "velocity"}, r"estimate it from trajectories by workbench.differentiated\(data\)"),
+        ({"match": "velocity", "init": "modle"}, r"init is Initialisation\(...\), got 'modle'"),
+        ({"match": "velocity", "warm_start": True, "restarts": 3}, "leave modes, restarts and members out"),
+        ({"match": "velocity", "bootstrap": True, "optimiser": wb.Adam(epochs=1)}, "belong to the optimiser Leven"),
+        ({"match": "velocity"}, r"estimate it from trajectories by workbench.velocities\(data\)"),
     ],
 )
 def test_wrong_fits_say_what_to_do(options, message):
@@ -246,9 +246,9 @@ def test_wrong_fits_say_what_to_do(options, message):
 
 def test_smoothed_states_are_no_observations(small_fit, circuit):
     runs = circuit.trajectories(3, time=np.linspace(0, 1, 6), seed=4)
-    smooth = wb.differentiated(wb.dataset.trajectories(runs["x"].values, runs["time"].values))
+    smooth = wb.velocities(wb.dataset.trajectories(runs["x"].values, runs["time"].values))
     with pytest.raises(DatasetError, match="x was smoothed"):
-        wb.fit(small_fit.ensemble, smooth, match="trajectory", start="model", seed=0)
+        wb.fit(small_fit.ensemble, smooth, match="trajectory", warm_start=True, seed=0)
 
 
 # ---- resampling
@@ -258,7 +258,7 @@ def test_members_weigh_whole_trajectories_anew():
     data = wb.dataset.trajectories([np.ones((3, 1)), np.zeros((2, 1)), np.ones((4, 1))], [range(3), range(2), range(4)])
     data = data.assign(velocity=data["x"], weight=xr.full_like(data["x"].isel(state=0, drop=True), 2.0))
     data = data.assign_coords(split=("sample", ["train"] * 5 + ["validation"] * 4))
-    task = Task.of(wb.LSEICNN(1, 1), data, {"velocity": 1.0}, wb.Start(), resample=True)
+    task = Task.of(wb.LSEICNN(1, 1), data, {"velocity": 1.0}, wb.Initialisation(), bootstrap=True)
     seeds = np.random.SeedSequence(0).spawn(2)
     one, other = (task.of_member(k, seed).parts for k, seed in enumerate(seeds))
     w = one["train"]["weight"].values
@@ -275,7 +275,7 @@ def test_resampled_means_spread_as_the_bayesian_bootstrap_says():
     data = wb.dataset.points(y, gradient=y, split=["train"] * 50).pipe(
         lambda one: xr.concat([one, one.isel(sample=[0]).assign_coords(split=("sample", ["validation"]))], "sample")
     )
-    task = Task.of(wb.LSEICNN(1, 1), data, {"gradient": 1.0}, wb.Start(), resample=True)
+    task = Task.of(wb.LSEICNN(1, 1), data, {"gradient": 1.0}, wb.Initialisation(), bootstrap=True)
     means = []
     for k, seed in enumerate(np.random.SeedSequence(1).spawn(400)):
         train = task.of_member(k, seed).parts["train"]
@@ -324,7 +324,7 @@ def test_plain_trajectories_go_to_the_right_wells():
     assert call("analyse", "mine-fit.nc", "--question", "pahts", "-o", "no.nc").exit_code == 2
     assert call("analyse", "mine-fit.nc", "--fit", "psi", "-o", "no.nc").exit_code == 2
     assert call("analyse", "mine-fit.nc", "--question", "rates", "-o", "no.nc").exit_code == 2
-    assert "which is not asked" in call("analyse", "mine-fit.nc", "--noise", 0.1, "-o", "no.nc").stderr
+    assert "which is not asked" in call("analyse", "mine-fit.nc", "--temperature", 0.1, "-o", "no.nc").stderr
     assert call("simulate", "mine-fit.nc", "--start", "0.9", "-o", "no.nc").exit_code == 2
 
 
@@ -338,7 +338,7 @@ def test_units_of_ones_own_go_along():
     data = read_data("units.nc", states=["a", "b"])
     assert data["x"].attrs["units"] == "nM"
     assert "gene" not in data["x"].attrs.get("long_name", "")
-    seen = wb.differentiated(data)
+    seen = wb.velocities(data)
     units = {name: seen[name].attrs["units"] for name in ("x", "sigma_x", "velocity", "sigma_velocity")}
     assert units == {"x": "nM", "sigma_x": "nM", "velocity": "nM h-1", "sigma_velocity": "nM h-1"}
 
@@ -368,7 +368,7 @@ def saved(small_fit):
 def test_answers_are_printed_as_numbers(saved):
     asked = ("stationary_points", "wells", "paths", "basins", "rates")
     questions = [argument for name in asked for argument in ("--question", name)]
-    done = call("analyse", "two.nc", *questions, "--noise", 0.02, "-o", "all.nc", "--json")
+    done = call("analyse", "two.nc", *questions, "--temperature", 0.02, "-o", "all.nc", "--json")
     assert done.exit_code == 0, done.output
     told, found = json.loads(done.stdout), results.read("all.nc")["analysis"]
     rates = found["rates"].to_dataset().isel(point=2)
@@ -380,19 +380,19 @@ def test_answers_are_printed_as_numbers(saved):
     assert told["paths"][0]["barrier"] == found["paths/barrier"].values[0].tolist()
     assert sorted(told["paths"][0]["joins"]) == [0, 1]
     assert [row["prominence"] for row in told["wells"]] == [None, float(found["wells/prominence"][1])]
-    assert [row["share"] for row in told["wells"]] == found["wells/share"].values.tolist()
+    assert [row["mode_weight"] for row in told["wells"]] == found["wells/mode_weight"].values.tolist()
     labels = found["basins/label"].values
     assert [row["starts"] for row in told["basins"]][:2] == [(labels == k).sum() for k in (0, 1)]
     assert sum(row["starts"] for row in told["basins"]) == labels.size
-    matched = told["stationary_points_matched"]
+    matched = told["stationary_points_summary"]
     assert [(row["kind"], row["members"]) for row in matched] == [("minimum", 2), ("minimum", 2), ("saddle", 2)]
 
 
 def test_answers_are_printed_as_lines(saved):
     questions = ["--question", "rates", "--question", "stationary_points"]
-    done = call("analyse", "two.nc", *questions, "--noise", 0.02, "-o", "all.nc")
+    done = call("analyse", "two.nc", *questions, "--temperature", 0.02, "-o", "all.nc")
     assert done.exit_code == 0, done.output
-    assert "stationary_points_matched  point 0, minimum: x = 0.4" in done.stdout
+    assert "stationary_points_summary  point 0, minimum: x = 0.4" in done.stdout
     side = results.read("all.nc")["analysis/rates"].to_dataset().isel(point=2, side=0)
     numbers = ", ".join(f"{name} {float(side[name]):.6g}" for name in ("barrier", "rate", "time"))
     assert f"from minimum {int(side['joins'])}: {numbers}" in done.stdout
@@ -408,7 +408,7 @@ def test_simulations_that_leave_the_data_are_told(saved):
     assert "1 of 2 trajectories leave the box of the data, the first by t = 0;" in done.stderr
     quiet = call("simulate", "two.nc", "--start", inside, "--until", 0.1, "--samples", 3, "-o", "quiet.nc")
     assert "leave the box" not in quiet.stderr
-    long = ["--start", inside, "--noise", 0.1, "--step", 50, "--until", 1000, "--samples", 3, "-o", "long.nc"]
+    long = ["--start", inside, "--temperature", 0.1, "--step", 50, "--until", 1000, "--samples", 3, "-o", "long.nc"]
     steep = call("simulate", "two.nc", *long)
     assert (steep.exit_code, "steps of 50 diverge" in steep.stderr) == (2, True), steep.output
 
@@ -436,7 +436,7 @@ def test_trajectories_are_polished_from_the_command_line():
     exported("mine.nc", count=6)
     small = ["--modes", 2, "--hidden", "3", "--members", 2, "--steps", 8, "--restarts", 1, "--workers", 1]
     done = call(
-        "fit", "mine.nc", "--states", "a,b", "--match", "trajectory", *small, "--resample", "--seed", 0, "--json"
+        "fit", "mine.nc", "--states", "a,b", "--match", "trajectory", *small, "--bootstrap", "--seed", 0, "--json"
     )
     assert done.exit_code == 0, done.output
     tree = results.read("mine-fit.nc")
@@ -515,9 +515,9 @@ def test_with_noise_the_wells_are_right_and_the_error_bar_is_honest():
     for seed in range(10):
         exported("noisy.nc", noise=0.02, seed=seed)
         found = learn(read_data("noisy.nc", states=["a", "b"]), match="trajectory", modes=3, hidden=(5, 5), members=12,
-                      restarts=1, resample=True, seed=seed,
+                      restarts=1, bootstrap=True, seed=seed,
                       optimiser=wb.LevenbergMarquardt(steps=50, patience=8))  # fmt: skip
-        points = found["analysis"]["stationary_points_matched"]
+        points = found["analysis"]["stationary_points_summary"]
         wells = points.isel(point=((points["index"] == 0) & (points["count"] == 12)).values)
         assert wells.sizes["point"] == 2
         order = np.argsort(wells["x"].values[:, 0])

@@ -163,21 +163,21 @@ def test_uniaxial_along_any_axis():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"count": 0}, "count must be a whole number >= 1, got 0"),
+        ({"count": 0}, "count must be an integer >= 1, got 0"),
         ({"count": 10**10}, "GiB or more; ask for fewer"),
         ({}, "say how many paths"),
         ({"count": 1, "strain": E}, "not both"),
-        ({"count": 1, "samples": 1}, "samples must be a whole number >= 2, got 1"),
+        ({"count": 1, "samples": 1}, "samples must be an integer >= 2, got 1"),
         ({"count": 1, "loading": "saw"}, "loading must be one of sawtooth, compression, random, got 'saw'"),
         ({"count": 1, "axis": (0, 0, 0)}, "axis is a direction in space"),
-        ({"count": 1, "cycles": (0, 2)}, "cycles are a range of whole numbers from 1"),
-        ({"count": 1, "cycles": 3}, r"cycles are a range of whole numbers from 1, such as \(1, 4\), got 3"),
+        ({"count": 1, "cycles": (0, 2)}, "cycles are a range of integers from 1"),
+        ({"count": 1, "cycles": 3}, r"cycles are a range of integers from 1, such as \(1, 4\), got 3"),
         ({"count": 1, "amplitude": 0.1}, "amplitude is a range of positive strains"),
         ({"count": 1, "time": 0.5}, "a path needs at least two samples"),
         ({"count": 1, "time": []}, "time must be finite, start at 0 or later and increase strictly"),
         ({"count": 1, "amplitude": (0.2, 0.1)}, "amplitude is a range of positive strains"),
         ({"count": 1, "time": [0.0, 2.0, 1.0]}, "time must be finite, start at 0 or later and increase strictly"),
-        ({"count": 1, "seed": -1}, "seed must be a whole number"),
+        ({"count": 1, "seed": -1}, "seed must be an integer"),
     ],
 )  # fmt: skip
 def test_bad_requests_are_refused(options, message):

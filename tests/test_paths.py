@@ -130,7 +130,7 @@ def test_questions_without_an_answer(circuit):
         wb.minimum_energy_path(Hat(), (-1.0, 0.0), (1.0, 0.0))
     with pytest.raises(ValueError, match=r"end must be finite, with shape \(row, 2\)"):
         wb.minimum_energy_path(circuit, (0.4, 1.5), (0.5, np.nan))
-    with pytest.raises(ValueError, match="images must be a whole number >= 9, got 3"):
+    with pytest.raises(ValueError, match="images must be an integer >= 9, got 3"):
         wb.minimum_energy_path(circuit, *WELLS, images=3)
 
     class Undefined(PotentialSystem):

@@ -18,7 +18,7 @@ POTENTIALS = {
     "symmetrised in 3-D": wb.Symmetrised(random_model(1, dim=3), [(1, 2, 0)]),
     "symmetrised by turns": wb.Symmetrised(random_model(0), [[[0, -1], [1, 0]]]),
     "at b": BLEND.at(b=0.4),
-    "at t": wb.Blend(random_model(0), random_model(1), wb.Ramp(0.0, 10.0)).at(t=3.0),
+    "at t": wb.Blend(random_model(0), random_model(1), wb.Ramp(0.0, 10.0)).at(time=3.0),
 }
 
 
@@ -85,7 +85,7 @@ def test_what_does_not_fit_is_refused():
         wb.Blend(STRONG, random_model(0, dim=3), wb.Ramp(0.0, 1.0))
     with pytest.raises(ValueError, match="one weight per potential"):
         wb.WeightedSum([STRONG], [1.0, 2.0])
-    with pytest.raises(ValueError, match=r"say either b=… or t=…"):
+    with pytest.raises(ValueError, match=r"say either b=… or time=…"):
         BLEND.at()
     with pytest.raises(ValueError, match="at one b or one time at once, got several"):
         BLEND.gradient(np.ones((2, 2)), np.array([1.0, 2.0]))

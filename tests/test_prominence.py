@@ -52,7 +52,7 @@ def test_prominence_in_one_dimension_is_that_of_scipy(seed):
 def test_prominence_in_two_dimensions_is_the_barrier(circuit):
     found = wb.wells(circuit, [(0, 2), (0, 2)])
     np.testing.assert_allclose(found["prominence"].values, [np.inf, 0.154710562700], atol=1e-9)
-    assert "share" not in found
+    assert "mode_weight" not in found
 
 
 def test_prominence_follows_the_passes_of_a_known_surface():
@@ -68,18 +68,18 @@ def test_share_is_the_weight_of_the_loudest_mode(small_fit):
     for k in range(found.sizes["point"]):
         one = found.isel(point=k)
         weights = small_fit.ensemble.member(int(one["member"])).mode_weights(one["x"].values)
-        assert float(one["share"]) == pytest.approx(weights.max(), rel=1e-12)
+        assert float(one["mode_weight"]) == pytest.approx(weights.max(), rel=1e-12)
 
 
 def test_counts_of_a_fit(small_fit):
-    counts = wb.counts(small_fit)
+    counts = wb.mode_counts(small_fit)
     assert counts["gates"].values.tolist() == [2, 2]
     assert (counts["dominant"] <= 2).all()
     assert counts["wells"].values.tolist() == [2, 2]
     shallow = wb.wells(small_fit.ensemble, [(0, 2), (0, 2)])
     shallow["prominence"][:] = counts["resolution"].values.min() / 2
-    assert wb.counts(small_fit, found=shallow)["wells"].values.tolist() == [0, 0]
-    assert wb.counts(small_fit, gate=0.995)["gates"].values.tolist() == [0, 0]
+    assert wb.mode_counts(small_fit, found=shallow)["wells"].values.tolist() == [0, 0]
+    assert wb.mode_counts(small_fit, gate=0.995)["gates"].values.tolist() == [0, 0]
 
 
 def test_resolution_is_the_error_of_the_potential():
@@ -88,7 +88,7 @@ def test_resolution_is_the_error_of_the_potential():
     quick = wb.LevenbergMarquardt(steps=15, screening=5)
     fit = wb.fit(wb.LSEICNN(dim=1, modes=2), data, match="potential", seed=0, restarts=1, optimiser=quick)
     rmse = wb.score(fit.model, fit.data)["potential_rmse"].sel(part="validation")
-    assert float(wb.counts(fit)["resolution"][0]) == pytest.approx(float(rmse), rel=1e-9)
+    assert float(wb.mode_counts(fit)["resolution"][0]) == pytest.approx(float(rmse), rel=1e-9)
 
 
 def test_a_well_shallower_than_the_error_does_not_count():
@@ -98,7 +98,7 @@ def test_a_well_shallower_than_the_error_does_not_count():
     for steps in (8, 30, 300):
         optimiser = wb.LevenbergMarquardt(steps=steps, screening=min(30, steps), patience=100)
         fit = wb.fit(wb.LSEICNN(dim=1, modes=10), data, match="potential", seed=1, restarts=2, optimiser=optimiser)
-        counts = wb.counts(fit)
+        counts = wb.mode_counts(fit)
         seen.append(int(counts["wells"][0]))
         assert seen[-1] == (2 if float(counts["resolution"][0]) < 8e-4 else 1)
     assert seen[0] == 1

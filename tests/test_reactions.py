@@ -334,7 +334,7 @@ def test_laws_that_leave_the_box_are_refused():
     with pytest.raises(DatasetError, match=r"the start \[20.\] is not in the box of the law, 0 … 12"):
         queue.law([1.0], start=[20], within=[(0, 12)])
     for within in ([(0, 12.5)], [(-1, 12)], [(0, 1e9)]):
-        with pytest.raises(DatasetError, match="the box must hold whole numbers from"):
+        with pytest.raises(DatasetError, match="the box must hold integers from"):
             queue.law([1.0], within=within)
     for within in ([(12, 0)], (0, 12), [(0, np.inf)]):
         with pytest.raises(DatasetError, match="within expects \\(lowest, highest\\) for each of"):

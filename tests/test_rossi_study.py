@@ -6,7 +6,7 @@ import pytest
 import studies
 import systems
 import workbench as wb
-from studies.metrics import Number
+from studies.metrics import Metric
 from studies.rossi import metrics
 
 SMALL = {
@@ -102,7 +102,7 @@ def test_energies_in_the_file_are_those_of_the_phases(result):
     model = result.models["two_phase_c"]
     path = model.respond(E11[::-1, None] * np.eye(6)[:1])
     learned, stored = grid["potential"].values, path.potential - path.potential[0]
-    first = np.abs(path.state[:, 0] - path.state[0, 0]) < 1e-12  # of a path from rest
+    first = np.abs(path.internal[:, 0] - path.internal[0, 0]) < 1e-12  # of a path from rest
     np.testing.assert_allclose(learned[0, ::-1][first], stored[first], atol=1e-14)
     assert learned[2, 0] == pytest.approx(stored[-1], abs=1e-14)
 
@@ -152,6 +152,6 @@ def test_bounds_follow_from_the_table(result):
     assert told["gain_on_hardening"].value == min(nodes) / error["hardening_c"]
     assert (told["gain_of_the_axis"].at_least, told["gain_on_hardening"].at_least) == (5.0, 1.0)
     median = np.median([told[f"error_two_phase_c{k}"].value for k in ("", "_2")])
-    assert told["error_median_two_phase_c"] == Number(
+    assert told["error_median_two_phase_c"] == Metric(
         "error_median_two_phase_c", median, told["error_median_two_phase_c"].meaning, at_most=0.003
     )

@@ -15,8 +15,8 @@ from small import SMALL
 
 import studies
 import workbench as wb
-from studies import contract, numbers_dataset
-from studies.metrics import Number, judged
+from studies import contract, metrics_dataset
+from studies.metrics import Metric, judged
 from systems import ParameterError
 from workbench.errors import FileError
 from workbench.files import comparison, results
@@ -63,7 +63,7 @@ def test_every_study_is_declared_and_its_file_rebuilds_it(run):
     contract.check_file(study, path)
     tree = results.read(path)
     assert tree.attrs["elapsed_seconds"] > 0
-    numbers = tree["analysis/numbers"].to_dataset()
+    numbers = tree["analysis/metrics"].to_dataset()
     assert {"value", "at_most", "at_least", "meaning"} <= set(numbers.data_vars)
 
 
@@ -102,7 +102,7 @@ assert set(tree.children) >= {{"data", "fits", "landscape", "analysis"}}
 assert "potential_true" in tree["landscape"]
 assert all("V1" in fit and "validation_loss" in fit["history"] for fit in tree["fits"].children.values())
 assert all("split" in data.coords for data in tree["data"].children.values())
-assert "value" in tree["analysis/numbers"]
+assert "value" in tree["analysis/metrics"]
 assert not {{"torch", "workbench", "systems", "studies"}} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
@@ -181,7 +181,7 @@ def test_bad_requests_are_refused(tmp_path):
     (tmp_path / "there.nc").touch()
     with pytest.raises(FileError, match="exists"):
         studies.get("gene_circuit").run(tmp_path / "there.nc")
-    with pytest.raises(ValueError, match="seed must be a whole number"):
+    with pytest.raises(ValueError, match="seed must be an integer"):
         studies.get("gene_circuit").run(tmp_path / "new.nc", seed=-1)
     path = results.write(results.tree_of(), tmp_path / "bare.nc")
     with pytest.raises(FileError, match="was not written by a study"):
@@ -190,13 +190,13 @@ def test_bad_requests_are_refused(tmp_path):
 
 def test_numbers_know_whether_they_meet_their_bounds():
     numbers = [
-        Number("good", 1.0, "", at_most=2.0),
-        Number("high", 3.0, "", at_most=2.0),
-        Number("low", 0.0, "", at_least=1.0),
-        Number("absent", float("nan"), "", at_most=2.0),
-        Number("free", 5.0, ""),
+        Metric("good", 1.0, "", at_most=2.0),
+        Metric("high", 3.0, "", at_most=2.0),
+        Metric("low", 0.0, "", at_least=1.0),
+        Metric("absent", float("nan"), "", at_most=2.0),
+        Metric("free", 5.0, ""),
     ]
-    rows = judged(results.tree_of(analysis={"numbers": numbers_dataset(numbers)}))
+    rows = judged(results.tree_of(analysis={"metrics": metrics_dataset(numbers)}))
     assert [row["met"] for row in rows] == [True, False, False, False, True]
     assert json.dumps(rows)
 

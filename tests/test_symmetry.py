@@ -26,23 +26,23 @@ def test_images_are_what_the_exact_system_says_there():
         split=["train"] * 9 + ["validation"] * 2 + ["test"],
         states=CRYSTAL.states,
     )
-    more = wb.images(data, CRYSTAL.symmetry, count=5, seed=0)
+    more = wb.augmented(data, CRYSTAL.symmetry, count=5, seed=0)
     assert (more["split"] == "train").sum() == 45
     assert (more["split"] != "train").sum() == 3
     np.testing.assert_allclose(more["potential"], CRYSTAL.value(more["x"].values), rtol=1e-11, atol=1e-13)
     np.testing.assert_allclose(more["gradient"], CRYSTAL.gradient(more["x"].values), rtol=1e-10, atol=1e-12)
-    everything = wb.images(data, CRYSTAL.symmetry)
+    everything = wb.augmented(data, CRYSTAL.symmetry)
     train = everything["x"].values[(everything["split"] == "train").values].reshape(24, 9, 7)
     assert all(len(np.unique(train[:, k].round(12), axis=0)) == 24 for k in range(9))
-    assert more.identical(wb.images(data, CRYSTAL.symmetry, count=5, seed=0))
+    assert more.identical(wb.augmented(data, CRYSTAL.symmetry, count=5, seed=0))
 
 
 def test_noise_of_components_goes_along():
     data = wb.dataset.points([[1.0, 2.0]], gradient=[[3.0, 4.0]], sigma=[[0.1, 0.2]], weight=[[1.0, 5.0]])
-    both = wb.images(data, [(1, 0)])
+    both = wb.augmented(data, [(1, 0)])
     np.testing.assert_allclose(both["sigma"], [[0.1, 0.2], [0.2, 0.1]])
     np.testing.assert_allclose(both["weight"], [[1.0, 5.0], [5.0, 1.0]])
-    half = wb.images(data, [np.array([[1, -1], [1, 1]]) / 2**0.5], count=2, seed=2)
+    half = wb.augmented(data, [np.array([[1, -1], [1, 1]]) / 2**0.5], count=2, seed=2)
     angle = np.arctan2(*half["x"].values[1][::-1]) - np.arctan2(2, 1)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     np.testing.assert_allclose(half["gradient"].values[1], turn @ [3.0, 4.0])
@@ -52,6 +52,6 @@ def test_noise_of_components_goes_along():
 def test_errors_say_what_is_wrong():
     data = CRYSTAL.points(3, seed=0)
     with pytest.raises(ValueError, match="between 1 and 24"):
-        wb.images(data, CRYSTAL.symmetry, count=25)
+        wb.augmented(data, CRYSTAL.symmetry, count=25)
     with pytest.raises(ValueError, match="expected a permutation"):
-        wb.images(data, [(0, 1, 2)])
+        wb.augmented(data, [(0, 1, 2)])

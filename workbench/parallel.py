@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from workbench.checks import require_whole
+from workbench.checks import require_integer
 from workbench.interrupts import held_signals
 
 __all__ = ["Report", "one_thread", "run"]
@@ -55,7 +55,7 @@ def run(
     None shows bars where that is a terminal and a line per finished job elsewhere, and a `Report` takes it instead.
     With one worker or one job, or a `Report`, everything happens in this process.
     """
-    require_whole(workers=workers)
+    require_integer(workers=workers)
     if callable(progress):
         with one_thread():
             return [function(*job, progress) for job in jobs]

@@ -172,12 +172,12 @@ def stationary_points(axes: Axes, points: xr.Dataset, *, hollow: bool = False, s
 def history(axes: Axes, record: xr.Dataset, *, color: str = "black") -> None:
     """Draw the error (root of the loss) of a fit over its steps: training, validation, and the step that was kept."""
     for member in range(record.sizes["member"]):
-        mine = np.sqrt(record[["loss", "validation_loss"]].isel(member=member).dropna("epoch"))
+        mine = np.sqrt(record[["loss", "validation_loss"]].isel(member=member).dropna("step"))
         kept = int(np.argmin(np.asarray(mine["validation_loss"])))
         lines = (("training", mine["loss"], "solid"), ("validation", mine["validation_loss"], "dashed"))
         for name, error, style in lines:
-            axes.semilogy(mine["epoch"], error, color=color, linestyle=style, label=name if member == 0 else None)
-        at = (mine["epoch"][kept], mine["validation_loss"][kept])
+            axes.semilogy(mine["step"], error, color=color, linestyle=style, label=name if member == 0 else None)
+        at = (mine["step"][kept], mine["validation_loss"][kept])
         axes.plot(*at, "o", color=color, markersize=4, label="kept" if member == 0 else None)
     axes.set(xlabel="step", ylabel="relative error")
 

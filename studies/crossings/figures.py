@@ -70,7 +70,7 @@ def barriers(tree: xr.DataTree) -> Figure:
     error = 100 * (table["barrier"] / table["barrier_true"] - 1)
     _members(middle, place, error, "barriers", "error of the barrier [%]")
     ratio = table["rate"] / table["rate_true"]
-    _members(right, place, ratio, f"rates at T = {table.attrs['noise']:g}", "rate over the true rate")
+    _members(right, place, ratio, f"rates at T = {table.attrs['temperature']:g}", "rate over the true rate")
     middle.axhline(0, **TRUE)
     right.axhline(1, **TRUE)
     for panel in (middle, right):

@@ -31,9 +31,9 @@ def passage(height: float, count: int, end: float, seed: np.random.SeedSequence,
     run = wb.first_passage(well, shallow, deep, barrier / height, **options)
     report(1, 1, "arrived")
     exact = wb.first_passage_exact(well, shallow, deep + RADIUS, barrier / height)
-    found = run[["mean", "interval"]].assign(noise=barrier / height, exact=exact, arrived=run["arrived"].mean())
+    found = run[["mean", "interval"]].assign(temperature=barrier / height, exact=exact, arrived=run["arrived"].mean())
     texts = {
-        "noise": "temperature",
+        "temperature": "temperature",
         "exact": "mean first-passage time by quadrature",
         "arrived": "share that arrived before the end",
     }

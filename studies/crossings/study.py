@@ -23,9 +23,9 @@ from pydantic import Field
 
 import systems
 import workbench as wb
-from studies.base import Machinery, Study, register
+from studies.base import RunOptions, Study, register
 from studies.crossings import first_passages, metrics
-from studies.metrics import numbers_dataset
+from studies.metrics import metrics_dataset
 from studies.points import concat_labelled
 from systems import parameter
 from workbench import dataset
@@ -65,7 +65,7 @@ class CrossingsStudy(Study):
     starts: int = parameter(128, "starts of each search for stationary points", ge=1)
     grid: int = parameter(101, "points per side of the landscape grid", ge=3)
 
-    def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
+    def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
         """Return data, fit, landscape, points, crossings, paths, passages, refinement and numbers."""
         for_data, for_fits, for_noise = seed.spawn(3)
         surface = systems.get("muller_brown")
@@ -79,11 +79,11 @@ class CrossingsStudy(Study):
         ]
         jobs = [*fits, *runs, (first_passages.refinement, (self.halvings,))]
         labels = [f"fit {k + 1}" for k in range(self.members)] + [f"passages at {h:g} T" for h in self.heights]
-        done = machinery.parallel(call, jobs, [*labels, "refinement"])
+        done = options.parallel(call, jobs, [*labels, "refinement"])
         fit = wb.Fit.joined(done[: self.members])
         learned = [fit.ensemble.member(k) for k in range(self.members)]
         jobs = [(explore, (psi, data, self.starts, self.temperature)) for psi in (surface, *learned)]
-        found = machinery.parallel(call, jobs, ["truth", *(f"member {k}" for k in range(self.members))])
+        found = options.parallel(call, jobs, ["truth", *(f"member {k}" for k in range(self.members))])
         true, mine = found[0], {k: one for k, one in enumerate(found[1:])}
         points = concat_labelled(
             (one["points"], {"source": "fit" if k else "truth", "member": k - 1}) for k, one in enumerate(found)
@@ -95,7 +95,7 @@ class CrossingsStudy(Study):
         passages["height"].attrs = {"long_name": "barrier over temperature", "units": "1"}
         analysis = {
             "stationary_points": points,
-            "ensemble_points": wb.matched(members.drop_vars("source")),
+            "ensemble_points": wb.summary(members.drop_vars("source")),
             "crossings": crossings,
             "paths/truth": true["path"],
             "paths/fit": xr.concat(paths.values(), "member").assign_coords(member=list(paths))
@@ -108,7 +108,7 @@ class CrossingsStudy(Study):
         told = [*metrics.of_field(fit, surface), *metrics.of_points(points), *metrics.of_crossings(crossings)]
         told += [*metrics.of_paths(analysis), *metrics.of_noise(analysis)]
         landscape = self._landscape(surface, fit)
-        analysis["numbers"] = numbers_dataset(told)
+        analysis["metrics"] = metrics_dataset(told)
         return {"data": {"surface": fit.data}, "fits": {"fit": fit}, "landscape": landscape, "analysis": analysis}
 
     def _data(self, surface: Any, seed: np.random.SeedSequence) -> xr.Dataset:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from studies.points import picked
+from studies.points import select
 from workbench import plot
 
 __all__ = ["figures"]
@@ -70,7 +70,7 @@ def landscapes(tree: xr.DataTree) -> Figure:
             lines = panel.plot(here["x"], modes, color=plot.SECOND, linewidth=0.8, linestyle="dashed")
             lines[0].set_label("convex modes")
             panel.plot(here["x"], here["potential"], color="black", label="learned")
-            at = picked(wells, fit=label)
+            at = select(wells, fit=label)
             panel.plot(at["x"].values[:, 0], at["potential"], "o", ms=5, mfc="white", mec="black", label="well")
             low, high = float(here["potential_true"].min()), float(here["potential_true"].max())
             panel.set(title=f"{titles[name]}, noise {100 * noise:g} %", ylim=(low - 0.12 * (high - low), high))
@@ -91,7 +91,7 @@ def bound(tree: xr.DataTree) -> Figure:
         "cosine_quadratic": {"marker": "s", "color": plot.SECOND, "linestyle": "dashed"},
         "min_mixture": {"marker": "^", "color": "0.5", "linestyle": "dashdot"},
     }
-    for panel, name in zip(axes[0], ("mse", "share"), strict=True):
+    for panel, name in zip(axes[0], ("mse", "mode_weight"), strict=True):
         for case, style in styles.items():
             rows = data[name].sel(case=case).transpose("bound", "repetition").values
             panel.plot(data["bound"], np.median(rows, -1), markersize=4, label=titles[case], **style)

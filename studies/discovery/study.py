@@ -19,8 +19,8 @@ from pydantic import Field
 
 import systems
 import workbench as wb
-from studies.base import Machinery, Study, register
-from studies.metrics import Number, numbers_dataset
+from studies.base import RunOptions, Study, register
+from studies.metrics import Metric, metrics_dataset
 from studies.points import concat_labelled
 from systems import parameter
 from workbench.parallel import Report
@@ -53,7 +53,7 @@ class DiscoveryStudy(Study):
     fits: int = parameter(2, "fits per function and bound", ge=1)
     grid: int = parameter(301, "points of the grid on which landscapes are saved", ge=3)
 
-    def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
+    def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
         """Return data, scanned fits with their landscapes and counts, the effect of the bound, and numbers."""
         for_scans, for_bounds = seed.spawn(2)
         levels, bounds = sorted(set(self.noise)), sorted(set(self.bounds))
@@ -63,8 +63,8 @@ class DiscoveryStudy(Study):
         pairs = [(name, bound, k) for name in WELLS for bound in bounds for k in range(self.fits)]
         fixed = [(self, *pair[:2], child) for pair, child in zip(pairs, for_bounds.spawn(len(pairs)), strict=True)]
         told = [f"{name}, rho above {bound:g}, fit {k}" for name, bound, k in pairs]
-        done = machinery.parallel(scan, scans, [f"scan of {label}" for label in labels])
-        bounded = machinery.parallel(with_bound, fixed, told)
+        done = options.parallel(scan, scans, [f"scan of {label}" for label in labels])
+        bounded = options.parallel(with_bound, fixed, told)
         fits = {label: fit for label, (fit, _, _) in zip(labels, done, strict=True)}
         scanned = xr.concat([counts for _, counts, _ in done], "fit").assign_coords(fit=labels)
         scanned = scanned.assign_coords(case=("fit", [key[0] for key in keys]), noise=("fit", [key[1] for key in keys]))
@@ -72,8 +72,8 @@ class DiscoveryStudy(Study):
             (one.drop_vars("member"), {"fit": label}) for label, (_, _, one) in zip(labels, done, strict=True)
         )
         results = np.array(bounded).reshape(len(WELLS), len(bounds), self.fits, 3)
-        numbers = numbers_dataset(self._numbers(scanned))
-        analysis = {"wells": wells, "scanned": scanned, "bound": self._bound(results, bounds), "numbers": numbers}
+        metrics = metrics_dataset(self._metrics(scanned))
+        analysis = {"wells": wells, "scanned": scanned, "bound": self._bound(results, bounds), "metrics": metrics}
         data = {label: fit.data for label, fit in fits.items()}
         return {"data": data, "fits": fits, "landscape": self._landscape(fits, keys), "analysis": analysis}
 
@@ -107,7 +107,7 @@ class DiscoveryStudy(Study):
         """Return test error, share of the loudest mode at the least clear well, and wells, over the bound."""
         names = {
             "mse": "test mean square error over the variance of the potential",
-            "share": "weight of the loudest mode at the least clear well, 0 without wells",
+            "mode_weight": "weight of the loudest mode at the least clear well, 0 without wells",
             "wells": "number of wells",
         }
         variables: dict[str, Any] = {
@@ -120,24 +120,26 @@ class DiscoveryStudy(Study):
         title = ("case", equations, {"long_name": "equation of the publication"})
         return xr.Dataset(variables, coords=coords | {"case_title": title})
 
-    def _numbers(self, scanned: xr.Dataset) -> list[Number]:
-        numbers = []
+    def _metrics(self, scanned: xr.Dataset) -> list[Metric]:
+        metrics = []
         for noise in sorted(set(self.noise)):
             for name, wells in WELLS.items():
                 here = scanned.isel(fit=((scanned["case"] == name) & (scanned["noise"] == noise)).values)
                 right = float((here["wells"] == wells).mean())
                 label, told = f"{name}_noise{100 * noise:g}", f"{name} with {100 * noise:g} % noise"
                 limits: dict[str, Any] = {"at_least": 0.9} if noise <= 0.05 else {}
-                numbers.append(Number(f"wells_{label}", right, f"share of scans with {wells} wells, {told}", **limits))
+                metrics.append(Metric(f"wells_{label}", right, f"share of scans with {wells} wells, {told}", **limits))
                 if noise == 0:
                     modes = float((here["modes_chosen"] == wells).mean())
-                    share, worst = float(here["share"].median()), float(here["mse"].median())
-                    numbers += [
-                        Number(f"modes_{label}", modes, f"share of scans with {wells} modes, {told}", at_least=0.9),
-                        Number(f"share_{label}", share, f"median share at the least clear well, {told}", at_least=0.9),
-                        Number(f"mse_{label}", worst, f"median test mean square error, {told}", at_most=5e-6),
+                    share, worst = float(here["mode_weight"].median()), float(here["mse"].median())
+                    metrics += [
+                        Metric(f"modes_{label}", modes, f"share of scans with {wells} modes, {told}", at_least=0.9),
+                        Metric(
+                            f"mode_weight_{label}", share, f"median share at the least clear well, {told}", at_least=0.9
+                        ),
+                        Metric(f"mse_{label}", worst, f"median test mean square error, {told}", at_most=5e-6),
                     ]
-        return numbers
+        return metrics
 
 
 def scan(
@@ -152,10 +154,10 @@ def scan(
     options: dict[str, Any] = {"restarts": study.restarts, "optimiser": study.optimiser(), "progress": report}
     fit = wb.fit(study.model(study.modes), data, match="potential", modes="auto", seed=for_fit, **options)
     wells = wb.wells(fit.ensemble, BOX)
-    counts = wb.counts(fit, found=wells).squeeze("member", drop=True)
+    counts = wb.mode_counts(fit, found=wells).squeeze("member", drop=True)
     mse = float(((fit.model.value(TEST) - exact.value(TEST)) ** 2).mean())
     extra = {"modes_chosen": (fit.model.modes, "number of modes chosen"), "mse": (mse, "test mean square error")}
-    extra["share"] = (_clear(wells), "weight of the loudest mode at the least clear well")
+    extra["mode_weight"] = (_clear(wells), "weight of the loudest mode at the least clear well")
     for key, (value, text) in extra.items():
         counts[key] = ((), value, {"long_name": text, "units": "1"})
     return fit, counts, wells
@@ -177,4 +179,4 @@ def with_bound(
 
 def _clear(wells: xr.Dataset) -> float:
     """Return the share of the loudest mode at the least clear well; 0 without wells."""
-    return float(wells["share"].min()) if wells.sizes["point"] else 0.0
+    return float(wells["mode_weight"].min()) if wells.sizes["point"] else 0.0

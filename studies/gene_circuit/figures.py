@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from studies.points import picked
+from studies.points import select
 from workbench import plot
 
 __all__ = ["figures"]
@@ -61,7 +61,7 @@ def landscapes(tree: xr.DataTree) -> Figure:
         )
         for source, hollow, panels in (("fit", False, row[1:2]), ("truth", True, row)):
             for panel in panels:
-                plot.stationary_points(panel, picked(points, source=source, case=case), hollow=hollow)
+                plot.stationary_points(panel, select(points, source=source, case=case), hollow=hollow)
     plot.letters(axes)
     order = ["trajectory", "minimum, fit", "dx1/dt = 0", "saddle, fit", "dx2/dt = 0", "minimum, truth", "saddle, truth"]
     plot.legend(page, axes[1, :2], columns=4, order=order)
@@ -275,7 +275,7 @@ def branches(tree: xr.DataTree) -> Figure:
         found = tree[f"analysis/branches/{source}"].to_dataset()
         plot.branches(panel, found, state=state)
         if source != "truth":
-            mine = picked(true, index=0)
+            mine = select(true, index=0)
             panel.plot(mine["b"], mine["x"].sel(state=state), ".", color="0.6", markersize=3, label="minimum, truth")
         first = found["bifurcation_b"].values
         where = f", b = {first.min():.4f}" if len(first) == 1 else ""

@@ -22,10 +22,10 @@ import xarray as xr
 
 import systems
 import workbench as wb
-from studies.base import Machinery, Study, register
+from studies.base import RunOptions, Study, register
 from studies.gene_circuit import metrics, questions
 from studies.gene_circuit.questions import BOX
-from studies.metrics import numbers_dataset
+from studies.metrics import metrics_dataset
 from studies.points import concat_labelled
 from systems import parameter
 from workbench import dataset
@@ -64,12 +64,12 @@ class GeneCircuitStudy(Study):
     resolution: int = parameter(41, "points per side of the grid of starts whose basins are asked", ge=2)
     grid: int = parameter(101, "points per side of the landscape grid", ge=3)
 
-    def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
+    def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
         """Return data, fits, landscapes, stationary points, splits, simulation and numbers."""
         for_data, for_fits, for_starts = seed.spawn(3)
         truth = {case: systems.get("gene_circuit", b=b) for case, b in CASES.items()}
         data = self._data(truth, for_data)
-        fits = self._fit(data, for_fits, machinery)
+        fits = self._fit(data, for_fits, options)
         learned = {case: fits[case].model for case in CASES}
         fair = {case: wb.Symmetrised(psi, truth[case].symmetry) for case, psi in learned.items()}
         sources = {"truth": truth, "fit": learned, "symmetrised": fair}
@@ -80,7 +80,7 @@ class GeneCircuitStudy(Study):
         ensemble = {case: fits[case].ensemble for case in CASES}
         fair_ensemble = {case: wb.Symmetrised(psi, truth[case].symmetry) for case, psi in ensemble.items()}
         ensembles = {"truth": blends["truth"], "fit": self._blend(ensemble), "symmetrised": self._blend(fair_ensemble)}
-        answers = self._ask(blends, ensembles, machinery)
+        answers = self._ask(blends, ensembles, options)
         splits = {name: answers.pop(f"split/{name}") for name in blends}
         split = xr.concat(list(splits.values()), "source").assign_coords(source=list(splits))
         simulation = self._simulate(blends, float(splits["truth"].time), for_starts)
@@ -93,7 +93,7 @@ class GeneCircuitStudy(Study):
             *metrics.of_branches(answers),
             *metrics.of_basins(answers),
         ]
-        analysis = {"stationary_points": points, "split": split, **answers, "numbers": numbers_dataset(reported)}
+        analysis = {"stationary_points": points, "split": split, **answers, "metrics": metrics_dataset(reported)}
         return {"data": data, "fits": fits, "landscape": landscape, "analysis": analysis, "simulation": simulation}
 
     def _data(self, truth: Mapping[str, Any], seed: np.random.SeedSequence) -> dict[str, xr.Dataset]:
@@ -118,7 +118,7 @@ class GeneCircuitStudy(Study):
         return {name: _over_cases(make, truth) for name, make in {"cover": covering, "long": resting}.items()}
 
     def _fit(
-        self, data: Mapping[str, xr.Dataset], seed: np.random.SeedSequence, machinery: Machinery
+        self, data: Mapping[str, xr.Dataset], seed: np.random.SeedSequence, options: RunOptions
     ) -> dict[str, wb.Fit]:
         """Return the fits of both cases to both designs ("psi_1", …, "psi_2_long"), side by side in processes."""
         model = wb.LSEICNN(dim=2, modes=self.modes, hidden=self.hidden)
@@ -132,12 +132,12 @@ class GeneCircuitStudy(Study):
         labels = [name for name, (_, members) in parts.items() for _ in range(members)]
         seeds = seed.spawn(len(labels))
         jobs = [(model, parts[name][0], {"seed": own, **settings}) for name, own in zip(labels, seeds, strict=True)]
-        fits = machinery.parallel(fit_velocities, jobs, labels=labels)
+        fits = options.parallel(fit_velocities, jobs, labels=labels)
         done = list(zip(labels, fits, strict=True))
         return {name: wb.Fit.joined([fit for label, fit in done if label == name]) for name in parts}
 
     def _ask(
-        self, blends: Mapping[str, wb.Blend], ensembles: Mapping[str, wb.Blend], machinery: Machinery
+        self, blends: Mapping[str, wb.Blend], ensembles: Mapping[str, wb.Blend], options: RunOptions
     ) -> dict[str, xr.Dataset]:
         """Return "paths/truth", …: paths of every member, and branches if symmetrised; of the others those of the best.
 
@@ -149,7 +149,7 @@ class GeneCircuitStudy(Study):
         asked |= {f"basins/{name}": blends[name] for name in ensembles}
         asked |= {f"split/{name}": blend for name, blend in blends.items()}
         jobs = [(name.split("/")[0], blend, self.resolution) for name, blend in asked.items()]
-        return dict(zip(asked, machinery.parallel(questions.ask, jobs, labels=list(asked)), strict=True))
+        return dict(zip(asked, options.parallel(questions.ask, jobs, labels=list(asked)), strict=True))
 
     def _landscape(self, truth: Mapping[str, Any], learned: Mapping[str, Any]) -> xr.Dataset:
         """Return potential and gradient, learned and true, on a grid of the box."""

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from studies.points import picked
+from studies.points import select
 from workbench import plot
 
 __all__ = ["figures"]
@@ -23,9 +23,9 @@ FAMILIES = {
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {"color": "black", "marker": "o", "linestyle": "solid"},
     "symmetrised": {"color": plot.SECOND, "marker": "s", "linestyle": "dashed"},
-    "images": {"color": "tab:orange", "marker": "D", "linestyle": "dashdot"},
+    "augmented": {"color": "tab:orange", "marker": "D", "linestyle": "dashdot"},
 }
-NAMES = {"plain": "as learned", "symmetrised": "symmetrised", "images": "images, symmetrised"}
+NAMES = {"plain": "as learned", "symmetrised": "symmetrised", "augmented": "images, symmetrised"}
 
 
 def figures(tree: xr.DataTree) -> dict[str, Figure]:
@@ -137,7 +137,7 @@ def wells(tree: xr.DataTree) -> Figure:
     points = tree["analysis/stationary_points"].to_dataset()
     page, axes = plot.figure(1, 3, size=(7.2, 2.6), sharey=True)
     levels, level_errors, places = axes[0]
-    true = picked(points, source="truth")
+    true = select(points, source="truth")
     marks = {"fit": {**WAYS["plain"], "ms": 4, "mfc": "none"}, "symmetrised": {**WAYS["symmetrised"], "ms": 4}}
     for row, family in enumerate(FAMILIES):
         exact = float(true["level"].values[(true["family"] == family).values][0])

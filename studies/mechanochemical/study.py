@@ -24,16 +24,16 @@ from pydantic import Field
 
 import systems
 import workbench as wb
-from studies.base import Machinery, Study, register
+from studies.base import RunOptions, Study, register
 from studies.mechanochemical import metrics, points
-from studies.metrics import numbers_dataset
+from studies.metrics import metrics_dataset
 from studies.points import concat_labelled
 from systems import parameter
 from workbench.parallel import Report
 
 __all__ = ["MechanochemicalStudy", "path"]
 
-WAYS = ("plain", "symmetrised", "images")
+WAYS = ("plain", "symmetrised", "augmented")
 Size = Annotated[int, Field(ge=10)]
 
 
@@ -48,7 +48,7 @@ class MechanochemicalStudy(Study):
             "members": 5,
             "steps": 200,
             "curve": (100, 200, 400, 800, 1600, 3200),
-            "images": 3200,
+            "augmented": 3200,
             "starts": 512,
             "level": 0.002,
         },
@@ -63,12 +63,12 @@ class MechanochemicalStudy(Study):
     restarts: int = parameter(1, "starts screened per fit", ge=1)
     screening: int = parameter(15, "steps of the screening", ge=1)
     curve: tuple[Size, ...] = parameter((100,), "numbers of samples for the learning curve, beside `samples`")
-    images: int = parameter(800, "samples and images to learn from at most, where images are used", ge=1)
+    augmented: int = parameter(800, "samples to learn from at most, augmented by symmetry", ge=1)
     level: float = parameter(0.005, "bound on the error of energy differences between wells", gt=0)
     starts: int = parameter(128, "starts of each search for stationary points", ge=1)
     grid: int = parameter(61, "points per side of the planes on which energies are saved", ge=3)
 
-    def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
+    def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
         """Return data, fits, planes, stationary points, path, learning curve and numbers."""
         for_data, for_fits, for_curve = seed.spawn(3)
         crystal = systems.get("mechanochemical")
@@ -78,10 +78,10 @@ class MechanochemicalStudy(Study):
         extra = []
         for size, child in zip(self.curve, for_curve.spawn(len(self.curve)), strict=True):
             fewer, (one, two) = self.data(crystal, size, child, test=data), child.spawn(2)
-            count = max(1, min(24, self.images // size))
-            extra += [(size, "images", (self, fewer, count, one)), (size, "plain", (self, fewer, 1, two))]
+            count = max(1, min(24, self.augmented // size))
+            extra += [(size, "augmented", (self, fewer, count, one)), (size, "plain", (self, fewer, 1, two))]
         labels += [f"fit to {size} samples, {way}" for size, way, _ in extra]
-        done = machinery.parallel(learn, jobs + [job for _, _, job in extra], labels)
+        done = options.parallel(learn, jobs + [job for _, _, job in extra], labels)
         mine, others = done[: self.members], dict(zip([e[:2] for e in extra], done[self.members :], strict=True))
         fit = wb.Fit.joined([one for one, _, _ in mine])
         true = points.exact(crystal)
@@ -99,7 +99,7 @@ class MechanochemicalStudy(Study):
             "stationary_points": stationary,
             "extrapolation": extrapolation,
             "learning_curve": curve,
-            "numbers": numbers_dataset(told),
+            "metrics": metrics_dataset(told),
         }
         landscape = self._planes(crystal, fit)
         return {"data": {"points": data}, "fits": {"fit": fit}, "landscape": landscape, "analysis": analysis}
@@ -128,7 +128,7 @@ class MechanochemicalStudy(Study):
         values = np.full((len(columns), len(sizes), len(WAYS)), np.nan)
         for (size, learned), (fit, plain, fair) in done.items():
             symmetrised = wb.Symmetrised(fit.model, crystal.symmetry)
-            ways = {"images": (symmetrised, fair)}
+            ways = {"augmented": (symmetrised, fair)}
             if learned == "plain":
                 ways = {"plain": (fit.model, plain), "symmetrised": (symmetrised, fair)}
             for way, (model, found) in ways.items():
@@ -196,16 +196,16 @@ def path(time: np.ndarray) -> np.ndarray:
 
 
 def learn(
-    study: MechanochemicalStudy, data: xr.Dataset, images: int, seed: np.random.SeedSequence, report: Report
+    study: MechanochemicalStudy, data: xr.Dataset, copies: int, seed: np.random.SeedSequence, report: Report
 ) -> tuple[wb.Fit, xr.Dataset, xr.Dataset]:
     """Return one fit, with the stationary points of its energy, plain and symmetrised, in a worker process."""
     crystal = systems.get("mechanochemical")
     model = wb.LSEICNN(dim=crystal.dim, modes=study.modes, hidden=study.hidden, states=crystal.states)
     steps, screening = study.steps, min(study.screening, study.steps)
     optimiser = wb.LevenbergMarquardt(steps=steps, screening=screening)
-    for_images, for_fit = seed.spawn(2)
-    if images > 1:
-        data = wb.images(data, crystal.symmetry, count=images, seed=for_images)
+    for_copies, for_fit = seed.spawn(2)
+    if copies > 1:
+        data = wb.augmented(data, crystal.symmetry, count=copies, seed=for_copies)
     how: dict[str, Any] = {"restarts": study.restarts, "optimiser": optimiser, "progress": report}
     fit = wb.fit(model, data, match="gradient", seed=for_fit, **how)
     fair = wb.Symmetrised(fit.model, crystal.symmetry)

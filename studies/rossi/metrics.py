@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 import workbench as wb
-from studies.metrics import Number
+from studies.metrics import Metric
 from workbench.dataset.tensors import SHEAR
 
 __all__ = ["of_limits", "of_table", "table"]
@@ -104,7 +104,7 @@ def refined(path: np.ndarray, by: int) -> np.ndarray:
     return np.concatenate([steps.reshape(*path.shape[:-2], -1, path.shape[-1]), path[..., -1:, :]], -2)
 
 
-def of_table(scores: xr.Dataset, median: float) -> Iterator[Number]:
+def of_table(scores: xr.Dataset, median: float) -> Iterator[Metric]:
     """Yield every score that is known, with its bounds, and what several fits say together."""
     for name in scores["fit"].values:
         case = str(scores["case"].sel(fit=name).values)
@@ -113,26 +113,26 @@ def of_table(scores: xr.Dataset, median: float) -> Iterator[Number]:
             value = float(scores[column].sel(fit=name))
             if np.isfinite(value):
                 limits = _limits(case, kind, column)
-                yield Number(f"{column}_{name}", value, f"{text}; {_title(name)}", **limits)
+                yield Metric(f"{column}_{name}", value, f"{text}; {_title(name)}", **limits)
     own = scores["error"][[str(name).startswith("two_phase_c") for name in scores["fit"].values]]
     text = f"relative error of stress on held-out paths, median of {own.size} fits of the two-phase material by c"
-    yield Number("error_median_two_phase_c", float(own.median()), text, at_most=median)
+    yield Metric("error_median_two_phase_c", float(own.median()), text, at_most=median)
     errors = [float(scores["error"].sel(fit=f"general_{kind}")) for kind in ("c_isotropic", "c")]
     text = "error with isotropic invariants over that with the axis, strain in all components"
-    yield Number("gain_of_the_axis", errors[0] / errors[1], text, at_least=5.0)
+    yield Metric("gain_of_the_axis", errors[0] / errors[1], text, at_least=5.0)
     hard = scores["error"][(scores["case"] == "hardening").values]
     play = hard["fit"].values == "hardening_c"
     if not play.all():
         text = "least error of a NODE over that of generalised play, hardening bounds"
-        yield Number("gain_on_hardening", float(hard[~play].min() / hard[play].min()), text, at_least=1.0)
+        yield Metric("gain_on_hardening", float(hard[~play].min() / hard[play].min()), text, at_least=1.0)
 
 
-def of_limits(limits: Mapping[str, float]) -> Iterator[Number]:
+def of_limits(limits: Mapping[str, float]) -> Iterator[Metric]:
     """Yield the least relative error of an isotropic material on uniaxial paths along all three axes."""
     for case, value in limits.items():
         text = f"least relative error of an isotropic material, uniaxial strain along all three axes, {case}"
         bounds: dict[str, Any] = {"at_least": LIMIT - 0.03, "at_most": LIMIT + 0.03} if case == "frozen_wide" else {}
-        yield Number(f"isotropic_limit_{case}", value, text.replace("_", " "), **bounds)
+        yield Metric(f"isotropic_limit_{case}", value, text.replace("_", " "), **bounds)
 
 
 def _limits(case: str, kind: str, column: str) -> dict[str, Any]:

@@ -38,8 +38,8 @@ import xarray as xr
 
 import systems
 import workbench as wb
-from studies.base import Machinery, Study, register
-from studies.metrics import numbers_dataset
+from studies.base import RunOptions, Study, register
+from studies.metrics import metrics_dataset
 from studies.rossi import metrics
 from systems import parameter
 from workbench.parallel import Report
@@ -98,7 +98,7 @@ class RossiStudy(Study):
     median: float = parameter(0.003, "bound on the median error of generalised play, two-phase material", gt=0)
     grid: int = parameter(101, "points of the grid of strains on which energies are saved", ge=3)
 
-    def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
+    def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
         """Return data, fits, energies, answers to unseen programmes, scores and numbers."""
         for_data, for_fits, for_programmes, for_limits = seed.spawn(4)
         data = {case: self._data(case, child) for case, child in zip(CASES, for_data.spawn(len(CASES)), strict=True)}
@@ -107,7 +107,7 @@ class RossiStudy(Study):
         jobs = [(self, case, kind, data[case], child) for (_, case, kind), child in zip(wanted, seeds, strict=True)]
         order = sorted(range(len(jobs)), key=lambda k: (wanted[k][1] != "hardening", wanted[k][2][0] == "c"))
         labels = [wanted[k][0].replace("_", " ") for k in order]  # the long jobs first
-        done = dict(zip(order, machinery.parallel(learn, [jobs[k] for k in order], labels), strict=True))
+        done = dict(zip(order, options.parallel(learn, [jobs[k] for k in order], labels), strict=True))
         fits = {name: done[k] for k, (name, _, _) in enumerate(wanted)}
         owners = {name: case for name, case, _ in wanted}
         runs = {
@@ -118,7 +118,7 @@ class RossiStudy(Study):
         limits = {case: self._limit(case, for_limits) for case in ("frozen", "two_phase")}
         limits["frozen_wide"] = self._limit("frozen", for_limits, amplitude=WIDE)
         told = [*metrics.of_table(table, self.median), *metrics.of_limits(limits)]
-        analysis = {"scores": table, "numbers": numbers_dataset(told)}
+        analysis = {"scores": table, "metrics": metrics_dataset(told)}
         landscape = self._energies(fits["two_phase_c"].model)
         return {"data": data, "fits": fits, "landscape": landscape, "analysis": analysis, "simulation": runs}
 
@@ -219,7 +219,7 @@ class RossiStudy(Study):
         """Return the energy of the phases along uniaxial strain, learned and true, less that of the first at rest."""
         E11, phases = np.linspace(-0.25, 0, self.grid), np.array([0.0, 0.5, 1.0])
         E = E11[:, None, None] * np.eye(6)[:1] * np.ones((2, 1))
-        ends = model.respond(E[::-1, 0]).state[[0, -1]]  # h of the two phases: at rest, and wholly changed
+        ends = model.respond(E[::-1, 0]).internal[[0, -1]]  # h of the two phases: at rest, and wholly changed
         starts = [(1 - c) * ends[0] + c * ends[1] + np.zeros((self.grid, 1)) for c in phases]
         learned = np.array([model.respond(E, start=start).potential[:, 0] for start in starts])
         exact = [systems.get("rossi", frozen=c).respond(E[:, 0])["potential"] for c in phases]
@@ -250,7 +250,7 @@ def learn(
 
     one = wb.fit(model, data, restarts=restarts, progress=half(0), **how)
     how["optimiser"] = replace(how["optimiser"], rate=how["optimiser"].rate / 4)
-    return wb.fit(one.model.divided(study.operators), data, start="model", progress=half(1), **how)  # type: ignore[attr-defined]
+    return wb.fit(one.model.divided(study.operators), data, warm_start=True, progress=half(1), **how)  # type: ignore[attr-defined]
 
 
 def _reversals(count: int, time: np.ndarray, seed: np.random.SeedSequence, turns: int = 8) -> np.ndarray:

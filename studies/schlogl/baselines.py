@@ -1,6 +1,6 @@
 r"""What else one would do with samples of a density: kernels, and a mixture of normal densities.
 
-Kernel estimates are p(k) ∝ Σᵢ exp(−(k − xᵢ)²/(2h²)) on the whole numbers, with Scott's width h = σ n^{−1/5} or the one
+Kernel estimates are p(k) ∝ Σᵢ exp(−(k − xᵢ)²/(2h²)) on the integers, with Scott's width h = σ n^{−1/5} or the one
 of the highest cross-validated likelihood. The mixture is fitted by expectation maximisation for 1 … 6 components, and
 the number with the lowest BIC = −2 log L + (3m − 1) log n is taken.
 """
@@ -14,7 +14,7 @@ NARROWEST = 2.0  # standard deviation of a component, in molecules: no component
 
 
 def kernels(x: np.ndarray, at: np.ndarray, width: float | None = None) -> np.ndarray:
-    """Return the kernel estimate of samples x, shape (sample,), at whole numbers, shape (number,); it sums to 1.
+    """Return the kernel estimate of samples x, shape (sample,), at integers, shape (number,); it sums to 1.
 
     >>> float(kernels(np.array([3.0, 4.0]), np.arange(9)).sum().round(12))
     1.0
@@ -39,7 +39,7 @@ def best_width(x: np.ndarray, at: np.ndarray, folds: int = 5) -> float:
 
 
 def mixture(x: np.ndarray, at: np.ndarray, most: int = 6) -> np.ndarray:
-    """Return the normal mixture of the lowest BIC of samples x, shape (sample,), at whole numbers; it sums to 1."""
+    """Return the normal mixture of the lowest BIC of samples x, shape (sample,), at integers; it sums to 1."""
     fits = [_maximised(x, m) for m in range(1, most + 1)]
     bic = [-2 * fit[0] + (3 * m - 1) * np.log(len(x)) for m, fit in enumerate(fits, 1)]
     _, weight, mean, deviation = fits[int(np.argmin(bic))]

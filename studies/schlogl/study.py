@@ -21,8 +21,8 @@ from pydantic import Field
 
 import systems
 import workbench as wb
-from studies.base import Machinery, Study, register
-from studies.metrics import Number, numbers_dataset
+from studies.base import RunOptions, Study, register
+from studies.metrics import Metric, metrics_dataset
 from studies.schlogl import baselines
 from systems import parameter
 from workbench.parallel import Report
@@ -30,7 +30,7 @@ from workbench.parallel import Report
 __all__ = ["SchloglStudy"]
 
 LARGEST = 1000  # molecules
-SUPPORT = wb.Support({"X": (0, LARGEST)}, whole=True)
+SUPPORT = wb.Support({"X": (0, LARGEST)}, integer=True)
 ANTIMODE = 256  # of the stationary law: fewer molecules are the lower regime
 SMALLEST = 1e-300  # probability that still has a logarithm
 SOURCES = {
@@ -67,7 +67,7 @@ class SchloglStudy(Study):
     prior: float = parameter(0.0, "weight of the divergence from the uniform density", symbol="β", ge=0)
     bound: float = parameter(0.035, "bound on the mean divergence of the joint density from the exact law", gt=0)
 
-    def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
+    def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
         """Return data, fits, densities, modes and numbers."""
         for_data, for_folds, for_fits = seed.spawn(3)
         network = systems.get("schlogl")
@@ -85,14 +85,14 @@ class SchloglStudy(Study):
             jobs += [(self, fold, states, child) for fold, child in zip(folds, two.spawn(count), strict=True)]
             owner += [name] * count
         labels = [f"{name}, fold {owner[:k].count(name) + 1}" for k, name in enumerate(owner)]
-        done = machinery.parallel(learn, jobs, labels)
+        done = options.parallel(learn, jobs, labels)
         fits = {n: wb.Fit.joined([f for f, o in zip(done, owner, strict=True) if o == n]) for n in parts}
         law = network.law(time)["probability"].transpose("time", "X").values
         densities = self._densities(runs, fits, law, judged)
         analysis = {
             "densities": densities,
             "modes": _modes(densities),
-            "numbers": numbers_dataset(self._numbers(densities, judged)),
+            "metrics": metrics_dataset(self._metrics(densities, judged)),
         }
         runs = runs.assign_coords(split=("trajectory", np.full(self.trajectories, "train")))
         return {
@@ -138,30 +138,30 @@ class SchloglStudy(Study):
         result["time"].attrs = {"long_name": "time", "units": "1"}
         return result
 
-    def _numbers(self, densities: xr.Dataset, judged: list[float]) -> list[Number]:
+    def _metrics(self, densities: xr.Dataset, judged: list[float]) -> list[Metric]:
         here = densities.sel(time=judged)
         told = f"{self.trajectories} trajectories, mean over t = {', '.join(f'{t:g}' for t in judged)}"
-        numbers = []
+        metrics = []
         for source, name in list(SOURCES.items())[1:]:
             limits: dict[str, Any] = {"at_most": self.bound} if source == "joint" else {}
             kl = float(here["divergence"].sel(source=source).mean())
-            numbers.append(Number(f"kl_{source}", kl, f"KL(exact ‖ {name}), {told}", **limits))
+            metrics.append(Metric(f"kl_{source}", kl, f"KL(exact ‖ {name}), {told}", **limits))
         for t in judged:
             kl = float(here["divergence"].sel(source="joint", time=t))
-            numbers.append(Number(f"kl_joint_t{t:g}", kl, f"KL(exact ‖ {SOURCES['joint']}) at t = {t:g}"))
+            metrics.append(Metric(f"kl_joint_t{t:g}", kl, f"KL(exact ‖ {SOURCES['joint']}) at t = {t:g}"))
         everywhere = float(densities["divergence"].sel(source="joint").mean())
-        numbers.append(Number("kl_joint_all", everywhere, f"the same, mean over all {self.times} times"))
+        metrics.append(Metric("kl_joint_all", everywhere, f"the same, mean over all {self.times} times"))
         off = float(abs(densities["total"].sel(source="joint") - 1).max())
-        numbers.append(Number("normalisation", off, "largest |Σq − 1| of the joint density", at_most=1e-6))
+        metrics.append(Metric("normalisation", off, "largest |Σq − 1| of the joint density", at_most=1e-6))
         exact = densities["below"].sel(source="exact", time=judged)
         error = abs(densities["below"].sel(source="joint", time=judged) - exact)
         sampling = np.sqrt(exact * (1 - exact) / self.trajectories)
         text = "largest error of the share below 256, joint density, in standard errors of as many trajectories"
-        numbers.append(Number("below_joint", float((error / sampling).max()), text, at_most=3.0))
+        metrics.append(Metric("below_joint", float((error / sampling).max()), text, at_most=3.0))
         for source in ("exact", "joint", "kde_scott"):
             when = _second_mode(densities["probability"].sel(source=source))
-            numbers.append(Number(f"second_mode_{source}", when, f"time of the second mode, {SOURCES[source]}"))
-        return numbers
+            metrics.append(Metric(f"second_mode_{source}", when, f"time of the second mode, {SOURCES[source]}"))
+        return metrics
 
 
 def learn(

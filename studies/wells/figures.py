@@ -30,11 +30,11 @@ def convergence(tree: xr.DataTree) -> Figure:
     for row, (optimiser, title) in zip(axes, optimisers.items(), strict=True):
         for k, (panel, name) in enumerate(zip(row, cases, strict=True)):
             history = tree[f"fits/{name}_{optimiser}/history"].to_dataset()
-            _bundle(panel, history["epoch"], history["loss"], color="black")
+            _bundle(panel, history["step"], history["loss"], color="black")
             panel.set(yscale="log", title=f"{cases[name]}, {title}", xlabel="epoch" if optimiser == "adam" else "step")
             panel.set_ylabel("mean square error" if k == 0 else "")
             right = panel.twinx()
-            _bundle(right, history["epoch"], history["active"], color=plot.SECOND, linestyle="dashed")
+            _bundle(right, history["step"], history["active"], color=plot.SECOND, linestyle="dashed")
             right.set_ylim(0, 1.12 * history.sizes["mode"])
             right.tick_params(colors=plot.SECOND, labelright=k == len(cases) - 1)
             right.set_ylabel("active gates" if k == len(cases) - 1 else "", color=plot.SECOND)
@@ -97,12 +97,12 @@ def parameters(tree: xr.DataTree) -> Figure:
         for k, (panel, name) in enumerate(zip(row, cases, strict=True)):
             history = tree[f"fits/{name}_{optimiser}/history"].to_dataset()
             scale = float(tree[f"fits/{name}_{optimiser}"]["potential_scale"])
-            _bundle(panel, history["epoch"], history["rho"] / scale, color="black")
+            _bundle(panel, history["step"], history["rho"] / scale, color="black")
             panel.set(yscale="log", title=f"{cases[name]}, {title}", xlabel="epoch" if optimiser == "adam" else "step")
             panel.set_ylabel("sharpness ρ, units of 1/Ψ" if k == 0 else "")
             right = panel.twinx()
-            gates = history["gate"].stack(each=("member", "mode")).transpose("each", "epoch")
-            _bundle(right, history["epoch"], gates, color=plot.SECOND, linestyle="dashed")
+            gates = history["gate"].stack(each=("member", "mode")).transpose("each", "step")
+            _bundle(right, history["step"], gates, color=plot.SECOND, linestyle="dashed")
             right.set_ylim(0, 1.05)
             right.tick_params(colors=plot.SECOND, labelright=k == len(cases) - 1)
             right.set_ylabel("gates ς(α)" if k == len(cases) - 1 else "", color=plot.SECOND)
@@ -121,7 +121,7 @@ def race(tree: xr.DataTree) -> Figure:
     page, axes = plot.figure(1, len(cases), size=(7.2, 2.6), sharey=True)
     for panel, name in zip(axes[0], cases, strict=True):
         for optimiser, color, style in (("lm", "black", "solid"), ("adam", plot.SECOND, "dashed")):
-            history = tree[f"fits/{name}_{optimiser}/history"].to_dataset().isel(epoch=slice(1, None))
+            history = tree[f"fits/{name}_{optimiser}/history"].to_dataset().isel(step=slice(1, None))
             members = history.sizes["member"] if optimiser == "adam" else 1
             for member in history["member"]:
                 one = history.sel(member=member)

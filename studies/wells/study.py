@@ -19,9 +19,9 @@ import xarray as xr
 
 import systems
 import workbench as wb
-from studies.base import Machinery, Study, register
-from studies.metrics import Number, numbers_dataset
-from studies.points import concat_labelled, picked
+from studies.base import RunOptions, Study, register
+from studies.metrics import Metric, metrics_dataset
+from studies.points import concat_labelled, select
 from systems import parameter
 from workbench.parallel import Report
 
@@ -53,7 +53,7 @@ class WellsStudy(Study):
     screening: int = parameter(80, "steps of the screening", ge=1)
     sharp: float = parameter(1.5, "sharpness at the start of Levenberg–Marquardt, scaled units", symbol="ρ", gt=0)
     epochs: int = parameter(600, "epochs of Adam", ge=1)
-    rate: float = parameter(1e-3, "learning rate of the networks", gt=0)
+    lr: float = parameter(1e-3, "learning rate of the networks", gt=0)
     slow_rate: float = parameter(1e-4, "learning rate of ρ and α", ge=0)
     penalty: float = parameter(1e-4, "penalty on |α|", symbol="ε", ge=0)
     rho: float = parameter(2.0, "sharpness at the start of Adam", symbol="ρ", gt=0)
@@ -62,22 +62,22 @@ class WellsStudy(Study):
     compiled: bool = parameter(False, "let torch compile the step of Adam")
     grid: int = parameter(601, "points of the grid on which landscapes are saved", ge=3)
 
-    def compute(self, seed: np.random.SeedSequence, machinery: Machinery) -> dict[str, Any]:
+    def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
         """Return data, fits by both optimisers, landscapes, wells, counts and numbers."""
         for_data, *for_fits = seed.spawn(1 + len(FUNCTIONS))
         exact = {name: systems.get(name, **self._options(name)) for name in FUNCTIONS}
         seeds = for_data.spawn(len(FUNCTIONS))
         data = {name: self._data(exact[name], child) for name, child in zip(FUNCTIONS, seeds, strict=True)}
-        self._announce(data, machinery)
+        self._announce(data, options)
         jobs, labels, names = [], [], []
         for name, own in zip(FUNCTIONS, for_fits, strict=True):  # all members of Adam in one job, else one job each
-            jobs.append((self, data[name], "adam", own, machinery.checkpoint(name)))
+            jobs.append((self, data[name], "adam", own, options.checkpoint(name)))
             jobs += [(self, data[name], "lm", child, None) for child in own.spawn(self.members)]
             labels += [f"{name}, Adam", *(f"{name}, fit {k + 1} by Levenberg–Marquardt" for k in range(self.members))]
             names += [f"{name}_adam", *[f"{name}_lm"] * self.members]
         order = sorted(range(len(jobs)), key=lambda k: jobs[k][2])  # the long jobs first
         done = dict(
-            zip(order, machinery.parallel(learn, [jobs[k] for k in order], [labels[k] for k in order]), strict=True)
+            zip(order, options.parallel(learn, [jobs[k] for k in order], [labels[k] for k in order]), strict=True)
         )
         parts = {name: [done[k] for k, own in enumerate(names) if own == name] for name in dict.fromkeys(names)}
         fits = {name: wb.Fit.joined([fit for fit, _ in found]) for name, found in sorted(parts.items())}
@@ -85,12 +85,12 @@ class WellsStudy(Study):
         wells = _all_wells({name: wb.wells(exact[name], BOX) for name in FUNCTIONS}, places)
         cases = {name: name.rsplit("_", 1) for name in fits}
         counted = {
-            name: wb.counts(fits[name], found=picked(wells, case=case, source=source))
+            name: wb.mode_counts(fits[name], found=select(wells, case=case, source=source))
             for name, (case, source) in cases.items()
         }
         rows = [xr.concat([counted[f"{n}_{o}"] for n in FUNCTIONS], "case") for o in OPTIMISERS]
         counts = xr.concat(rows, "optimiser").assign_coords(case=list(FUNCTIONS), optimiser=list(OPTIMISERS))
-        analysis = {"wells": wells, "counts": counts, "numbers": numbers_dataset(self._numbers(fits, counts, wells))}
+        analysis = {"wells": wells, "counts": counts, "metrics": metrics_dataset(self._metrics(fits, counts, wells))}
         return {"data": data, "fits": fits, "landscape": self._landscape(exact, fits), "analysis": analysis}
 
     def _options(self, name: str) -> dict[str, Any]:
@@ -105,39 +105,39 @@ class WellsStudy(Study):
 
     def adam(self) -> wb.Adam:
         """Return the optimiser of the published protocol."""
-        settings = ("epochs", "rate", "slow_rate", "penalty", "every", "compiled")
+        settings = ("epochs", "lr", "slow_rate", "penalty", "every", "compiled")
         return wb.Adam(**{name: getattr(self, name) for name in settings})
 
     def fit(self, data: xr.Dataset, optimiser: str, seed: np.random.SeedSequence, **how: Any) -> wb.Fit:
         """Return the fits of one function: all members by Adam, one by Levenberg–Marquardt."""
         model = wb.LSEICNN(dim=1, modes=self.modes, hidden=self.hidden)
         if optimiser == "adam":
-            how |= {"start": self._start(), "optimiser": self.adam(), "members": self.members}
+            how |= {"init": self._init(), "optimiser": self.adam(), "members": self.members}
         else:
             marquardt = wb.LevenbergMarquardt(
                 steps=self.steps, screening=min(self.screening, self.steps), tolerance=self.tolerance, patience=100
             )
-            start = wb.Start(rho=(self.sharp,))
-            how |= {"start": start, "optimiser": marquardt, "restarts": self.restarts, "checkpoint": None}
+            init = wb.Initialisation(rho=(self.sharp,))
+            how |= {"init": init, "optimiser": marquardt, "restarts": self.restarts, "checkpoint": None}
         return wb.fit(model, data, match=MATCH, seed=seed, **how)
 
-    def _start(self) -> wb.Start:
-        return wb.Start(rho=(self.rho,), gate=self.gate, weights="uniform", scaled=False)
+    def _init(self) -> wb.Initialisation:
+        return wb.Initialisation(rho=(self.rho,), gate=self.gate, weights="uniform", scaled=False)
 
-    def _announce(self, data: Mapping[str, xr.Dataset], machinery: Machinery) -> None:
+    def _announce(self, data: Mapping[str, xr.Dataset], options: RunOptions) -> None:
         """Say how long Adam will take, before it starts."""
-        if machinery.progress is False:
+        if options.progress is False:
             return
         model = wb.LSEICNN(dim=1, modes=self.modes, hidden=self.hidden)
         from workbench.fitting.task import Task
 
-        task = Task.of(model, data[FUNCTIONS[0]], {MATCH: 1.0}, self._start())
+        task = Task.of(model, data[FUNCTIONS[0]], {MATCH: 1.0}, self._init())
         each = self.adam().seconds(task, self.members)
-        rounds = -(-len(FUNCTIONS) // machinery.workers)
-        machinery.say(
+        rounds = -(-len(FUNCTIONS) // options.workers)
+        options.say(
             f"Adam alone, {self.epochs} epochs of {self.members} members: about {_duration(each)} a function here, "
-            f"{_duration(rounds * each)} for all {len(FUNCTIONS)} with {machinery.workers} workers; "
-            f"checkpoints in {machinery.checkpoints}"
+            f"{_duration(rounds * each)} for all {len(FUNCTIONS)} with {options.workers} workers; "
+            f"checkpoints in {options.checkpoints}"
         )
 
     def _landscape(self, exact: Mapping[str, Any], fits: Mapping[str, wb.Fit]) -> xr.Dataset:
@@ -160,11 +160,11 @@ class WellsStudy(Study):
             optimiser_title=("optimiser", list(OPTIMISERS.values()), {"long_name": "optimiser"}),
         )
 
-    def _numbers(self, fits: Mapping[str, wb.Fit], counts: xr.Dataset, wells: xr.Dataset) -> list[Number]:
-        numbers = []
+    def _metrics(self, fits: Mapping[str, wb.Fit], counts: xr.Dataset, wells: xr.Dataset) -> list[Metric]:
+        metrics = []
         for name in FUNCTIONS:
             error, offset = BOUNDS[name]
-            truth = picked(wells, case=name, source="truth")
+            truth = select(wells, case=name, source="truth")
             expected = truth.sizes["point"]
             for optimiser, title in OPTIMISERS.items():
                 fit = fits[f"{name}_{optimiser}"]
@@ -175,16 +175,16 @@ class WellsStudy(Study):
                 told = f"{self.members} fits of {name} by {title}"
                 worst, median = float(mse.max()), float(np.median(mse))
                 sure: dict[str, Any] = {"at_least": 1.0} if bounded else {}
-                numbers += [
-                    Number(f"mse_worst_{name}_{optimiser}", worst, f"largest test mean square error, {told}", **limits),
-                    Number(f"mse_median_{name}_{optimiser}", median, f"median test mean square error, {told}"),
-                    Number(f"wells_{name}_{optimiser}", right.mean(), f"share with {expected} wells, {told}", **sure),
+                metrics += [
+                    Metric(f"mse_worst_{name}_{optimiser}", worst, f"largest test mean square error, {told}", **limits),
+                    Metric(f"mse_median_{name}_{optimiser}", median, f"median test mean square error, {told}"),
+                    Metric(f"wells_{name}_{optimiser}", right.mean(), f"share with {expected} wells, {told}", **sure),
                 ]
                 if bounded:
                     gap = _largest_gap(wells, name, optimiser, truth["x"].values[:, 0], self.members)
                     text = f"largest error of the place of a well, {told}"
-                    numbers.append(Number(f"wells_off_{name}_lm", gap, text, at_most=offset))
-        return numbers
+                    metrics.append(Metric(f"wells_off_{name}_lm", gap, text, at_most=offset))
+        return metrics
 
 
 def learn(
@@ -210,7 +210,7 @@ def _all_wells(true: Mapping[str, xr.Dataset], found: Mapping[str, Sequence[xr.D
 
 def _largest_gap(wells: xr.Dataset, case: str, source: str, truth: np.ndarray, members: int) -> float:
     """Return the largest distance of a true well to the nearest well of a member, over all members."""
-    mine = picked(wells, case=case, source=source)
+    mine = select(wells, case=case, source=source)
     gaps = []
     for member in range(members):
         x = mine["x"].values[(mine["member"] == member).values, 0]

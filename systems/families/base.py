@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from systems.parameters import ParameterError, Parameters, require_whole
+from systems.parameters import ParameterError, Parameters, require_integer
 from systems.registry import Registry
 from workbench.dataset import seed_sequence, seed_text
 from workbench.errors import DatasetError
@@ -91,7 +91,7 @@ class System(Parameters):
                 )
 
     def _count(self, count: Any, each: int = 1) -> int:
-        require_whole(count=count)
+        require_integer(count=count)
         if count * each * self.dim > 2**31:
             size = count * each * self.dim * 8 / 2**30
             times = f" at {each} times" if each > 1 else ""

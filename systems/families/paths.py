@@ -31,7 +31,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from systems.families.base import State, System
-from systems.parameters import require_whole
+from systems.parameters import require_integer
 from workbench import dataset
 from workbench.dataset import COMPONENTS
 from workbench.errors import DatasetError
@@ -96,13 +96,13 @@ class PathSystem(System):
                 raise DatasetError("say how many paths: paths(count, …), or pass strain=")
             sequence = dataset.seed_sequence(seed)
             if time is None:
-                require_whole(2, samples=samples)
+                require_integer(2, samples=samples)
                 time = np.linspace(0, 1, samples)
             moments = self._times(time)
             self._count(self._count(count) * len(moments))
             if loading not in PROGRAMMES:
                 raise DatasetError(f"loading must be one of {', '.join(PROGRAMMES)}, got {loading!r}")
-            drawn = _draw(count, sequence, loading, _direction(axis), _whole(cycles), _sizes(amplitude), moments)
+            drawn = _draw(count, sequence, loading, _direction(axis), _cycles(cycles), _sizes(amplitude), moments)
             given = dataset.paths(drawn, moments)
             method = f"{loading} loading, cycles {cycles}, amplitudes {amplitude}"
         E, times = given["strain"].values, given["time"].values
@@ -163,10 +163,10 @@ def _direction(axis: Sequence[float]) -> np.ndarray:
     return np.array([n[int(label[0]) - 1] * n[int(label[1]) - 1] for label in COMPONENTS])
 
 
-def _whole(cycles: tuple[int, int]) -> tuple[int, int]:
+def _cycles(cycles: tuple[int, int]) -> tuple[int, int]:
     ends = np.asarray(cycles)
     if ends.shape != (2,) or ends.dtype.kind not in "iu" or not 1 <= ends[0] <= ends[1]:
-        raise DatasetError(f"cycles are a range of whole numbers from 1, such as (1, 4), got {cycles!r}")
+        raise DatasetError(f"cycles are a range of integers from 1, such as (1, 4), got {cycles!r}")
     return int(ends[0]), int(ends[1])
 
 

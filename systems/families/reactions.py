@@ -37,7 +37,7 @@ from systems.families.base import System
 from systems.families.direct_method import SHARD, simulate
 from systems.families.master_equation import MasterEquation
 from systems.families.stoichiometry import Rate, Reaction
-from systems.parameters import ParameterError, require_whole
+from systems.parameters import ParameterError, require_integer
 from workbench import dataset
 from workbench.errors import DatasetError
 
@@ -132,7 +132,7 @@ class ReactionNetwork(System):
         count = self._count(count, len(times))
         if method not in ("ssa", "law"):
             raise ParameterError(f"method must be 'ssa' or 'law', got {method!r}")
-        require_whole(budget=budget, workers=workers)
+        require_integer(budget=budget, workers=workers)
         x0 = self._starts(count, starts)
         sequence = dataset.seed_sequence(seed)
         if method == "ssa":
@@ -191,7 +191,7 @@ class ReactionNetwork(System):
         if box.shape != (self.dim, 2) or not (np.isfinite(box).all() and (box[:, 0] <= box[:, 1]).all()):
             raise DatasetError(f"within expects (lowest, highest) for each of {self.states}, got {within!r}")
         if (box != np.round(box)).any() or (box[:, 0] < low).any() or (box[:, 1] > high).any():
-            raise DatasetError(f"the box must hold whole numbers from {low} to {high}, got {box.tolist()}")
+            raise DatasetError(f"the box must hold integers from {low} to {high}, got {box.tolist()}")
         return MasterEquation.of(self, box.astype(np.int64))
 
     def possible(self, x: np.ndarray, a: np.ndarray) -> np.ndarray:
@@ -241,7 +241,7 @@ class ReactionNetwork(System):
         low, high = self.bounds
         bad = ~((x == np.round(x)) & (x >= low) & (x <= high)).all(-1)
         if bad.any():
-            raise DatasetError(f"counts at t = 0 must be whole numbers from {low} to {high}, got {x[bad][0]}")
+            raise DatasetError(f"counts at t = 0 must be integers from {low} to {high}, got {x[bad][0]}")
         return np.broadcast_to(x, (count, self.dim))
 
     def _simulated(

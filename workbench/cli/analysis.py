@@ -13,7 +13,7 @@ from workbench.landscape.graph import graph
 from workbench.landscape.minimum_energy_path import minimum_energy_path
 from workbench.landscape.rates import rates
 from workbench.landscape.stationary_points import stationary_points
-from workbench.landscape.summary import matched
+from workbench.landscape.summary import summary
 from workbench.landscape.wells import wells
 from workbench.potentials.lse_icnn import LSEICNN
 
@@ -23,12 +23,12 @@ Box = Sequence[tuple[float, float]]
 
 
 def ask(
-    ensemble: LSEICNN, question: str, within: Box, *, best: int = 0, noise: float | None = None
+    ensemble: LSEICNN, question: str, within: Box, *, best: int = 0, temperature: float | None = None
 ) -> dict[str, xr.Dataset]:
     """Return name → answer of a question to a fit: of its member `best`, and over all members where that has meaning.
 
-    "stationary_points" (with "stationary_points_matched" of an ensemble), "wells", "graph", "paths" (a minimum-energy
-    path over every saddle that joins two wells), "basins", and "rates" at the temperature `noise`.
+    "stationary_points" (with "stationary_points_summary" of an ensemble), "wells", "graph", "paths" (a minimum-energy
+    path over every saddle that joins two wells), "basins", and "rates" at the temperature `temperature`.
 
     >>> import workbench as wb
     >>> x = np.linspace(-2, 2, 60)
@@ -42,15 +42,15 @@ def ask(
         raise ValueError(
             f"unknown question {question!r}{nearest(question, QUESTIONS) or ';'} known: {', '.join(QUESTIONS)}"
         )
-    if (noise is None) == (question == "rates"):
-        raise ValueError("rates need a temperature, noise=… (--noise), and no other question takes one")
-    return QUESTIONS[question](ensemble, within, best, noise)
+    if (temperature is None) == (question == "rates"):
+        raise ValueError("rates need a temperature, temperature=…, and no other question takes one")
+    return QUESTIONS[question](ensemble, within, best, temperature)
 
 
 def _stationary_points(ensemble: LSEICNN, within: Box, best: int, _: Any) -> dict[str, xr.Dataset]:
     answer = {"stationary_points": stationary_points(ensemble.member(best), within)}
     if (ensemble.members or 1) > 1:
-        answer["stationary_points_matched"] = matched(stationary_points(ensemble, within))
+        answer["stationary_points_summary"] = summary(stationary_points(ensemble, within))
     return answer
 
 
@@ -82,5 +82,5 @@ QUESTIONS: dict[str, Callable[[LSEICNN, Box, int, Any], dict[str, xr.Dataset]]] 
     "graph": lambda ensemble, within, best, _: {"graph": graph(ensemble.member(best), within)},
     "paths": _paths,
     "basins": lambda ensemble, within, best, _: {"basins": basins(ensemble.member(best), within)},
-    "rates": lambda ensemble, within, best, noise: {"rates": rates(ensemble.member(best), within, noise)},
+    "rates": lambda ensemble, within, best, temperature: {"rates": rates(ensemble.member(best), within, temperature)},
 }

@@ -36,7 +36,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter; may be repeated.")
 ]
-Seed = Annotated[int | None, typer.Option(help="Whole number from which all randomness comes.")]
+Seed = Annotated[int | None, typer.Option(help="Integer from which all randomness comes.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="File to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes for independent fits, one thread each.")]

@@ -21,7 +21,7 @@ __all__ = ["COMMANDS"]
 FitName = Annotated[str | None, typer.Option("--fit", help="Which fit of the file; default the last one.")]
 States = Annotated[str | None, typer.Option(help="Variables that are the states, where the file has no x.")]
 DropMissing = Annotated[bool, typer.Option("--drop-missing", help="Leave out samples that are not finite.")]
-Noise = Annotated[float | None, typer.Option(help="Temperature of the noise.")]
+Temperature = Annotated[float | None, typer.Option(help="Temperature T of dx = −∇Ψ dt + √(2T) dW.")]
 
 
 def fit(
@@ -33,8 +33,8 @@ def fit(
     hidden: Annotated[str, typer.Option(help="Widths of the hidden layers.")] = "8,8,8",
     members: Annotated[int, typer.Option(help="Independent fits; their spread is the error bar.")] = 1,
     restarts: Annotated[int | None, typer.Option(help="Starts screened for each member.")] = None,
-    resample: Annotated[
-        bool, typer.Option("--resample", help="Let every member weigh the data anew (Bayesian bootstrap).")
+    bootstrap: Annotated[
+        bool, typer.Option("--bootstrap", help="Let every member weigh the data anew (Bayesian bootstrap).")
     ] = False,
     differentiate: Annotated[
         bool, typer.Option("--differentiate", help="Estimate velocities from the trajectories.")
@@ -60,11 +60,11 @@ def fit(
     contents = learn(
         seen,
         match=_match(match),
-        modes="auto" if modes == "auto" else _whole("modes", modes),  # type: ignore[arg-type]
-        hidden=[_whole("hidden", width) for width in hidden.split(",")],
+        modes="auto" if modes == "auto" else _integer("modes", modes),  # type: ignore[arg-type]
+        hidden=[_integer("hidden", width) for width in hidden.split(",")],
         members=members,
         restarts=restarts,
-        resample=resample,
+        bootstrap=bootstrap,
         differentiate=differentiate,
         seed=seed,
         optimiser=None if steps is None else LevenbergMarquardt(steps=steps),
@@ -92,7 +92,7 @@ def analyse(
         typer.Option(metavar="LOW,HIGH", help="Box, once for each state; default that of the data."),
     ] = None,
     fit_name: FitName = None,
-    noise: Noise = None,
+    temperature: Temperature = None,
     output: Output = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -107,10 +107,12 @@ def analyse(
     best = int(result[f"fits/{label}"].attrs.get("best_member", 0))
     answers: dict[str, Any] = {}
     asked = question or ["stationary_points"]
-    if noise is not None and "rates" not in asked:
-        raise ValueError("--noise is the temperature of --question rates, which is not asked")
+    if temperature is not None and "rates" not in asked:
+        raise ValueError("--temperature is the temperature of --question rates, which is not asked")
     for each in asked:
-        answers |= ask(result.ensembles[label], each, box, best=best, noise=noise if each == "rates" else None)
+        answers |= ask(
+            result.ensembles[label], each, box, best=best, temperature=temperature if each == "rates" else None
+        )
     _write(result, {f"analysis/{name}": answer for name, answer in answers.items()}, target, overwrite=overwrite)
     show({"file": str(target)} | _told(answers, as_json), as_json)
 
@@ -120,7 +122,7 @@ def simulate(
     start: Annotated[list[str], typer.Option(metavar="X1,X2,…", help="A state to start from; may be repeated.")],
     until: Annotated[float, typer.Option(help="Last time.")] = 10.0,
     samples: Annotated[int, typer.Option(min=2, help="Times that are saved.")] = 101,
-    noise: Noise = None,
+    temperature: Temperature = None,
     step: Annotated[float | None, typer.Option(help="Longest step of Langevin dynamics.")] = None,
     seed: Seed = None,
     fit_name: FitName = None,
@@ -135,7 +137,9 @@ def simulate(
     target = results.check_target(output or file.with_name(f"{file.stem}-simulation.nc"), overwrite=overwrite)
     result, label = _result(file, fit_name)
     x0 = [[_number("start", x) for x in each.split(",")] for each in start]
-    run = run_of(result.models[label], x0, np.linspace(0, until, samples), noise=noise, step=step, seed=seed)
+    run = run_of(
+        result.models[label], x0, np.linspace(0, until, samples), temperature=temperature, step=step, seed=seed
+    )
     _write(result, {"simulation": run.assign_attrs(run.attrs | {"fit": label})}, target, overwrite=overwrite)
     ends = [np.round(x, 6).tolist() if np.isfinite(x).all() else None for x in run["x"].isel(time=-1).values]
     show({"file": str(target), "ends": ends} | _told_leavers(run), as_json)
@@ -167,11 +171,11 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",")]
 
 
-def _whole(name: str, text: str) -> int:
+def _integer(name: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"{name} must be a whole number, got {text!r}") from None
+        raise ValueError(f"{name} must be an integer, got {text!r}") from None
 
 
 def _number(name: str, text: str) -> float:

@@ -52,23 +52,23 @@ class CLASS(studies.Study):
     samples: int = systems.parameter(100, "points to learn from", ge=10)
     modes: int = systems.parameter(2, "convex modes", ge=1)
 
-    def compute(self, seed, machinery):
+    def compute(self, seed, options):
         """Return the contents of the file: data, a fit, its landscape, what was found, and numbers with bounds."""
         truth = systems.get("asymmetric_quartic")
         data_seed, fit_seed = seed.spawn(2)
         data = truth.points(self.samples, seed=data_seed)
         model = wb.LSEICNN(dim=truth.dim, modes=self.modes, hidden=(6, 6))
-        fit = wb.fit(model, data, match="potential", seed=fit_seed, workers=machinery.workers,
-                     progress=machinery.progress, optimiser=wb.LevenbergMarquardt(steps=60))
+        fit = wb.fit(model, data, match="potential", seed=fit_seed, workers=options.workers,
+                     progress=options.progress, optimiser=wb.LevenbergMarquardt(steps=60))
         landscape = wb.grid(fit.model, truth.box)
         x = landscape[truth.states[0]].values
         landscape["potential_true"] = landscape.potential.copy(data=truth.value(x[:, None]))
         found, true = (wb.stationary_points(psi, truth.box, index=0) for psi in (fit.model, truth))
-        numbers = [studies.Number("wells", found.sizes["point"], "wells found", at_least=2, at_most=2)]
+        numbers = [studies.Metric("wells", found.sizes["point"], "wells found", at_least=2, at_most=2)]
         if found.sizes["point"] == true.sizes["point"]:
             off = float(abs(found.x.values - true.x.values).max())
-            numbers.append(studies.Number("well_error", off, "largest distance of a well", at_most=0.05))
-        analysis = {"stationary_points": found, "numbers": studies.numbers_dataset(numbers)}
+            numbers.append(studies.Metric("well_error", off, "largest distance of a well", at_most=0.05))
+        analysis = {"stationary_points": found, "metrics": studies.metrics_dataset(numbers)}
         return {"data": data, "fits": fit, "landscape": landscape, "analysis": analysis}
 
     @staticmethod

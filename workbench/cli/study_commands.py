@@ -104,7 +104,7 @@ def info(file: Path, as_json: Json = False) -> None:
     attrs = plain(tree.attrs)
     origin = {node.path: plain(node.attrs) for node in tree.subtree if "system" in node.attrs}
     if as_json:
-        console.out.print_json(json.dumps({"attributes": attrs, "data": origin, "groups": groups, "numbers": rows}))
+        console.out.print_json(json.dumps({"attributes": attrs, "data": origin, "groups": groups, "metrics": rows}))
         return
     for name, value in attrs.items():
         console.out.print(Text.assemble((f"{name:16}", "bold"), str(value)))
@@ -253,7 +253,7 @@ def _report(path: Path, figures: list[Path], as_json: bool) -> None:
     elapsed = float(tree.attrs["elapsed_seconds"])
     if as_json:
         show(
-            {"file": str(path), "figures": [str(f) for f in figures], "elapsed_seconds": elapsed, "numbers": rows}, True
+            {"file": str(path), "figures": [str(f) for f in figures], "elapsed_seconds": elapsed, "metrics": rows}, True
         )
         return
     if rows:

@@ -15,7 +15,7 @@ from workbench.landscape.steepest_descent import LOST, SADDLE
 __all__ = ["metrics_table", "rows", "text"]
 
 Row = dict[str, Any]
-TOLD = ("x", "potential", "members", "prominence", "share", "sides", "joins", "barrier", "starts")
+TOLD = ("x", "potential", "members", "prominence", "mode_weight", "sides", "joins", "barrier", "starts")
 ELSEWHERE = {SADDLE: "on the separatrix", LOST: "left the box or found no rest"}
 
 
@@ -73,7 +73,7 @@ def _point(one: xr.Dataset, number: int) -> Row:
     row |= {name: _plain(one[name]) for name in ("x", "x_std", "potential", "potential_std") if name in one}
     if "count" in one:
         row["members"] = int(one["count"])
-    row |= {name: _plain(one[name]) for name in ("prominence", "share") if name in one}
+    row |= {name: _plain(one[name]) for name in ("prominence", "mode_weight") if name in one}
     if "joins" in one and row["kind"] != "minimum":
         row["sides"] = [_crossing(one.isel(side=k)) for k in (0, 1)]
     return row

@@ -1,4 +1,4 @@
-"""Seeds of random numbers: whole numbers, exact, recorded as text."""
+"""Seeds of random numbers: integer, exact, recorded as text."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ __all__ = ["seed_sequence", "seed_text"]
 
 
 def seed_sequence(seed: Any) -> np.random.SeedSequence:
-    """Return the seed sequence of a whole number; None draws one. Its `entropy` is the number to record, as text.
+    """Return the seed sequence of a integer; None draws one. Its `entropy` is the number to record, as text.
 
     >>> seed_sequence(2**64 + 1).entropy
     18446744073709551617
     """
     if isinstance(seed, np.random.SeedSequence):
         return seed
-    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool | np.bool_)
-    if seed is not None and not (whole and seed >= 0):
-        raise ValueError(f"seed must be a whole number >= 0 or None, got {seed!r}")
+    integer = isinstance(seed, int | np.integer) and not isinstance(seed, bool | np.bool_)
+    if seed is not None and not (integer and seed >= 0):
+        raise ValueError(f"seed must be an integer >= 0 or None, got {seed!r}")
     return np.random.SeedSequence(seed if seed is None else int(seed))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from workbench.checks import require_whole
+from workbench.checks import require_integer
 from workbench.dataset.canonical import check, kind_of
 from workbench.dataset.seeds import seed_sequence
 from workbench.dataset.vocabulary import SAMPLING, SPLITS
@@ -28,11 +28,11 @@ def groups(data: xr.Dataset) -> np.ndarray:
 
 
 def assign_split(
-    data: xr.Dataset, seed: np.random.SeedSequence, held_out: float = 0.2, *, whole: bool = True
+    data: xr.Dataset, seed: np.random.SeedSequence, validation_fraction: float = 0.2, *, whole: bool = True
 ) -> xr.Dataset:
     """Return the data with a `split` coordinate; a coordinate that is already there is checked and kept.
 
-    The share `held_out` becomes "validation", the rest "train": of the trajectories if `whole`, which is the stricter
+    The share `validation_fraction` becomes "validation", the rest "train": of the trajectories if `whole`, which is the stricter
     judge, else of all samples along all trajectories, which leaves no start out of the training data. Data marked
     "test" are for the user's own judgement: no fit ever sees them.
     """
@@ -44,8 +44,8 @@ def assign_split(
             found = ", ".join(map(repr, map(str, np.unique(data["split"]))))
             raise DatasetError(f"split must hold 'train' and may hold 'validation' and 'test', got {found}")
         return data
-    if not 0 < held_out < 1:
-        raise DatasetError(f"held_out is a share between 0 and 1, got {held_out!r}")
+    if not 0 < validation_fraction < 1:
+        raise DatasetError(f"validation_fraction must lie between 0 and 1, got {validation_fraction!r}")
     shape = [data.sizes[dim] for dim in dims]
     size = int(np.prod(shape)) if group is None else int(group.max()) + 1
     if size < 2:
@@ -54,7 +54,7 @@ def assign_split(
             f"there is {size} {of} only: at least 2 are needed, one of them to validate the fit; cut it in pieces, or "
             "mark samples yourself with the coordinate split"
         )
-    count = min(max(1, round(held_out * size)), size - 1)
+    count = min(max(1, round(validation_fraction * size)), size - 1)
     labels = np.full(size, "train", dtype="<U10")
     labels[np.random.default_rng(seed).permutation(size)[:count]] = "validation"
     labels = labels if group is None else labels[group]
@@ -76,9 +76,9 @@ def folds(data: xr.Dataset, count: int, seed: Any = 0) -> list[xr.Dataset]:
     dim, group = SAMPLING[kind_of(data)][0], groups(data)
     old = data["split"].values if "split" in data.coords else np.full(data.sizes[dim], "train", dtype="<U10")
     open_to = np.unique(group[old != "test"]) if old.ndim == 1 else np.arange(0)
-    require_whole(2, count_of_folds=count)
+    require_integer(2, count_of_folds=count)
     if count > len(open_to):
-        raise DatasetError(f"count of folds must be a whole number from 2 to {len(open_to)}, got {count!r}")
+        raise DatasetError(f"count of folds must be an integer from 2 to {len(open_to)}, got {count!r}")
     part = np.random.default_rng(seed_sequence(seed)).permutation(len(open_to)) % count
     dealt = []
     for k in range(count):

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 from workbench import dataset
 from workbench.errors import DatasetError
 
-__all__ = ["differentiated"]
+__all__ = ["velocities"]
 
 ORDER = 3  # derivative that is penalised
 FEWEST = 5  # samples of a trajectory
@@ -37,7 +37,7 @@ ROUGH = np.geomspace(1e-6, 1e6, 97)  # s√d₁ that are tried, in the same unit
 FLOOR = 1e-3  # of the root mean square velocity: errors are not called smaller
 
 
-def differentiated(data: xr.Dataset, *, noise: ArrayLike | None = None, floor: float = FLOOR) -> xr.Dataset:
+def velocities(data: xr.Dataset, *, noise: ArrayLike | None = None, floor: float = FLOOR) -> xr.Dataset:
     """Return trajectories with their `velocity` estimated, and its standard error `sigma_velocity`.
 
     `data` are trajectories on one grid or each at its own times, with five samples each or more. `noise`, the standard
@@ -51,7 +51,7 @@ def differentiated(data: xr.Dataset, *, noise: ArrayLike | None = None, floor: f
 
     >>> import numpy as np, workbench as wb
     >>> time = np.linspace(0, 2, 21)
-    >>> found = differentiated(wb.dataset.trajectories(np.exp(-time)[None, :, None], time))
+    >>> found = velocities(wb.dataset.trajectories(np.exp(-time)[None, :, None], time))
     >>> bool(abs(found.velocity + found.x_observed).max() < 0.005)
     True
     """

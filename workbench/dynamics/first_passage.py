@@ -26,7 +26,7 @@ from scipy.integrate import cumulative_simpson, simpson
 from scipy.special import ndtri
 from torch import Tensor
 
-from workbench.checks import require_temperature, require_whole
+from workbench.checks import require_integer, require_temperature
 from workbench.dataset import seed_sequence, seed_text
 from workbench.dynamics.langevin import Noise, heun, slope_of, stay_in_domain
 from workbench.errors import LandscapeError
@@ -44,7 +44,7 @@ def first_passage(
     potential: Potential,
     start: ArrayLike,
     target: ArrayLike,
-    noise: float,
+    temperature: float,
     *,
     radius: float,
     end: float,
@@ -56,7 +56,7 @@ def first_passage(
 ) -> xr.Dataset:
     """Return the times at which `count` Langevin trajectories from `start` first come within `radius` of `target`.
 
-    `start` has shape (dim,), `target` too; `noise` is the temperature, `step` the time step of the method of weak order
+    `start` has shape (dim,), `target` too; `temperature` is the temperature, `step` the time step of the method of weak order
     2 (`langevin`), `end` the time at which those that have not arrived are censored. Trajectory i does not
     depend on how many there are.
 
@@ -75,11 +75,11 @@ def first_passage(
     True
     """
     require_potential(potential)
-    temperature = require_temperature(noise)
+    temperature = require_temperature(temperature)
     for name, value in {"radius": radius, "end": end, "step": step}.items():
         if not (np.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
-    require_whole(8, count=count)
+    require_integer(8, count=count)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is a share between 0 and 1, got {confidence!r}")
     x0, goal = rows_of(potential, start, "start"), rows_of(potential, target, "target")
@@ -96,7 +96,7 @@ def first_passage(
         parts.append(_dataset(time, arrived, end, confidence))
     found = parts[0] if potential.members is None else xr.concat(parts, "member")
     found = found if potential.members is None else found.assign_coords(member=np.arange(len(parts)))
-    return found.assign_attrs(noise=temperature, step=step, end=end, radius=radius, seed=seed_text(sequence))
+    return found.assign_attrs(temperature=temperature, step=step, end=end, radius=radius, seed=seed_text(sequence))
 
 
 @torch.no_grad()
@@ -165,7 +165,7 @@ def _dataset(time: np.ndarray, arrived: np.ndarray, end: float, confidence: floa
     if arrived.sum() < 8:
         raise LandscapeError(
             f"{int(arrived.sum())} of {len(time)} trajectories arrive by t = {end:g}, too few to tell a mean: take a "
-            "later end, more of them or more noise"
+            "later end, more of them or a higher temperature"
         )
     if time[arrived].max() == np.quantile(time[arrived], 0.25):
         raise LandscapeError("nearly all arrivals fall into one time step: take a shorter one")
@@ -181,8 +181,8 @@ def _dataset(time: np.ndarray, arrived: np.ndarray, end: float, confidence: floa
     return xr.Dataset(variables, coords={"trajectory": np.arange(len(time)), "bound": ["low", "high"]})
 
 
-def first_passage_exact(potential: Potential, start: float, target: float, noise: float) -> float:
-    """Return the mean first-passage time from `start` to `target` at the temperature `noise`, in one dimension.
+def first_passage_exact(potential: Potential, start: float, target: float, temperature: float) -> float:
+    """Return the mean first-passage time from `start` to `target` at the temperature `temperature`, in one dimension.
 
     By quadrature of the double integral (see the module), refined until it agrees to 1e-9; away from the target it ends
     where the potential has risen by 40 T, as if a wall stood there. A potential that falls for ever on that side, with
@@ -193,7 +193,7 @@ def first_passage_exact(potential: Potential, start: float, target: float, noise
     1835.456
     """
     require_potential(potential)
-    temperature = require_temperature(noise)
+    temperature = require_temperature(temperature)
     if len(potential.states) != 1 or potential.members is not None:
         raise ValueError(
             f"the quadrature is for one dimension and a plain potential, got {len(potential.states)} states and "

@@ -31,7 +31,7 @@ BLOCK = 256  # steps whose random numbers are drawn at once
 def slope_of(potential: Potential | TimeVarying) -> Callable[[Tensor, float], Tensor]:
     """Return ∇Ψ(x, t) of a fixed or a moving landscape."""
     if isinstance(potential, TimeVarying):
-        return lambda x, t: potential.at(t=t).gradient(x)
+        return lambda x, t: potential.at(time=t).gradient(x)
     return lambda x, t: potential.gradient(x)
 
 
@@ -87,7 +87,7 @@ def trajectories(
     potential: Potential | TimeVarying,
     x: Tensor,
     times: np.ndarray,
-    noise: float,
+    temperature: float,
     step: float,
     seed: np.random.SeedSequence,
     limit: float,
@@ -105,7 +105,7 @@ def trajectories(
         count = _steps_between(start, end, step)
         h = (end - start) / count
         for k in range(count):
-            kick = torch.as_tensor(np.sqrt(2 * noise * h) * next(normal)).to(x)
+            kick = torch.as_tensor(np.sqrt(2 * temperature * h) * next(normal)).to(x)
             gone = ~(x.abs() <= limit).all(-1, keepdim=True)
             ahead = heun(slope, torch.where(gone, torch.zeros_like(x), x), start + k * h, h, kick)
             x = torch.where(gone, x, ahead)
@@ -123,6 +123,6 @@ def stay_in_domain(check: Callable[[Any], None], x: Tensor, t: float) -> None:
         check(x.cpu().numpy())
     except ValueError as error:
         raise LandscapeError(
-            f"the noise carries a trajectory out of the domain at t = {t:g}: {error}; lower the noise, shorten the "
+            f"the noise carries a trajectory out of the domain at t = {t:g}: {error}; lower the temperature, shorten the "
             "run, or take a landscape that is defined everywhere"
         ) from None

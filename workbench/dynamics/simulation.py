@@ -26,7 +26,7 @@ def simulate(
     x0: ArrayLike,
     time: ArrayLike,
     *,
-    noise: float | None = None,
+    temperature: float | None = None,
     step: float | None = None,
     seed: Any = None,
     method: str = "dopri5",
@@ -43,7 +43,7 @@ def simulate(
     along the way, b(time) where the landscape is a `Blend`, inside_data where the potential knows the box of its data,
     and a leading `member` axis for an ensemble.
 
-    With `noise`, the temperature T > 0, they are Langevin trajectories dx = −∇Ψ dt + √(2T) dW by a method of weak order
+    With `temperature`, the temperature T > 0, they are Langevin trajectories dx = −∇Ψ dt + √(2T) dW by a method of weak order
     2 (see `langevin`) with steps no longer than `step`; `seed` makes them repeatable, and trajectory i does
     not depend on how many there are. The step is chosen so that the error in what you ask for is small: halve it and
     compare. Steps of 2 over the steepest curvature at the starts, with which the method diverges, raise `ValueError`;
@@ -71,10 +71,10 @@ def simulate(
         rows = rows.expand(potential.members, *rows.shape).clone()
     velocity = _Velocity(potential, limit, budget)
     velocity.check_start(rows, times[0])
-    if noise is not None:
-        return _noisy(potential, rows, times, require_temperature(noise), step, seed, limit)
+    if temperature is not None:
+        return _noisy(potential, rows, times, require_temperature(temperature), step, seed, limit)
     if step is not None or seed is not None:
-        raise ValueError("step and seed belong to Langevin dynamics: give noise=T as well, or leave them out")
+        raise ValueError("step and seed belong to Langevin dynamics: give temperature=T as well, or leave them out")
     given = {**_method_options(potential, times, method), **(options or {})}
 
     def integrate(y: Tensor, moments: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def _noisy(
     potential: Potential | TimeVarying,
     rows: Tensor,
     times: np.ndarray,
-    noise: float,
+    temperature: float,
     step: float | None,
     seed: Any,
     limit: float,
@@ -107,15 +107,17 @@ def _noisy(
             "curvature at the starts; choose a shorter step"
         )
     sequence = seed_sequence(seed)
-    path = langevin.trajectories(potential, rows, times, noise, float(step), sequence, limit)
+    path = langevin.trajectories(potential, rows, times, temperature, float(step), sequence, limit)
     run = _dataset(potential, torch.movedim(path, 0, -2).cpu().numpy(), times, limit)
     _tell_steep(potential, run["x"].values, times, longest)
-    return run.assign_attrs(noise=noise, step=float(step), seed=seed_text(sequence), method="stochastic Heun")
+    return run.assign_attrs(
+        temperature=temperature, step=float(step), seed=seed_text(sequence), method="stochastic Heun"
+    )
 
 
 def _steepest(potential: Potential | TimeVarying, x: Tensor, t: float) -> np.ndarray:
     """Return the largest eigenvalue of the Hessian at x, shape (…, trajectory, dim), and time t: (…, trajectory)."""
-    fixed = potential.at(t=t) if isinstance(potential, TimeVarying) else potential
+    fixed = potential.at(time=t) if isinstance(potential, TimeVarying) else potential
     return np.linalg.eigvalsh(np.nan_to_num(fixed.hessian(x).detach().cpu().numpy()))[..., -1]
 
 
@@ -166,7 +168,7 @@ class _Velocity:
 
     def _gradient(self, x: Tensor, t: Tensor) -> Tensor:
         if isinstance(self.potential, TimeVarying):
-            return self.potential.at(t=t).gradient(x)
+            return self.potential.at(time=t).gradient(x)
         return self.potential.gradient(x)
 
 
@@ -237,7 +239,7 @@ def _dataset(potential: Potential | TimeVarying, x: np.ndarray, times: np.ndarra
     coords = {"trajectory": np.arange(x.shape[-3]), "time": times, "state": list(potential.states)}
     if lead:
         coords["member"] = np.arange(x.shape[0])
-    moments = [potential.at(t=t) if isinstance(potential, TimeVarying) else potential for t in times]
+    moments = [potential.at(time=t) if isinstance(potential, TimeVarying) else potential for t in times]
     level = np.stack([psi.value(x[..., k, :]) for k, psi in enumerate(moments)], -1)
     variables: dict[str, Any] = {
         "x": ((*dims, "state"), x, {"long_name": "state", "units": "1"}),

@@ -36,12 +36,12 @@ from workbench.potentials.density import Density
 __all__ = ["Result", "check_target", "cleaned", "load", "read", "save", "tree_of", "write"]
 
 SCHEMA = "workbench-result/1"
-EPOCHS = 1000
+LONGEST_HISTORY = 1000
 COORDINATES = {
     "b_scanned": "parameter of the blend",
     "case": "landscape",
     "component": "component of a symmetric tensor",
-    "epoch": "step of the optimiser",
+    "step": "step of the optimiser",
     "internal": "internal variable",
     "member": "independent fit",
     "mode": "convex mode",
@@ -217,11 +217,11 @@ def _whole(fit: Fit | PathFit) -> Any:
 
 
 def _thinned(history: xr.Dataset) -> xr.Dataset:
-    """Return at most `EPOCHS` epochs, the best of every member and the last among them."""
-    length = history.sizes["epoch"]
+    """Return at most `LONGEST_HISTORY` steps, the best of every member and the last among them."""
+    length = history.sizes["step"]
     best = {int(np.nanargmin(row)) for row in np.atleast_2d(history["validation_loss"].values)}
-    kept = sorted(set(range(0, length, -(-length // (EPOCHS - 1 - len(best))))) | best | {length - 1})
-    return history.isel(epoch=kept)
+    kept = sorted(set(range(0, length, -(-length // (LONGEST_HISTORY - 1 - len(best))))) | best | {length - 1})
+    return history.isel(step=kept)
 
 
 def _predictions(fit: Fit | PathFit) -> xr.Dataset:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from workbench import parallel
-from workbench.checks import require_whole
+from workbench.checks import require_integer
 from workbench.errors import FitError
 from workbench.fitting import checkpoints
 from workbench.fitting.outcome import ACTIVE, Learned, Outcome
@@ -40,9 +40,9 @@ RETRIES = 5  # times that the pace of a member is halved before it is given up
 
 @dataclass(frozen=True)
 class Adam:
-    """Settings of Adam; with `Start(rho=(2.0,), weights="uniform", scaled=False)` the defaults are as published.
+    """Settings of Adam; with `Initialisation(rho=(2.0,), weights="uniform", scaled=False)` the defaults are as published.
 
-    `epochs` full-batch steps at `rate` for the networks and `slow_rate` for ρ and α, with `penalty` ε on |α|. The
+    `epochs` full-batch steps at `lr` for the networks and `slow_rate` for ρ and α, with `penalty` ε on |α|. The
     weights of the lowest held-out loss are kept; it is looked at every `every` epochs and at the end, and so is what
     the history records. `compiled` lets torch compile the step, which takes up to a minute and a C++ compiler, and
     changes last digits.
@@ -52,17 +52,17 @@ class Adam:
     """
 
     epochs: int = 150_000
-    rate: float = 1e-3
+    lr: float = 1e-3
     slow_rate: float = 1e-4
     penalty: float = 1e-4
     every: int = 100
     compiled: bool = False
 
     def __post_init__(self) -> None:
-        require_whole(epochs=self.epochs, every=self.every)
-        for name in ("rate", "slow_rate", "penalty"):
+        require_integer(epochs=self.epochs, every=self.every)
+        for name in ("lr", "slow_rate", "penalty"):
             value = getattr(self, name)
-            if not (0 <= value < math.inf) or (value == 0 and name == "rate"):
+            if not (0 <= value < math.inf) or (value == 0 and name == "lr"):
                 raise ValueError(f"{name} must be positive and finite (slow_rate and penalty may be 0), got {value!r}")
 
     def learn(
@@ -102,7 +102,7 @@ class Training:
         self.match = task.match
         slow = [self.model.u, self.model.alpha]
         groups = [
-            {"params": list(self.model.convex.parameters()), "lr": settings.rate},
+            {"params": list(self.model.convex.parameters()), "lr": settings.lr},
             {"params": slow, "lr": settings.slow_rate},
         ]
         self.optimiser = torch.optim.Adam(groups, fused=True)
@@ -151,7 +151,7 @@ class Training:
         self.lowest, self.pace = state["lowest"].to(device), state["pace"].to(device)
         self.epoch, self.elapsed = state["epoch"], state["elapsed"]
         if "records" in state:
-            count = len(state["records"]["epoch"])
+            count = len(state["records"]["step"])
             self.records = [{name: rows[k] for name, rows in state["records"].items()} for k in range(count)]
 
     def learned(self) -> list[Learned]:
@@ -166,7 +166,7 @@ class Training:
                     {name: values[k] if values.ndim else values.item() for name, values in r.items()} for r in rows
                 ],
                 screened=[float(rows[0]["validation_loss"][k])],
-                outcome=Outcome.STEPS,
+                outcome=Outcome.STEP_LIMIT,
             )
             for k in range(len(self.lowest))
         ]
@@ -203,7 +203,7 @@ class Training:
                 self.best[name][better] = values[better]
         terms = {f"loss_{name}": seen[..., at].sum((-2, -1)).double() for name, at in self.seen.entries.items()}
         gate = model.gate
-        record = {"epoch": torch.tensor(self.epoch), "elapsed": torch.tensor(self.elapsed, dtype=torch.float64)}
+        record = {"step": torch.tensor(self.epoch), "elapsed": torch.tensor(self.elapsed, dtype=torch.float64)}
         record |= {"loss": loss, "validation_loss": validation, "best": self.lowest, **terms}
         record |= {"rho": model.rho, "gate": gate, "active": (gate > ACTIVE).sum(-1)}
         self.records.append({name: values.cpu() for name, values in record.items()})
@@ -236,8 +236,8 @@ class Training:
         if not self.pace.any():
             raise FitError(
                 f"epoch {self.epoch}: the weights of every member stopped being finite {RETRIES + 1} times, although "
-                "its pace was halved each time. Look for outliers in the data, or start with a rate below "
-                f"{self.settings.rate:g}"
+                "its pace was halved each time. Look for outliers in the data, or start with lr below "
+                f"{self.settings.lr:g}"
             )
 
     def _ordered(self) -> list[tuple[str, Tensor]]:

@@ -33,7 +33,7 @@ def identity(task: Task, seeds: Sequence[np.random.SeedSequence], settings: Mapp
     model = task.template
     return {
         "model": f"{model!r}, rho_lo {model.rho_lo:g}, {model.dtype}",
-        "start": repr(task.start),
+        "init": repr(task.init),
         "match": json.dumps(dict(task.match)),
         "optimiser": json.dumps(dict(settings)),
         "seeds": " ".join(map(seed_text, seeds)),

@@ -19,7 +19,7 @@ import xarray as xr
 
 from workbench import dataset
 from workbench.atomic import check_target
-from workbench.checks import require_whole
+from workbench.checks import require_integer
 from workbench.fitting.adam import Adam
 from workbench.fitting.history import best_member, history_of, restarts_of
 from workbench.fitting.levenberg_marquardt import LevenbergMarquardt
@@ -32,7 +32,7 @@ from workbench.losses.likelihood import normalise
 from workbench.losses.match import DENSITY, TRAJECTORY, parse_match
 from workbench.materials.material import Material
 from workbench.parallel import Report
-from workbench.potentials.initialisation import Start
+from workbench.potentials.initialisation import Initialisation
 from workbench.potentials.lse_icnn import LSEICNN
 from workbench.potentials.support import Support
 
@@ -49,9 +49,10 @@ def fit(  # noqa: D418
     modes: Literal["auto"] | None = None,
     members: int | None = None,
     restarts: int | None = None,
-    held_out: float = 0.2,
-    start: Start | Literal["model"] | None = None,
-    resample: bool = False,
+    validation_fraction: float = 0.2,
+    init: Initialisation | None = None,
+    warm_start: bool = False,
+    bootstrap: bool = False,
     optimiser: LevenbergMarquardt | Adam | None = None,
     support: Support | None = None,
     prior: float = 0.0,
@@ -70,7 +71,7 @@ def fit(  # noqa: D418
     match: Literal["stress"],
     seed: Any = None,
     restarts: int | None = None,
-    held_out: float = 0.2,
+    validation_fraction: float = 0.2,
     optimiser: PathTraining | None = None,
     progress: bool | Report | None = None,
 ) -> PathFit:
@@ -86,9 +87,10 @@ def fit(
     modes: Literal["auto"] | None = None,
     members: int | None = None,
     restarts: int | None = None,
-    held_out: float = 0.2,
-    start: Start | Literal["model"] | None = None,
-    resample: bool = False,
+    validation_fraction: float = 0.2,
+    init: Initialisation | None = None,
+    warm_start: bool = False,
+    bootstrap: bool = False,
     optimiser: LevenbergMarquardt | Adam | PathTraining | None = None,
     support: Support | None = None,
     prior: float = 0.0,
@@ -100,17 +102,17 @@ def fit(
 
     `match` is "potential", "gradient" or "velocity", or several with weights, {"potential": 1, "gradient": 10} (see
     `objectives`). `data` are points or trajectories (`workbench.dataset`); where they have no `split`, the share
-    `held_out` validates. `members` independent fits (default: as many as the model has, or 1) are kept, each the best
-    of `restarts` starts (default 4, and 2 with `modes="auto"`). `start` says where fits begin, `optimiser` how they go
+    `validation_fraction` validates. `members` independent fits (default: as many as the model has, or 1) are kept, each the best
+    of `restarts` starts (default 4, and 2 with `modes="auto"`). `init` says where fits begin, `optimiser` how they go
     on (`LevenbergMarquardt` or `Adam`). `workers` processes share the members. `seed` is a whole number, or None for a
     fresh one, which the result records.
 
     With `modes="auto"` the model's number of modes is the most that are tried, and `fit.scan` tells what each number
     reached (see `discovery`).
 
-    With `start="model"` fits go on from the weights of the model given, member by member, instead of a draw. That is
+    With `warm_start=True` fits go on from the weights of the model given, member by member, instead of a draw. That is
     how match="trajectory" polishes what was fitted to velocities (see `shooting`):
-    `fit(first.ensemble, data, match="trajectory", start="model")`. With `resample` every member weighs the trajectories
+    `fit(first.ensemble, data, match="trajectory", warm_start=True)`. With `bootstrap` every member weighs the trajectories
     (or points) anew, by the Bayesian bootstrap, so that the spread of the members is the standard error that noise
     leaves; without it, it tells how much the start matters.
 
@@ -122,7 +124,7 @@ def fit(
     20 seconds and at the end, so that a longer fit goes on from a shorter one.
 
     A material, `GeneralisedPlay` or `StateNODE`, is fitted to paths by match="stress"; then `optimiser` is a
-    `PathTraining`, the result a `PathFit`, and of the other settings `seed`, `restarts` (default 2), `held_out` and
+    `PathTraining`, the result a `PathFit`, and of the other settings `seed`, `restarts` (default 2), `validation_fraction` and
     `progress` apply (see `path_fitting`).
 
     Raises `DatasetError` for data that do not fit, `ValueError` for wrong settings, `FitError` if no start is finite.
@@ -138,26 +140,37 @@ def fit(
     if isinstance(model, Material) or match == "stress":
         others = {"modes": modes, "members": members, "checkpoint": checkpoint, "support": support}
         _check_material(model, match, optimiser, **others)
-        how: dict[str, Any] = {"restarts": restarts, "held_out": held_out, "start": start, "progress": progress}
+        how: dict[str, Any] = {
+            "restarts": restarts,
+            "validation_fraction": validation_fraction,
+            "warm_start": warm_start,
+            "progress": progress,
+        }
         return fit_paths(model, data, seed=seed, optimiser=optimiser, **how)  # type: ignore[arg-type]
     began = time.perf_counter()
-    optimiser, given = optimiser or LevenbergMarquardt(), start == "model"
-    start = Start() if start is None or start == "model" else start
-    if not isinstance(start, Start):
-        raise ValueError(f"start is Start(...) or 'model', got {start!r}")
+    optimiser, init = optimiser or LevenbergMarquardt(), init or Initialisation()
+    if not isinstance(init, Initialisation):
+        raise ValueError(f"init is Initialisation(...), got {init!r}")
     if not isinstance(optimiser, LevenbergMarquardt | Adam):
         raise ValueError(f"optimiser is LevenbergMarquardt(...) or Adam(...) of workbench, got {optimiser!r}")
     weights = parse_match(match)
     members = (model.members or 1) if members is None else members
-    require_whole(members=members, restarts=1 if restarts is None else restarts)
-    _check_together(model, weights, optimiser, members, restarts, modes, given=given, resample=resample)
+    require_integer(members=members, restarts=1 if restarts is None else restarts)
+    _check_together(model, weights, optimiser, members, restarts, modes, warm_start=warm_start, bootstrap=bootstrap)
     if checkpoint is not None and seed is None:
         raise ValueError("a checkpoint needs a seed: a fresh one each time would never be the fit that it belongs to")
     where = None if checkpoint is None else check_target(checkpoint, overwrite=True)
     sequence = dataset.seed_sequence(seed)
     shuffle, *seeds = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key).spawn(1 + members)
-    model, data = prepared(model, data, weights, shuffle, held_out=held_out, support=support, prior=prior)
-    settings: dict[str, Any] = {"members": members, "restarts": restarts, "held_out": held_out, "resample": resample}
+    model, data = prepared(
+        model, data, weights, shuffle, validation_fraction=validation_fraction, support=support, prior=prior
+    )
+    settings: dict[str, Any] = {
+        "members": members,
+        "restarts": restarts,
+        "validation_fraction": validation_fraction,
+        "bootstrap": bootstrap,
+    }
     how = {"restarts": restarts, "workers": workers, "progress": progress}
     scan = None
     if modes is not None:
@@ -165,8 +178,8 @@ def fit(
             raise ValueError(f"modes is 'auto' or left out (the model has {model.modes}), got {modes!r}")
         if restarts is None and isinstance(optimiser, LevenbergMarquardt):
             how["restarts"] = 2
-        model, scan = choose(model, data, weights, start, optimiser, seeds[0], **how)
-    task = Task.of(model, data, weights, start, prior, given=model if given else None, resample=resample)
+        model, scan = choose(model, data, weights, init, optimiser, seeds[0], **how)
+    task = Task.of(model, data, weights, init, prior, given=model if warm_start else None, bootstrap=bootstrap)
     learned = optimiser.learn(task, seeds, checkpoint=where, **how)
     for one in learned:
         _level(one.model, task)
@@ -182,7 +195,7 @@ def fit(
         outcomes=tuple(one.outcome for one in learned),
         seed=dataset.seed_text(sequence),
         elapsed=time.perf_counter() - began,
-        settings=settings | {"optimiser": repr(optimiser), "start": "model" if given else repr(start)},
+        settings=settings | {"optimiser": repr(optimiser), "init": repr(init), "warm_start": warm_start},
     )
 
 
@@ -194,28 +207,28 @@ def _check_together(
     restarts: int | None,
     modes: Any,
     *,
-    given: bool,
-    resample: bool,
+    warm_start: bool,
+    bootstrap: bool,
 ) -> None:
     """Refuse settings that have no meaning together."""
     if DENSITY in weights and not isinstance(optimiser, LevenbergMarquardt):
         raise ValueError("a density is fitted by natural-gradient steps: leave the optimiser at LevenbergMarquardt")
     if DENSITY in weights and modes is not None:
         raise ValueError("modes='auto' scans errors of least squares; for a density compare fit.error of several fits")
-    if TRAJECTORY in weights and not given:
+    if TRAJECTORY in weights and not warm_start:
         raise ValueError(
-            "match='trajectory' polishes a model: fit velocities first (workbench.differentiated estimates them), then "
-            "fit(first.ensemble, data, match='trajectory', start='model')"
+            "match='trajectory' polishes a model: fit velocities first (workbench.velocities estimates them), then "
+            "fit(first.ensemble, data, match='trajectory', warm_start=True)"
         )
-    if (given or resample) and not isinstance(optimiser, LevenbergMarquardt):
-        raise ValueError("start='model' and resample belong to the optimiser LevenbergMarquardt")
-    if given and (modes is not None or restarts not in (None, 1) or members != (model.members or 1)):
+    if (warm_start or bootstrap) and not isinstance(optimiser, LevenbergMarquardt):
+        raise ValueError("warm_start and bootstrap belong to the optimiser LevenbergMarquardt")
+    if warm_start and (modes is not None or restarts not in (None, 1) or members != (model.members or 1)):
         raise ValueError(
-            f"start='model' goes on from the {model.members or 1} members of the model given, once each: leave modes, "
+            f"warm_start=True goes on from the {model.members or 1} members of the model given, once each: leave modes, "
             "restarts and members out"
         )
-    if given and not torch.isfinite(model.x_low).all():
-        raise ValueError("start='model' goes on from a fitted model; this one has not seen data yet")
+    if warm_start and not torch.isfinite(model.x_low).all():
+        raise ValueError("warm_start=True goes on from a fitted model; this one has not seen data yet")
 
 
 def _level(model: LSEICNN, task: Task) -> None:

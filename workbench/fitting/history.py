@@ -28,19 +28,19 @@ def notes(name: str) -> dict[str, Any]:
 
 
 def history_of(records: Sequence[list[dict[str, Any]]]) -> xr.Dataset:
-    """Return the members' records over (member, epoch), NaN after a member's end."""
+    """Return the members' records over (member, step), NaN after a member's end."""
     longest = max(records, key=len)
-    epochs = [row["epoch"] for row in longest]
+    epochs = [row["step"] for row in longest]
     variables = {}
     for name, first in records[0][0].items():
-        if name == "epoch":
+        if name == "step":
             continue
         shape = (len(records), len(epochs), *np.shape(first))
         values = np.full(shape, np.nan)
         for member, rows in enumerate(records):
             values[member, : len(rows)] = [row[name] for row in rows]
-        variables[name] = (("member", "epoch", "mode")[: len(shape)], values, notes(name))
-    coords = {"member": np.arange(len(records)), "epoch": epochs, "mode": np.arange(len(records[0][0]["gate"]))}
+        variables[name] = (("member", "step", "mode")[: len(shape)], values, notes(name))
+    coords = {"member": np.arange(len(records)), "step": epochs, "mode": np.arange(len(records[0][0]["gate"]))}
     return xr.Dataset(variables, coords=coords)
 
 
@@ -53,15 +53,15 @@ def restarts_of(screened: Sequence[list[float]]) -> xr.Dataset:
 
 def best_member(history: xr.Dataset) -> int:
     """Return the member with the lowest held-out loss."""
-    return int(np.argmin(history["best"].min("epoch").values))
+    return int(np.argmin(history["best"].min("step").values))
 
 
 def path_history(records: list[dict[str, Any]]) -> xr.Dataset:
-    """Return the records of a material's fit over epoch."""
+    """Return the records of a material's fit over step."""
     variables: dict[str, Any] = {}
     for name in ("elapsed", "loss", "validation_loss", "best"):
-        variables[name] = ("epoch", np.array([row[name] for row in records]), notes(name))
-    return xr.Dataset(variables, coords={"epoch": [row["epoch"] for row in records]})
+        variables[name] = ("step", np.array([row[name] for row in records]), notes(name))
+    return xr.Dataset(variables, coords={"step": [row["step"] for row in records]})
 
 
 def path_restarts(screened: list[float]) -> xr.Dataset:

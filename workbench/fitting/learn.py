@@ -6,13 +6,13 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from workbench.dataset.velocities import differentiated
+from workbench.dataset.velocities import velocities
 from workbench.errors import LandscapeError
 from workbench.fitting.fit import Fit, fit
 from workbench.fitting.levenberg_marquardt import LevenbergMarquardt
 from workbench.landscape.grid import grid
 from workbench.landscape.stationary_points import stationary_points
-from workbench.landscape.summary import matched
+from workbench.landscape.summary import summary
 from workbench.losses.match import DENSITY, TRAJECTORY, parse_match
 from workbench.parallel import Report
 from workbench.potentials.lse_icnn import LSEICNN
@@ -30,7 +30,7 @@ def learn(
     hidden: Sequence[int] = (8, 8, 8),
     members: int = 1,
     restarts: int | None = None,
-    resample: bool = False,
+    bootstrap: bool = False,
     differentiate: bool = False,
     seed: Any = None,
     optimiser: LevenbergMarquardt | None = None,
@@ -42,7 +42,7 @@ def learn(
     A fit of an `LSEICNN` (see `workbench.fit`; `modes="auto"` tries up to ten), its landscape on a grid in one and two
     dimensions, and the stationary points in the box of the data, matched over the members where there are several.
 
-    With `differentiate` velocities are estimated first (`workbench.differentiated`). match="trajectory" always does so:
+    With `differentiate` velocities are estimated first (`workbench.velocities`). match="trajectory" always does so:
     it fits those velocities, then polishes by multiple shooting, with the noise levels that were found. Both fits are
     kept, "velocity" and "trajectory".
 
@@ -58,9 +58,9 @@ def learn(
     if DENSITY in weights:
         raise ValueError("a density needs a support: use workbench.fit(model, data, match='density', support=…)")
     polish = TRAJECTORY in weights
-    seen = differentiated(data) if differentiate or polish else data
+    seen = velocities(data) if differentiate or polish else data
     model = LSEICNN(dim=seen.sizes["state"], modes=10 if modes == "auto" else modes, hidden=tuple(hidden))
-    how: dict[str, Any] = {"seed": seed, "resample": resample, "workers": workers, "progress": progress}
+    how: dict[str, Any] = {"seed": seed, "bootstrap": bootstrap, "workers": workers, "progress": progress}
     first = fit(
         model,
         seen,
@@ -79,7 +79,7 @@ def learn(
             first.ensemble,
             noisy,
             match=TRAJECTORY,
-            start="model",
+            warm_start=True,
             optimiser=optimiser or POLISH,
             **how | {"seed": seed},
         )
@@ -109,7 +109,7 @@ def _answers(found: Fit) -> dict[str, Any]:
         contents["analysis"] = {"stationary_points": stationary_points(found.model, found.model.box)}
         if found.ensemble.members and found.ensemble.members > 1:
             every = stationary_points(found.ensemble, found.model.box)
-            contents["analysis"]["stationary_points_matched"] = matched(every)
+            contents["analysis"]["stationary_points_summary"] = summary(every)
     except (LandscapeError, ValueError) as error:
         contents["attrs"]["stationary_points"] = f"none: {error}"
     return contents

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from workbench import parallel
-from workbench.checks import require_whole
+from workbench.checks import require_integer
 from workbench.errors import FitError
 from workbench.fitting.outcome import ACTIVE, Learned, Outcome
 from workbench.fitting.task import Task
@@ -47,7 +47,7 @@ class LevenbergMarquardt:
     damping: float = 1e-2
 
     def __post_init__(self) -> None:
-        require_whole(steps=self.steps, screening=self.screening, patience=self.patience)
+        require_integer(steps=self.steps, screening=self.screening, patience=self.patience)
         if not (self.tolerance >= 0 and 0 < self.damping < float("inf")):
             raise ValueError(f"expected tolerance >= 0 and damping > 0, got {self.tolerance!r} and {self.damping!r}")
 
@@ -120,9 +120,9 @@ class Descent:
         elif self._damping > self.STALLED:
             self.outcome = Outcome.CONVERGED
         elif self._stale >= self.settings.patience:
-            self.outcome = Outcome.HELD_OUT
+            self.outcome = Outcome.EARLY_STOPPING
         elif len(self.records) > self.settings.steps:
-            self.outcome = Outcome.STEPS
+            self.outcome = Outcome.STEP_LIMIT
 
     def _try(self) -> bool:
         delta = self._linear.step(self._damping)
@@ -170,7 +170,7 @@ class Descent:
         elapsed = time.perf_counter() - self._began
         self.records.append(
             {
-                "epoch": len(self.records),
+                "step": len(self.records),
                 "elapsed": elapsed,
                 "loss": self.loss,
                 "validation_loss": self.held_out,

@@ -14,13 +14,13 @@ import itertools
 import math
 import time
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from workbench import dataset, parallel
-from workbench.checks import require_whole
+from workbench.checks import require_integer
 from workbench.errors import DatasetError, FitError
 from workbench.fitting.history import path_history, path_restarts
 from workbench.fitting.outcome import Outcome
@@ -38,40 +38,38 @@ def fit_paths(
     *,
     seed: Any = None,
     restarts: int | None = None,
-    held_out: float = 0.2,
-    start: Literal["model"] | None = None,
+    validation_fraction: float = 0.2,
+    warm_start: bool = False,
     optimiser: PathTraining | None = None,
     progress: bool | Report | None = None,
 ) -> PathFit:
     """Fit a material to the stress of paths and return the result; the model given is left as it is.
 
-    `data` are paths (`workbench.dataset.paths`) with stress; where they have no `split`, the share `held_out` of the
-    trajectories validates. The best of `restarts` starts (default 2) is carried on; `start="model"` goes on from the
+    `data` are paths (`workbench.dataset.paths`) with stress; where they have no `split`, the share `validation_fraction` of the
+    trajectories validates. The best of `restarts` starts (default 2) is carried on; `warm_start=True` goes on from the
     material as it is. All randomness comes from `seed`.
 
     Raises `DatasetError` for data that do not fit, `FitError` where the model cannot be kept finite.
     """
     began = time.perf_counter()
     settings = optimiser or PathTraining()
-    if start not in (None, "model"):
-        raise ValueError(f"start of a material is 'model' or left out, got {start!r}")
-    if start == "model" and restarts not in (None, 1):
-        raise ValueError(f"start='model' leaves nothing to restart, got restarts={restarts!r}")
-    restarts = (2 if start is None else 1) if restarts is None else restarts
-    require_whole(restarts=restarts)
+    if warm_start and restarts not in (None, 1):
+        raise ValueError(f"warm_start=True leaves nothing to restart, got restarts={restarts!r}")
+    restarts = (1 if warm_start else 2) if restarts is None else restarts
+    require_integer(restarts=restarts)
     sequence = dataset.seed_sequence(seed)
     fresh = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key)
     shuffle, *seeds = fresh.spawn(1 + restarts)
     if "strain" not in data:
         raise DatasetError("match='stress' needs paths: build them with workbench.dataset.paths(...)")
     data = dataset.check(data, ["stress"])
-    data = dataset.assign_split(data, shuffle, held_out)
+    data = dataset.assign_split(data, shuffle, validation_fraction)
     if data["split"].dims != ("trajectory",):
         raise DatasetError(
             "split of paths marks whole trajectories, which depend on what came before; "
             f"it has dimensions {data['split'].dims}"
         )
-    job = (model, data, seeds, settings, start == "model")
+    job = (model, data, seeds, settings, warm_start)
     [(learned, records, screened, outcome)] = parallel.run(_learn, [job], labels=["fit"], workers=1, progress=progress)
     return PathFit(
         model=learned.requires_grad_(False),
@@ -82,7 +80,12 @@ def fit_paths(
         outcome=outcome,
         seed=dataset.seed_text(sequence),
         elapsed=time.perf_counter() - began,
-        settings={"restarts": restarts, "held_out": held_out, "start": start, "optimiser": asdict(settings)},
+        settings={
+            "restarts": restarts,
+            "validation_fraction": validation_fraction,
+            "warm_start": warm_start,
+            "optimiser": asdict(settings),
+        },
     )
 
 

@@ -24,14 +24,14 @@ from workbench.fitting.task import Task
 from workbench.landscape.wells import wells
 from workbench.losses.least_squares import LeastSquares, Observations
 from workbench.parallel import Report
-from workbench.potentials.initialisation import Start
+from workbench.potentials.initialisation import Initialisation
 from workbench.potentials.lse_icnn import LSEICNN
 
 if TYPE_CHECKING:
     from workbench.fitting.adam import Adam
     from workbench.fitting.levenberg_marquardt import LevenbergMarquardt
 
-__all__ = ["choose", "counts", "smallest"]
+__all__ = ["choose", "mode_counts", "smallest"]
 
 RHO_LO = 2.0  # in scaled units, where the model itself has no bound: what it costs and buys is drawn by a study
 FLOOR = 1e-4  # of the loss of a flat landscape
@@ -52,7 +52,7 @@ def choose(
     model: LSEICNN,
     data: xr.Dataset,
     match: Mapping[str, float],
-    start: Start,
+    init: Initialisation,
     optimiser: "LevenbergMarquardt | Adam",
     seed: np.random.SeedSequence,
     **how: Any,
@@ -61,7 +61,7 @@ def choose(
     tried: list[Tried] = []
     progress = how.get("progress")
     for modes in range(1, model.modes + 1):
-        task = Task.of(candidate(model, modes), data, match, start)
+        task = Task.of(candidate(model, modes), data, match, init)
         if callable(progress):
             how["progress"] = _share_of(progress, modes, model.modes)
         fresh = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
@@ -167,7 +167,7 @@ def _flat(observations: Observations, match: Mapping[str, float]) -> float:
     return total
 
 
-def counts(
+def mode_counts(
     fit: "Fit",
     within: Sequence[tuple[float, float]] | None = None,
     *,
@@ -185,7 +185,7 @@ def counts(
     """
     ensemble = getattr(fit, "ensemble", None)
     if ensemble is None:
-        raise TypeError(f"counts takes a whole fit, because it needs its data; got {type(fit).__name__}")
+        raise TypeError(f"mode_counts takes a whole fit, because it needs its data; got {type(fit).__name__}")
     x = dataset.flat(fit.data)["x"].values
     resolution = _resolution(fit)
     found = wells(ensemble, ensemble.box if within is None else within) if found is None else found

@@ -17,11 +17,11 @@ class Outcome(Enum):
     RUNNING = "the fit has not ended"
     TOLERANCE = "the error fell below the tolerance"
     CONVERGED = "no step lowers the loss any more; if it is too high, try more modes, wider layers or more restarts"
-    HELD_OUT = (
+    EARLY_STOPPING = (
         "the held-out loss stopped falling and the weights of its lowest point were kept; "
         "if it lies far above the training loss, try more data, or fewer modes"
     )
-    STEPS = "all steps were used; if the loss still falls, try an optimiser with more of them"
+    STEP_LIMIT = "all steps were used; if the loss still falls, try an optimiser with more of them"
 
     def __str__(self) -> str:
         return f"{self.name.lower()}: {self.value}"

@@ -12,7 +12,7 @@ import xarray as xr
 from torch import Tensor
 
 from workbench import dataset
-from workbench.checks import require_whole
+from workbench.checks import require_integer
 from workbench.dataset.tensors import SHEAR
 from workbench.errors import DatasetError, FitError
 from workbench.fitting.outcome import Outcome
@@ -25,18 +25,18 @@ __all__ = ["PathTraining", "Training"]
 class PathTraining:
     """Settings of the fit of a material: first Adam, then L-BFGS.
 
-    `steps` of Adam on batches of `batch` trajectories, at a `rate` that falls to 0 along a cosine, with gradients
+    `steps` of Adam on batches of `batch` trajectories, at a `lr` that falls to 0 along a cosine, with gradients
     clipped to the norm `clip`; the first `screening` of them decide between restarts. Then at most `polish` iterations
     of L-BFGS on all trajectories. The held-out loss is looked at after `every` of either, and at their end; L-BFGS
     stops when it has not fallen by a thousandth for `patience` looks.
 
-    >>> PathTraining(steps=100, polish=0).rate
+    >>> PathTraining(steps=100, polish=0).lr
     0.02
     """
 
     steps: int = 400
     batch: int = 32
-    rate: float = 2e-2
+    lr: float = 2e-2
     clip: float = 1.0
     polish: int = 300
     screening: int = 60
@@ -44,9 +44,9 @@ class PathTraining:
     patience: int = 5
 
     def __post_init__(self) -> None:
-        require_whole(0, steps=self.steps, polish=self.polish)
-        require_whole(batch=self.batch, screening=self.screening, every=self.every, patience=self.patience)
-        for name in ("rate", "clip"):
+        require_integer(0, steps=self.steps, polish=self.polish)
+        require_integer(batch=self.batch, screening=self.screening, every=self.every, patience=self.patience)
+        for name in ("lr", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)!r}")
 
@@ -91,7 +91,7 @@ class Training:
         self.seen, self.held = (_Part(self.model, part, _factor(part, train)) for part in parts.values())
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.step, self.pace = 0, 1.0
-        self.optimiser = torch.optim.Adam(self.parameters, lr=settings.rate)
+        self.optimiser = torch.optim.Adam(self.parameters, lr=settings.lr)
         self.records: list[dict[str, Any]] = []
         self.lowest = math.inf
         self.look()
@@ -104,7 +104,7 @@ class Training:
         for _ in range(steps):
             share = self.step / max(1, self.settings.steps)
             for group in self.optimiser.param_groups:
-                group["lr"] = self.pace * self.settings.rate * 0.5 * (1 + math.cos(math.pi * share))
+                group["lr"] = self.pace * self.settings.lr * 0.5 * (1 + math.cos(math.pi * share))
             rows = torch.as_tensor(self.rng.permutation(len(self.seen.stress))[: self.settings.batch])
             self.optimiser.zero_grad(set_to_none=True)
             loss = self.seen.residuals(self.model, rows).square().sum() * (len(self.seen.stress) / len(rows))
@@ -152,10 +152,10 @@ class Training:
             improved = self.lowest < 0.999 * reference
             reference, stale = (self.lowest, 0) if improved else (reference, stale + 1)
             if stale >= self.settings.patience:
-                return Outcome.HELD_OUT
+                return Outcome.EARLY_STOPPING
             for _ in range(stride):
                 tell(self)
-        return Outcome.STEPS
+        return Outcome.STEP_LIMIT
 
     @torch.no_grad()
     def look(self) -> bool:
@@ -165,7 +165,7 @@ class Training:
             return False
         if held < self.lowest:
             self.lowest, self.kept = held, copy.deepcopy(self.model.state_dict())
-        row = {"epoch": self.step, "elapsed": time.perf_counter() - self.began, "loss": loss, "validation_loss": held}
+        row = {"step": self.step, "elapsed": time.perf_counter() - self.began, "loss": loss, "validation_loss": held}
         self.records.append(row | {"best": self.lowest})
         return True
 
@@ -190,7 +190,7 @@ class Training:
         return "its derivative by the weights"
 
     def _failure(self, text: str) -> FitError:
-        error = FitError(f"{text}. Look for outliers in the data, or start with a rate below {self.settings.rate:g}")
+        error = FitError(f"{text}. Look for outliers in the data, or start with lr below {self.settings.lr:g}")
         error.model = self.model
         return error
 

@@ -23,7 +23,7 @@ class Fit:
     """What a fit returns.
 
     `model` is the member with the lowest held-out loss, a plain potential; `ensemble` holds all members. `history` is
-    over (member, epoch), `restarts` over (member, restart), and `scan` over the number of modes where that was chosen;
+    over (member, step), `restarts` over (member, restart), and `scan` over the number of modes where that was chosen;
     `data` are the samples as the fit saw them, with `split`. The weights are frozen (`requires_grad_(True)` thaws
     them), so that results are plain tensors.
     """
@@ -134,7 +134,7 @@ def _noisy(data: xr.Dataset) -> bool:
 class PathFit:
     """What fitting a material returns.
 
-    `model` has the weights of the lowest held-out loss. `history` is over epoch (a look at the held-out data, after
+    `model` has the weights of the lowest held-out loss. `history` is over step (a look at the held-out data, after
     some steps), `restarts` over restart; `data` are the paths as the fit saw them, with `split`.
     """
 

@@ -119,7 +119,7 @@ def _predict_paths(material: Material, data: xr.Dataset) -> xr.Dataset:
         "potential": (both, response.potential, "potential, predicted"),
     }
     if material.internal:
-        variables["internal_state"] = ((*both, "internal"), response.state, "internal variable")
+        variables["internal_state"] = ((*both, "internal"), response.internal, "internal variable")
     if "stress" in data:
         residual = response.stress - data["stress"].values
         variables["stress_residual"] = ((*both, "component"), residual, "stress, prediction less data")

@@ -13,7 +13,7 @@ from workbench.losses.likelihood import Likelihood, Samples, corner, kernel_pote
 from workbench.losses.match import DENSITY, TRAJECTORY, check_matched
 from workbench.losses.problem import Problem
 from workbench.losses.shooting import Segments, Shooting, check_trajectories, spread_of
-from workbench.potentials.initialisation import Start
+from workbench.potentials.initialisation import Initialisation
 from workbench.potentials.lse_icnn import LSEICNN
 from workbench.potentials.support import Support
 
@@ -27,17 +27,17 @@ ENOUGH = 2000  # samples, to see where a density may start
 class Task:
     """A model with the scales of its data, the data in parts, what to match, and where to start.
 
-    `given` are weights to start from, of one member or several, instead of a draw. With `resample` every member weighs
+    `given` are weights to start from, of one member or several, instead of a draw. With `bootstrap` every member weighs
     the data anew.
     """
 
     template: LSEICNN
     parts: Mapping[str, xr.Dataset]
     match: Mapping[str, float]
-    start: Start
+    init: Initialisation
     prior: float = 0.0
     given: LSEICNN | None = None
-    resample: bool = False
+    bootstrap: bool = False
 
     @classmethod
     def of(
@@ -45,11 +45,11 @@ class Task:
         model: LSEICNN,
         data: xr.Dataset,
         match: Mapping[str, float],
-        start: Start,
+        init: Initialisation,
         prior: float = 0.0,
         *,
         given: LSEICNN | None = None,
-        resample: bool = False,
+        bootstrap: bool = False,
     ) -> "Task":
         """Return the task for checked data with `split`; the model given is left as it is."""
         samples = dataset.flat(data)
@@ -57,7 +57,7 @@ class Task:
         if parts["validation"].sizes["sample"] == 0:
             raise DatasetError("split marks no 'validation' samples; the fit needs some to choose by")
         if given is not None:
-            return cls(given.member(0), parts, match, start, prior, given, resample)
+            return cls(given.member(0), parts, match, init, prior, given, bootstrap)
         template = model.like(members=None)
         template.states = tuple(map(str, data["state"].values))
         targets = _targets(parts["train"], match)
@@ -65,19 +65,19 @@ class Task:
         if template.support is not None:  # samples crowd at the wells; the landscape is wanted on all of the support
             x = np.vstack([x, *(corner(template, x, end) for end in (0, 1))])
             targets = {"potential": None, "gradient": np.ones((1, 1))}
-        template.set_scaling(x, units=not start.scaled, **targets)
+        template.set_scaling(x, units=not init.scaled, **targets)
         if template.support is not None:
             template.potential_scale.fill_(1.0)
-        return cls(template, parts, match, start, prior, None, resample)
+        return cls(template, parts, match, init, prior, None, bootstrap)
 
     def of_member(self, member: int, seed: np.random.SeedSequence) -> "Task":
-        """Return the task of one member: the weights it is given, and the samples weighed anew with `resample`.
+        """Return the task of one member: the weights it is given, and the samples weighed anew with `bootstrap`.
 
         That is the Bayesian bootstrap: independent exponential weights of mean 1, one for each trajectory or point.
         """
         given = None if self.given is None else self.given.member(member)
         parts = self.parts
-        if self.resample:
+        if self.bootstrap:
             branch = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, RESAMPLED))
             train = parts["train"]
             group = dataset.groups(train)
@@ -86,24 +86,24 @@ class Task:
             named = [name for name in train if str(name).startswith("weight")]
             weights = {name: train[name] * share for name in named} | ({} if "weight" in named else {"weight": share})
             parts = {**parts, "train": train.assign(weights)}
-        return replace(self, parts=parts, given=given, resample=False)
+        return replace(self, parts=parts, given=given, bootstrap=False)
 
     def begin(self, seed: np.random.SeedSequence, turn: int) -> LSEICNN:
         """Return the weights given, or a start drawn from the seed.
 
-        Successive turns take the sharpnesses of `start` in order.
+        Successive turns take the sharpnesses of `init` in order.
         """
         if self.given is not None:
             return self.given.member(0)
         model = self.template.like(members=None)
         model.load_state_dict(self.template.state_dict())
-        train, start = self.parts["train"], self.start
-        rng, rho = np.random.default_rng(seed), start.rho[turn % len(start.rho)]
+        train, init = self.parts["train"], self.init
+        rng, rho = np.random.default_rng(seed), init.rho[turn % len(init.rho)]
         x, targets = train["x"].values, _targets(train, self.match)
         if model.support is not None:
             x = x if len(x) <= ENOUGH else rng.choice(x, ENOUGH, replace=False)
             targets["potential"] = kernel_potential(x)
-        return model.initialise(rng, x, rho=rho, gate=start.gate, weights=start.weights, **targets)
+        return model.initialise(rng, x, rho=rho, gate=init.gate, weights=init.weights, **targets)
 
     def problem(self, seed: np.random.SeedSequence, turn: int) -> Problem:
         """Return what is to be minimised, from a start as `begin` draws it."""
@@ -142,14 +142,14 @@ def prepared(
     match: Mapping[str, float],
     shuffle: np.random.SeedSequence,
     *,
-    held_out: float,
+    validation_fraction: float,
     support: Support | None,
     prior: float,
 ) -> tuple[LSEICNN, xr.Dataset]:
     """Return the data as the fit sees them, checked and split, and the model with a support if it is to have one."""
     data = dataset.check(data)
     if DENSITY in match:
-        return on_support(model, dataset.assign_split(data, shuffle, held_out), support, prior)
+        return on_support(model, dataset.assign_split(data, shuffle, validation_fraction), support, prior)
     if support is not None or prior:
         raise ValueError("support and prior belong to match='density'")
     needs: Iterable[str] = () if TRAJECTORY in match else match
@@ -159,4 +159,4 @@ def prepared(
         check_matched(data, match, model.dim)
     if model.states != tuple(f"x{i + 1}" for i in range(model.dim)):
         data = dataset.with_states(data, model.states)
-    return model, dataset.assign_split(dataset.check(data, needs), shuffle, held_out)
+    return model, dataset.assign_split(dataset.check(data, needs), shuffle, validation_fraction)

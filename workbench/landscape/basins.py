@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from workbench.checks import require_whole
+from workbench.checks import require_integer
 from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.landscape.box import FLAT, Box, distinct
 from workbench.landscape.eigenvector_following import search
@@ -58,7 +58,7 @@ def basins(
     require_potential(potential)
     box, dim = Box.of(potential, within), len(potential.states)
     if starts is None:
-        require_whole(2, resolution=resolution)
+        require_integer(2, resolution=resolution)
         if resolution**dim > LARGEST:
             raise ValueError(
                 f"a grid of {resolution} points a side has {resolution**dim} points in {dim} dimensions; "
@@ -92,7 +92,7 @@ def _basins(potential: Potential, box: Box, grid: Tensor, axes: list[Tensor], ne
         "label": (lead, label.reshape(grid.shape[:-1]).cpu().numpy(), {"long_name": "basin", "units": "1"}),
         "well_x": (("well", "state"), minima.cpu().numpy(), {"long_name": "minimum", "units": "1"}),
         "well_potential": ("well", potential.value(minima).cpu().numpy(), {"long_name": "potential", "units": "1"}),
-        "share": ("well", share, {"long_name": "share of the starts", "units": "1"}),
+        "basin_fraction": ("well", share, {"long_name": "fraction of the starting points", "units": "1"}),
     }
     variables["label"][2]["description"] = f"{SADDLE}: on the separatrix; {LOST}: left the box or found no rest"
     coords: dict[str, Any] = {"well": np.arange(len(minima)), "state": list(potential.states)}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from workbench.checks import require_whole
+from workbench.checks import require_integer
 from workbench.errors import LandscapeWarning
 from workbench.landscape.bifurcations import solved
 from workbench.landscape.box import Box
@@ -69,7 +69,7 @@ def branches(
     low, high = (float(b) for b in between)
     if not (np.isfinite([low, high]).all() and low < high):
         raise ValueError(f"between must be two finite numbers (low, high) with low < high, got {between}")
-    require_whole(2, seeds=seeds)
+    require_integer(2, seeds=seeds)
     if not 0 < step <= 0.2:
         raise ValueError(f"step is a share of the range, above 0 and at most 0.2, got {step!r}")
     first = family.at(b=low) if isinstance(family, Blend) else family(low)

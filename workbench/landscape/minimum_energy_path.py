@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline, make_interp_spline
 from torch import Tensor
 
-from workbench.checks import require_whole
+from workbench.checks import require_integer
 from workbench.errors import LandscapeError
 from workbench.landscape.box import SAME, Box, distinct
 from workbench.landscape.eigenvector_following import search
@@ -69,7 +69,7 @@ def minimum_energy_path(
     ([106.03, 67.5], ['minimum', 'saddle', 'minimum', 'saddle', 'minimum'])
     """
     require_potential(potential)
-    require_whole(9, images=images)
+    require_integer(9, images=images)
     knots = torch.cat([rows_of(potential, x, n) for x, n in ((start, "start"), (end, "end"))])
     if len(knots) != 2:
         raise ValueError(f"start and end are one state each, got {len(knots)} in all")

@@ -28,12 +28,12 @@ HIGH = 6.0  # barriers, in units of T, from which on the law is trusted
 def rates(
     potential: Potential,
     within: Sequence[tuple[float, float]],
-    noise: float,
+    temperature: float,
     *,
     points: xr.Dataset | None = None,
     starts: int = 256,
 ) -> xr.Dataset:
-    """Return the rates of crossing every saddle from either side at the temperature `noise`, by Eyring and Kramers.
+    """Return the rates of crossing every saddle from either side at the temperature `temperature`, by Eyring and Kramers.
 
     The dataset is that of `graph`, with rate(point, side), from the minimum joins(point, side) over the saddle, and
     time(point, side), its inverse; NaN where there is no minimum. The rate of leaving a well is the sum over its
@@ -43,11 +43,11 @@ def rates(
 
     >>> import systems
     >>> well = systems.get("asymmetric_quartic")
-    >>> found = rates(well, well.box, noise=0.04)
+    >>> found = rates(well, well.box, temperature=0.04)
     >>> found.time.sel(point=2).values.round(1).tolist()
     [7033.1, 8749624.3]
     """
-    temperature = require_temperature(noise)
+    temperature = require_temperature(temperature)
     found = graph(potential, within, points=points, starts=starts)
     joins, barrier = found["joins"].values, found["barrier"].values
     if not (joins >= 0).any():
@@ -69,4 +69,4 @@ def rates(
         )
     found["rate"] = (("point", "side"), rate, {"long_name": "rate of crossing from that side", "units": "1"})
     found["time"] = (("point", "side"), 1 / rate, {"long_name": "mean time to cross from that side", "units": "1"})
-    return found.assign_attrs(noise=temperature)
+    return found.assign_attrs(temperature=temperature)

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from scipy.optimize import linear_sum_assignment
 
-__all__ = ["matched"]
+__all__ = ["summary"]
 
 SPREAD = {
     "x": "stationary point",
@@ -16,7 +16,7 @@ SPREAD = {
 }
 
 
-def matched(points: xr.Dataset, *, distance: float | None = None) -> xr.Dataset:
+def summary(points: xr.Dataset, *, distance: float | None = None) -> xr.Dataset:
     """Return the points that the members of an ensemble share, from `stationary_points` of that ensemble.
 
     Member by member, points of equal index are assigned to those found before (the assignment of least squared
@@ -34,7 +34,7 @@ def matched(points: xr.Dataset, *, distance: float | None = None) -> xr.Dataset:
     >>> circuits = [systems.get("gene_circuit", b=b) for b in (0.9, 1.0)]
     >>> from workbench.potentials.ensembles import joined_members
     >>> found = joined_members([wb.stationary_points(one, one.box) for one in circuits])
-    >>> both = wb.matched(found)
+    >>> both = wb.summary(found)
     >>> both["count"].values.tolist(), both.x.values[0].round(3).tolist(), both.x_std.values[0].round(3).tolist()
     ([2, 2, 2], [0.418, 1.515], [0.017, 0.041])
     """

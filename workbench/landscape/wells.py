@@ -52,7 +52,7 @@ def wells(potential: Potential, within: Sequence[tuple[float, float]], *, starts
     weights = getattr(potential, "mode_weights", None)
     if weights is not None:
         share = np.asarray(weights(minima["x"].values)).max(-1) if len(prominence) else prominence
-        minima["share"] = ("point", share, {"long_name": "weight of the loudest mode", "units": "1"})
+        minima["mode_weight"] = ("point", share, {"long_name": "largest mode weight", "units": "1"})
     return minima
 
 

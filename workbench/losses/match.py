@@ -76,7 +76,7 @@ def check_matched(samples: xr.Dataset, match: Mapping[str, float], dim: int) -> 
             raise DatasetError(f"the data hold no {name!r} but {twin!r}: use match={twin!r} (velocity = −gradient)")
         if name == "velocity" and name not in samples:
             raise DatasetError(
-                "the data hold no 'velocity': estimate it from trajectories by workbench.differentiated(data) "
+                "the data hold no 'velocity': estimate it from trajectories by workbench.velocities(data) "
                 "(--differentiate), or give it beside x"
             )
     noisy = [name for name in match if name in samples and noise_of(samples, "sigma", name) is not None]

@@ -189,6 +189,4 @@ def check_trajectories(data: xr.Dataset, match: Mapping[str, float], dim: int) -
     if data.sizes["state"] != dim:
         raise DatasetError(f"the data have {data.sizes['state']} states, the model dim = {dim}")
     if "x_observed" in data:
-        raise DatasetError(
-            "x was smoothed by differentiated(...); match='trajectory' takes the trajectories as observed"
-        )
+        raise DatasetError("x was smoothed by velocities(...); match='trajectory' takes the trajectories as observed")

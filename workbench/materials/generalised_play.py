@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workbench.checks import require_whole
+from workbench.checks import require_integer
 from workbench.materials.invariants import Invariants
 from workbench.materials.material import Features, Material
 from workbench.potentials.convex import inverse_softplus, softplus
@@ -75,7 +75,7 @@ class GeneralisedPlay(Material):
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
-        require_whole(0, operators=operators)
+        require_integer(0, operators=operators)
         self.invariants, self.internal, self.hardening = invariants, operators, hardening
         self.potential = LSEICNN(len(invariants.names), modes, hidden, states=invariants.names, dtype=dtype)
 
@@ -145,7 +145,7 @@ class GeneralisedPlay(Material):
         >>> GeneralisedPlay(Invariants(), operators=2).divided(3)
         <GeneralisedPlay of trE, trE2, trE3: 6 operators, 2 modes of 12-12>
         """
-        require_whole(parts=parts)
+        require_integer(parts=parts)
         old, shape = self, {"modes": self.potential.modes, "hidden": self.potential.hidden}
         how: dict[str, Any] = {"operators": parts * self.internal, "hardening": self.hardening, **shape}
         new = GeneralisedPlay(self.invariants, **how, dtype=self.potential.dtype).to(self.w.device)

@@ -35,7 +35,7 @@ class Response(NamedTuple):
     """
 
     stress: Any
-    state: Any
+    internal: Any
     dissipation: Any
     potential: Any
 

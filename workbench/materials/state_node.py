@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torchdiffeq import odeint
 
-from workbench.checks import require_whole
+from workbench.checks import require_integer
 from workbench.materials.invariants import Invariants, contract
 from workbench.materials.material import Features, Material
 from workbench.potentials.lse_icnn import LSEICNN
@@ -62,7 +62,7 @@ class StateNODE(Material):
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
-        require_whole(internal=internal)
+        require_integer(internal=internal)
         if method not in NODES:
             raise ValueError(f"method must be one of {', '.join(NODES)}, got {method!r}")
         self.invariants, self.internal, self.method = invariants, internal, method

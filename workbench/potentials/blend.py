@@ -73,13 +73,13 @@ class WeightedSum:
 class Blend:
     """A landscape that changes in time: Ψ_b(x) = (1 − b) Ψ₁(x) + b Ψ₂(x), with b = schedule(t) (Sec 4.4).
 
-    `value(x, t)`, `gradient(x, t)` and `hessian(x, t)` are Ψ_b at time t; `at(b=…)` or `at(t=…)` is the plain
+    `value(x, t)`, `gradient(x, t)` and `hessian(x, t)` are Ψ_b at time t; `at(b=…)` or `at(time=…)` is the plain
     potential of that moment, which is what analysis takes.
 
     >>> import systems, workbench as wb
     >>> early, late = systems.get("gene_circuit", b=0.1), systems.get("gene_circuit", b=1.0)
     >>> blend = Blend(early, late, wb.Logistic(rate=0.7, start=0.01))
-    >>> bool(blend.value([1.0, 1.0], 5.0) == blend.at(t=5.0).value([1.0, 1.0]))
+    >>> bool(blend.value([1.0, 1.0], 5.0) == blend.at(time=5.0).value([1.0, 1.0]))
     True
     """
 
@@ -93,14 +93,14 @@ class Blend:
     states = property(lambda self: self.first.states, doc="Names of the components of x.")
     members = property(lambda self: members_of((self.first, self.second)), doc="Members of the parts, None if none.")
 
-    def at(self, *, b: float | None = None, t: Any = None) -> WeightedSum:
+    def at(self, *, b: float | None = None, time: Any = None) -> WeightedSum:
         """Return the plain potential at parameter b, or at time t."""
-        if (b is None) == (t is None):
-            raise ValueError("say either b=… or t=…")
-        if np.ndim(t if b is None else b) != 0:
+        if (b is None) == (time is None):
+            raise ValueError("say either b=… or time=…")
+        if np.ndim(time if b is None else b) != 0:
             raise ValueError("a blend is taken at one b or one time at once, got several; loop over them")
-        share = self.schedule(t) if b is None else b
-        return WeightedSum((self.first, self.second), (1 - share, share))
+        parameter = self.schedule(time) if b is None else b
+        return WeightedSum((self.first, self.second), (1 - parameter, parameter))
 
     def check_domain(self, x: Any) -> None:
         """Raise where one of the parts refuses the states x."""
@@ -108,12 +108,12 @@ class Blend:
 
     def value(self, x: Any, t: Any) -> Any:
         """Return Ψ_b(x), shape (…), at time t."""
-        return self.at(t=t).value(x)
+        return self.at(time=t).value(x)
 
     def gradient(self, x: Any, t: Any) -> Any:
         """Return ∇Ψ_b(x), shape (…, dim), at time t."""
-        return self.at(t=t).gradient(x)
+        return self.at(time=t).gradient(x)
 
     def hessian(self, x: Any, t: Any) -> Any:
         """Return ∇²Ψ_b(x), shape (…, dim, dim), at time t."""
-        return self.at(t=t).hessian(x)
+        return self.at(time=t).hessian(x)

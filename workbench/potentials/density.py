@@ -1,4 +1,4 @@
-r"""A potential as a density: q(x) = exp(−Ψ(x))/Z on a stated support, with Z = ∫ exp(−Ψ) or the sum over whole numbers.
+r"""A potential as a density: q(x) = exp(−Ψ(x))/Z on a stated support, with Z = ∫ exp(−Ψ) or the sum over integers.
 
 States of the potential that are not in the support are conditions: q(y | t) = exp(−Ψ(y, t))/Z(t). The density of an
 ensemble is the mean of its members' densities, each normalised on its own.
@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 
 from workbench import dataset
-from workbench.checks import require_whole
+from workbench.checks import require_integer
 from workbench.potentials.potential import Potential, require_potential, tensor_options
 from workbench.potentials.support import Support
 
@@ -64,14 +64,14 @@ class Density:
         return np.exp(self.log_prob(x))
 
     def table(self, nodes: int | None = None, **conditions: float) -> xr.DataArray:
-        """Return q over one state of the support, all whole numbers or `nodes` equally spaced values.
+        """Return q over one state of the support, all integers or `nodes` equally spaced values.
 
         `conditions` name the values of the other states. (`fit.model` alone, for one member.)
         """
         (name, (low, high)) = self._only()
-        x = np.arange(low, high + 1) if self.support.whole else np.linspace(low, high, nodes or 401)
+        x = np.arange(low, high + 1) if self.support.integer else np.linspace(low, high, nodes or 401)
         q = self.prob(self._rows(x[:, None], conditions))
-        label = {"long_name": "probability" if self.support.whole else "probability density", "units": "1"}
+        label = {"long_name": "probability" if self.support.integer else "probability density", "units": "1"}
         return xr.DataArray(q, coords={name: x}, dims=[name], attrs=label, name="probability")
 
     def quantile(self, p: Any, **conditions: float) -> np.ndarray:
@@ -81,7 +81,7 @@ class Density:
             raise ValueError(f"p is a share between 0 and 1, got {p!r}")
         self._only()
         edges, cumulative = self._cumulative(conditions)
-        if self.support.whole:
+        if self.support.integer:
             return edges[np.minimum(np.searchsorted(cumulative, share), len(edges) - 1)]
         return np.interp(share, np.append(0.0, cumulative), edges)
 
@@ -92,17 +92,17 @@ class Density:
         from as many cells in all.
         """
         rng = np.random.default_rng(dataset.seed_sequence(seed))
-        require_whole(count=count)
+        require_integer(count=count)
         if len(self.support.states) == 1:
             return self.quantile(rng.random(count), **conditions)[:, None]
         x, width = self._cells()
         q = self.prob(self._rows(x, conditions))
         chosen = x[rng.choice(len(x), count, p=q / q.sum())]
-        return chosen if self.support.whole else chosen + width * (rng.random(chosen.shape) - 0.5)
+        return chosen if self.support.integer else chosen + width * (rng.random(chosen.shape) - 0.5)
 
     def _cells(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the middles of equal cells, shape (cell, state), and their sides."""
-        if self.support.whole:
+        if self.support.integer:
             x, _ = self.support.quadrature()
             return x, np.ones(x.shape[1])
         low, high = np.array(list(self.support.bounds.values())).T
@@ -111,10 +111,10 @@ class Density:
         return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(low)), (high - low) / each
 
     def _cumulative(self, conditions: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
-        """Return whole numbers, or edges of cells, of the one state, and the share of probability up to each cell."""
+        """Return integers, or edges of cells, of the one state, and the share of probability up to each cell."""
         x, width = self._cells()
         cumulative = np.cumsum(self.prob(self._rows(x, conditions)))
-        edges = x[:, 0] if self.support.whole else np.append(x[:, 0] - width / 2, x[-1, 0] + width / 2)
+        edges = x[:, 0] if self.support.integer else np.append(x[:, 0] - width / 2, x[-1, 0] + width / 2)
         return edges, cumulative / cumulative[-1]
 
     def _only(self) -> tuple[str, tuple[float, float]]:

@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-__all__ = ["Start", "local_slopes", "spread_samples"]
+__all__ = ["Initialisation", "local_slopes", "spread_samples"]
 
 
 @dataclass(frozen=True)
-class Start:
+class Initialisation:
     """Where a fit starts; the scale of the first weights decides how well it ends (see `LSEICNN.initialise`).
 
     `rho` holds sharpnesses above the lower bound, for the starts in turn; `gate` is ς(α) of every mode.
@@ -19,7 +19,7 @@ class Start:
     start from). With `scaled` the model works in the scales of the data; without, in their own units, and ρ is in
     units of 1/Ψ.
 
-    >>> Start().rho, Start(rho=(2.0,), weights="uniform", scaled=False).rho
+    >>> Initialisation().rho, Initialisation(rho=(2.0,), weights="uniform", scaled=False).rho
     ((0.15, 1.5), (2.0,))
     """
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
-from workbench.checks import require_whole
+from workbench.checks import require_integer
 from workbench.potentials.convex import ConvexNetworks
-from workbench.potentials.initialisation import Start, local_slopes, spread_samples
+from workbench.potentials.initialisation import Initialisation, local_slopes, spread_samples
 from workbench.potentials.potential import tensor_or_array
 from workbench.potentials.support import Support
 
@@ -280,7 +280,7 @@ class LSEICNN(nn.Module):
         ς(α) of every mode. `weights="uniform"` draws everything by the usual law of networks instead, and leaves the
         modes where that puts them (`ConvexNetworks.uniform`).
         """
-        start = Start(rho=(rho,), gate=gate, weights=weights)
+        start = Initialisation(rho=(rho,), gate=gate, weights=weights)
         self.u.fill_(float(np.log(rho)))
         self.alpha.fill_(2 + 0.2 * float(np.log(start.gate / (1 - start.gate))))
         if weights == "uniform":
@@ -350,6 +350,6 @@ class LSEICNN(nn.Module):
 def _check_sizes(hidden: tuple[int, ...], **sizes: Any) -> None:
     if not hidden:
         raise ValueError("hidden must name the width of at least one hidden layer, such as (10, 10)")
-    require_whole(**sizes)
+    require_integer(**sizes)
     for width in hidden:
-        require_whole(every_width_in_hidden=width)
+        require_integer(every_width_in_hidden=width)

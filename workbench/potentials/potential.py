@@ -68,7 +68,7 @@ class TimeVarying(Protocol):
     def members(self) -> int | None:
         """None for a plain potential, else the number of members."""
 
-    def at(self, *, b: float | None = None, t: Any = None) -> Potential:
+    def at(self, *, b: float | None = None, time: Any = None) -> Potential:
         """Return the plain potential at parameter b, or at time t."""
 
 
@@ -76,7 +76,7 @@ def require_potential(candidate: Any) -> None:
     """Raise `TypeError` for what is no potential."""
     if isinstance(candidate, TimeVarying):
         raise TypeError(
-            "a landscape that changes in time is a potential at one moment only: take blend.at(b=…) or blend.at(t=…)"
+            "a landscape that changes in time is a potential at one moment only: take blend.at(b=…) or blend.at(time=…)"
         )
     if not isinstance(candidate, Potential):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""Where a density lives: a box, or the whole numbers in it, and how to integrate over it."""
+"""Where a density lives: a box, or the integers in it, and how to integrate over it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
-from workbench.checks import require_whole
+from workbench.checks import require_integer
 from workbench.errors import DatasetError
 
 __all__ = ["Support"]
@@ -18,17 +18,17 @@ LARGEST = 2**20  # nodes of one quadrature
 class Support:
     """A box of states in which all probability lies, `bounds` being (lowest, highest) of each by name.
 
-    With `whole` only whole numbers count, both ends included, and the density is that per unit: a probability.
-    `nodes` a state are used in a fit: Gauss–Legendre, or equal cells of whole numbers; what a fitted density says of
-    whole numbers is summed over all of them.
+    With `integer` only integers count, both ends included, and the density is that per unit: a probability.
+    `nodes` a state are used in a fit: Gauss–Legendre, or equal cells of integers; what a fitted density says of
+    integers is summed over all of them.
 
-    >>> x, weight = Support({"X": (0, 3)}, whole=True).quadrature()
+    >>> x, weight = Support({"X": (0, 3)}, integer=True).quadrature()
     >>> x.ravel().tolist(), weight.sum()
     ([0.0, 1.0, 2.0, 3.0], np.float64(4.0))
     """
 
     bounds: Mapping[str, tuple[float, float]]
-    whole: bool = field(default=False, kw_only=True)
+    integer: bool = field(default=False, kw_only=True)
     nodes: int = field(default=128, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -38,9 +38,9 @@ class Support:
         for name, side in self.bounds.items():
             if not (len(side) == 2 and np.isfinite(side).all() and side[0] < side[1]):
                 raise ValueError(f"the support of {name} must be finite (lowest, highest), got {side}")
-            if self.whole and any(end != round(end) for end in side):
-                raise ValueError(f"the support of {name} is of whole numbers, got the bounds {side}")
-        require_whole(2, nodes=self.nodes)
+            if self.integer and any(end != round(end) for end in side):
+                raise ValueError(f"the support of {name} must be integers, got the bounds {side}")
+        require_integer(2, nodes=self.nodes)
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -49,11 +49,11 @@ class Support:
 
     @property
     def volume(self) -> float:
-        """Length, area … of the box, or how many whole numbers there are."""
-        return float(np.prod([high - low + self.whole for low, high in self.bounds.values()]))
+        """Length, area … of the box, or how many integers there are."""
+        return float(np.prod([high - low + self.integer for low, high in self.bounds.values()]))
 
     def quadrature(self, nodes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Return nodes (node, state) and weights (node,) with `nodes` a state; None takes all whole numbers."""
+        """Return nodes (node, state) and weights (node,) with `nodes` a state; None takes all integers."""
         axes = [self._axis(low, high, nodes) for low, high in self.bounds.values()]
         size = int(np.prod([len(x) for x, _ in axes]))
         if size > LARGEST:
@@ -63,7 +63,7 @@ class Support:
         return x, weight
 
     def check(self, data: xr.Dataset) -> None:
-        """Raise `DatasetError` for flat data that lie outside, or are no whole numbers where they should be."""
+        """Raise `DatasetError` for flat data that lie outside, or are no integers where they should be."""
         for name, (low, high) in self.bounds.items():
             x = data["x"].sel(state=name).values
             out = (x < low) | (x > high)
@@ -72,11 +72,11 @@ class Support:
                     f"{int(out.sum())} samples of {name} lie outside the support [{low:g}, {high:g}], the first at "
                     f"{x[out][0]:g}: widen it"
                 )
-            if self.whole and (x != np.round(x)).any():
-                raise DatasetError(f"{name} = {x[x != np.round(x)][0]:g} is no whole number, as its support demands")
+            if self.integer and (x != np.round(x)).any():
+                raise DatasetError(f"{name} = {x[x != np.round(x)][0]:g} is not an integer, as its support demands")
 
     def _axis(self, low: float, high: float, nodes: int | None) -> tuple[np.ndarray, np.ndarray]:
-        if not self.whole:
+        if not self.integer:
             x, weight = np.polynomial.legendre.leggauss(nodes or 4 * self.nodes)
             return low + (high - low) * (x + 1) / 2, weight * (high - low) / 2
         count = int(high - low) + 1

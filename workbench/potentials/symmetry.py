@@ -3,7 +3,7 @@ r"""Symmetry under a finite group of orthogonal maps: of a landscape, and of the
 If Ψ(G x) = Ψ(x) for every G of a group, then ∇Ψ(G x) = G ∇Ψ(x), and one sample is worth as many as it has images.
 
     Symmetrised(Ψ, generators)      the mean of Ψ(G x) over the group: exactly invariant, whatever Ψ is
-    images(data, generators)        the samples a fit learns from, and their images, as further samples
+    augmented(data, generators)        the samples a fit learns from, and their images, as further samples
 
 The first repairs what a fit could not know, the second tells it. Ψ₀ in Ψ(G x) stays a soft minimum of convex modes;
 their mean over the group is not one any more, though it is convex wherever all images are.
@@ -21,7 +21,7 @@ from workbench import dataset
 from workbench.potentials.ensembles import member_of
 from workbench.potentials.potential import Potential, check_domain, require_potential, tensor_or_array
 
-__all__ = ["Symmetrised", "group", "images"]
+__all__ = ["Symmetrised", "group", "augmented"]
 
 
 class Symmetrised:
@@ -75,7 +75,7 @@ class Symmetrised:
         return torch.stack([image(torch.as_tensor(g).to(x)) for g in self.group]).sum(0) / len(self.group)
 
 
-def images(data: xr.Dataset, generators: Sequence[Any], *, count: int | None = None, seed: Any = 0) -> xr.Dataset:
+def augmented(data: xr.Dataset, generators: Sequence[Any], *, count: int | None = None, seed: Any = 0) -> xr.Dataset:
     """Return points with images of those marked "train" (of all, where nothing is marked) added as further samples.
 
     Every image is G x with the same potential and with G ∇Ψ and G ẋ; noise levels and weights of single components go
@@ -84,7 +84,7 @@ def images(data: xr.Dataset, generators: Sequence[Any], *, count: int | None = N
 
     >>> import workbench as wb
     >>> one = wb.dataset.points([[0.0, 2.0]], gradient=[[1.0, 3.0]])
-    >>> images(one, [(1, 0)]).gradient.values
+    >>> augmented(one, [(1, 0)]).gradient.values
     array([[1., 3.],
            [3., 1.]])
     """
