@@ -10,6 +10,7 @@ from typing import Any
 
 from studies.base import STUDIES, RunOptions, Study, register
 from studies.metrics import Metric, metrics_dataset
+from workbench.checks import no_attribute
 
 __all__ = ["RunOptions", "Metric", "Study", "draw", "get", "names", "metrics_dataset", "register", "STUDIES"]
 
@@ -35,3 +36,8 @@ def get(name: str, *, preset: str = "quick", **settings: Any) -> Study:
 def draw(path: str | Path, folder: str | Path | None = None) -> list[Path]:
     """Draw the figures of a study's file into a folder (default: beside the file) and return their paths."""
     return Study.draw(path, folder)
+
+
+def __getattr__(name: str) -> Any:
+    """Say of an unknown name which one is nearest and where it lives."""
+    raise no_attribute(__name__, name, {known: getattr(globals()[known], "__module__", __name__) for known in __all__})

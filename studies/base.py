@@ -183,8 +183,8 @@ def _folder_of(target: Path, *, resume: bool, overwrite: bool) -> Path:
     if folder.exists() and not resume:
         if not overwrite:
             raise FileError(
-                f"an interrupted run left checkpoints in {folder}: go on with resume=True (--resume), "
-                "or start afresh with overwrite=True (--overwrite)"
+                f"an interrupted run left checkpoints in {folder}: go on with resume=True, "
+                "or start afresh with overwrite=True"
             )
         shutil.rmtree(folder)
     return folder

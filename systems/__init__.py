@@ -13,6 +13,7 @@ from systems.families.paths import PathSystem
 from systems.families.potential import PotentialSystem
 from systems.families.reactions import ReactionNetwork
 from systems.parameters import ParameterError, parameter
+from workbench.checks import no_attribute
 
 __all__ = [
     "ParameterError",
@@ -45,3 +46,8 @@ def get(name: str, **parameters: Any) -> Any:
     0.1
     """
     return SYSTEMS[name](**parameters)
+
+
+def __getattr__(name: str) -> Any:
+    """Say of an unknown name which one is nearest and where it lives."""
+    raise no_attribute(__name__, name, {known: getattr(globals()[known], "__module__", __name__) for known in __all__})

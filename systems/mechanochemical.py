@@ -27,6 +27,7 @@ import numpy as np
 from systems.families.base import State, register
 from systems.families.potential import PotentialSystem
 from systems.parameters import parameter
+from workbench.dataset.tensors import FULL
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,8 +101,7 @@ class Mechanochemical(PotentialSystem):
                [5., 6., 3.]])
         """
         g = np.asarray(gradient, dtype=np.float64)
-        order = [[0, 3, 4], [3, 1, 5], [4, 5, 2]]
-        return g[..., order] * np.where(np.eye(3, dtype=bool), 1.0, 0.5)
+        return g[..., FULL] * np.where(np.eye(3, dtype=bool), 1.0, 0.5)
 
     def _printed(self, x: "Tensor") -> "Tensor":
         a, b, d, e12, e13, e23, c = x.unbind(-1)

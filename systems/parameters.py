@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from workbench import checks
 from workbench.dataset import nearest
 
 __all__ = ["ParameterError", "Parameters", "parameter", "require_integer"]
@@ -22,9 +22,10 @@ def require_integer(least: int = 1, /, **settings: Any) -> None:
     Traceback (most recent call last):
     systems.parameters.ParameterError: samples must be an integer >= 2, got 1
     """
-    for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ParameterError(f"{name} must be an integer >= {least}, got {value!r}")
+    try:
+        checks.require_integer(least, **settings)
+    except ValueError as error:
+        raise ParameterError(str(error)) from None
 
 
 def parameter(default: Any, meaning: str, *, symbol: str = "", unit: str = "1", **bounds: Any) -> Any:

@@ -32,11 +32,9 @@ import numpy as np
 from systems.families.base import register
 from systems.families.paths import PathSystem
 from systems.parameters import ParameterError, parameter
+from workbench.dataset.tensors import IDENTITY, SHEAR
 
 __all__ = ["Rossi"]
-
-SHEAR = np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])  # A:B = Σ SHEAR A_k B_k over the six components
-TRACE = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 
 
 @register("rossi")
@@ -100,7 +98,7 @@ class Rossi(PathSystem):
         }
 
     def _stress(self, elastic: np.ndarray) -> np.ndarray:
-        return 2 * self.G * elastic + (self.K - 2 * self.G / 3) * (elastic @ TRACE)[..., None] * TRACE
+        return 2 * self.G * elastic + (self.K - 2 * self.G / 3) * (elastic @ IDENTITY)[..., None] * IDENTITY
 
     def _phase(self, e: np.ndarray) -> np.ndarray:
         """Return the phase fraction along e = E₀:C:E − Δψ, shape (…, time), from c = 0."""

@@ -29,7 +29,7 @@ def same(one, two):
 
 
 def test_a_step_is_that_of_eq_7_written_out():
-    run = training(members=1, rate=1e-2, slow_rate=1e-3, penalty=0.1)
+    run = training(members=1, lr=1e-2, slow_rate=1e-3, penalty=0.1)
     model = run.model.member(0)
     data = double_well().isel(sample=slice(0, 30))
     x, y = torch.as_tensor(data["x"].values), torch.as_tensor(data["potential"].values)
@@ -75,7 +75,7 @@ def test_loss_falls_the_best_is_kept_and_the_penalty_moves_only_the_gauge():
     options = {"match": "potential", "seed": 1, "init": wb.Initialisation(rho=(1.0,)), "progress": False}
     fits = [
         wb.fit(
-            wb.LSEICNN(dim=1, modes=3), double_well(), optimiser=wb.Adam(epochs=1000, rate=3e-2, slow_rate=1e-2,
+            wb.LSEICNN(dim=1, modes=3), double_well(), optimiser=wb.Adam(epochs=1000, lr=3e-2, slow_rate=1e-2,
             penalty=penalty, every=50), **options,
         )
         for penalty in (0.0, 0.03)
@@ -171,7 +171,7 @@ def test_an_interrupt_leaves_the_state_before_the_epochs():
 def test_the_last_epochs_count_although_they_are_no_multiple():
     options = {"match": "potential", "seed": 3, "init": PAPER, "progress": False}
     model = wb.LSEICNN(dim=1, modes=3, hidden=(4, 4))
-    short = wb.fit(model, double_well(), optimiser=wb.Adam(epochs=90, rate=1e-2, every=100), **options)
+    short = wb.fit(model, double_well(), optimiser=wb.Adam(epochs=90, lr=1e-2, every=100), **options)
     assert short.history["step"].values.tolist() == [0, 90]
     assert short.error < float(short.history["validation_loss"][0, 0]) ** 0.5
 
@@ -184,7 +184,7 @@ def test_float32_stays_float32():
 
 def test_gradients_and_velocities_are_matched_too(circuit):
     data = circuit.trajectories(20, time=[0.0, 0.4], seed=1)
-    optimiser = wb.Adam(epochs=300, rate=1e-2, every=50)
+    optimiser = wb.Adam(epochs=300, lr=1e-2, every=50)
     fit = wb.fit(wb.LSEICNN(dim=2, modes=2, hidden=(6, 6)), data, match="velocity", seed=0, optimiser=optimiser)
     assert fit.error < 0.3
     assert fit.model.value(data["x"].values.reshape(-1, 2)).min() == pytest.approx(0, abs=0.1)
@@ -195,7 +195,7 @@ def test_gradients_and_velocities_are_matched_too(circuit):
     [
         ({"epochs": 0}, "epochs must be an integer >= 1"),
         ({"every": 2.5}, "every must be an integer >= 1"),
-        ({"rate": 0.0}, "rate must be positive"),
+        ({"lr": 0.0}, "lr must be positive"),
         ({"penalty": -1e-4}, "penalty must be positive and finite"),
         ({"slow_rate": float("nan")}, "slow_rate must be positive and finite"),
     ],
@@ -220,7 +220,7 @@ def test_restarts_and_misplaced_checkpoints_are_refused(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:2 modes are the most")
 def test_modes_are_chosen_with_adam_too():
-    optimiser = wb.Adam(epochs=40, rate=3e-2, every=20)
+    optimiser = wb.Adam(epochs=40, lr=3e-2, every=20)
     fit = wb.fit(
         wb.LSEICNN(dim=1, modes=2), double_well(), match="potential", modes="auto", seed=0, optimiser=optimiser
     )

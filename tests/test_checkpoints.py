@@ -92,13 +92,13 @@ def test_identity_names_what_differs(tmp_path):
     other = data.assign(potential=data["potential"] * 1.0001)
     seeds = np.random.SeedSequence(0).spawn(2)
 
-    def identity(modes=2, data=data, start=None, rate=1e-3, seeds=seeds):
-        task = Task.of(wb.LSEICNN(dim=1, modes=modes), data, {"potential": 1.0}, start or Initialisation())
-        return checkpoints.identity(task, seeds, {"rate": rate})
+    def identity(modes=2, data=data, init=None, lr=1e-3, seeds=seeds):
+        task = Task.of(wb.LSEICNN(dim=1, modes=modes), data, {"potential": 1.0}, init or Initialisation())
+        return checkpoints.identity(task, seeds, {"lr": lr})
 
     assert identity() == identity()
-    changed = {"modes": 3}, {"data": other}, {"start": Initialisation(gate=0.5)}, {"rate": 1.0}, {"seeds": seeds[:1]}
-    for change, name in zip(changed, ("model", "data", "start", "optimiser", "seeds"), strict=True):
+    changed = {"modes": 3}, {"data": other}, {"init": Initialisation(gate=0.5)}, {"lr": 1.0}, {"seeds": seeds[:1]}
+    for change, name in zip(changed, ("model", "data", "init", "optimiser", "seeds"), strict=True):
         assert identity(**change)[name] != identity()[name]
 
 
@@ -124,7 +124,7 @@ def trained(path, epochs):
 
 
 @pytest.mark.parametrize(
-    "metrics", [[signal.SIGINT], [signal.SIGINT, signal.SIGTERM, signal.SIGTERM], [signal.SIGKILL]]
+    "numbers", [[signal.SIGINT], [signal.SIGINT, signal.SIGTERM, signal.SIGTERM], [signal.SIGKILL]]
 )
 def test_stopped_training_goes_on_to_the_same_bits(tmp_path, numbers):
     path = tmp_path / "c.ckpt"

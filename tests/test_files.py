@@ -66,7 +66,7 @@ def test_everything_is_named_and_described(saved):
     for name in ("Conventions", "title", "source", "references", "history", "schema", "git_commit", "git_dirty",
                  "versions_json", "platform", "device", "dtype", "created_at", "threads"):  # fmt: skip
         assert isinstance(tree.attrs[name], str | int | float | np.generic), name
-    assert tree.attrs["schema"] == "workbench-result/1"
+    assert tree.attrs["schema"] == "workbench-result/2"
     assert "torch" in json.loads(tree.attrs["versions_json"])
 
 
@@ -117,7 +117,7 @@ def test_own_data_and_attributes_of_any_kind_are_stored(tmp_path):
 
 def test_targets_are_checked_before_any_work(tmp_path, monkeypatch):
     (tmp_path / "there.nc").write_text("precious")
-    with pytest.raises(FileError, match=r"there.nc exists; choose another name or pass overwrite=True \(--overwrite\)"):
+    with pytest.raises(FileError, match=r"there.nc exists; choose another name or pass overwrite=True"):
         wb.save(tmp_path / "there.nc", data=wb.dataset.points([1.0, 2.0]))
     assert (tmp_path / "there.nc").read_text() == "precious"
     with pytest.raises(FileError, match="is a directory"):
@@ -187,8 +187,10 @@ def edited(saved, tmp_path, *, sealed=True, **attrs):
 def test_incomplete_foreign_and_edited_files_are_refused(saved, tmp_path):
     with pytest.raises(FileError, match=r"incomplete \(status 'writing'\)"):
         wb.load(edited(saved, tmp_path, status="writing"))
-    with pytest.raises(FileError, match="has schema 'workbench-result/9', this version reads 'workbench-result/1'"):
+    with pytest.raises(FileError, match="has schema 'workbench-result/9', this version reads 'workbench-result/2'"):
         wb.load(edited(saved, tmp_path, schema="workbench-result/9"))
+    with pytest.raises(FileError, match=r"before names changed \(schema workbench-result/1\); run its study"):
+        wb.load(edited(saved, tmp_path, schema="workbench-result/1"))
     with pytest.raises(FileError, match="damaged"):
         wb.load(edited(saved, tmp_path, sealed=False, seed="8", long="x" * 5000))
     wb.dataset.points([1.0, 2.0]).to_netcdf(tmp_path / "plain.nc")
@@ -333,7 +335,7 @@ def test_plain_netcdf_answers_for_a_material_without_torch(stretched, tmp_path):
     model.initialise(np.random.default_rng(0), *(stretched[n].values for n in ("strain", "stress", "time")))
     response = model.requires_grad_(False).respond(stretched["strain"].values[0])
     path = wb.save(tmp_path / "play.nc", fits=model)
-    np.savez(tmp_path / "known.npz", E=stretched["strain"].values[0], h=response.state)
+    np.savez(tmp_path / "known.npz", E=stretched["strain"].values[0], h=response.internal)
     code = f"""
 import json, sys, numpy as np, xarray as xr
 w, known = xr.open_dataset({str(path)!r}, group="fits/fit"), np.load({str(tmp_path / "known.npz")!r})

@@ -206,7 +206,10 @@ def test_fits_go_on_from_a_model():
     )
     assert longer.error < fit.error
     assert "no step was better" not in repr(longer)
-    for wrong, message in (({"start": "data"}, "start of a material is 'model'"), ({"restarts": 2}, "nothing to rest")):
+    for wrong, message in (
+        ({"init": wb.Initialisation()}, "init is no setting of a material"),
+        ({"restarts": 2}, "nothing to rest"),
+    ):
         with pytest.raises(ValueError, match=message):
             wb.fit(model, DATA, match="stress", **{"warm_start": True} | wrong)
 
@@ -279,7 +282,7 @@ def test_bad_paths_are_refused():
         (lambda: wb.StateNODE(AXIS, internal=0), "internal must be an integer >= 1"),
         (lambda: wb.StateNODE(AXIS, method="dopri5"), "method must be one of euler, midpoint, rk4"),
         (lambda: wb.PathTraining(batch=0), "batch must be an integer >= 1"),
-        (lambda: wb.PathTraining(rate=0.0), "rate must be positive"),
+        (lambda: wb.PathTraining(lr=0.0), "lr must be positive"),
     ],
 )
 def test_bad_settings_are_refused(make, message):
@@ -390,7 +393,7 @@ def test_best_weights_on_held_out_paths_are_kept(fitted, adam, polish):
 
 
 def test_polishing_begins_at_the_best_weights(fitted):
-    steps = wb.PathTraining(steps=5, polish=1, rate=0.5, every=5)
+    steps = wb.PathTraining(steps=5, polish=1, lr=0.5, every=5)
     history = wb.fit(fitted.model, CYCLES, match="stress", seed=0, warm_start=True, optimiser=steps).history
     first, wild, polished = history["loss"].values
     assert wild > 4 * first
@@ -421,7 +424,7 @@ def adam(monkeypatch):
 
 
 def test_rate_falls_along_a_cosine_and_slopes_are_clipped(adam):
-    steps = wb.PathTraining(steps=20, polish=0, rate=0.01, clip=1e-3, every=5)
+    steps = wb.PathTraining(steps=20, polish=0, lr=0.01, clip=1e-3, every=5)
     wb.fit(MODELS["play"](), DATA, match="stress", seed=0, restarts=1, optimiser=steps)
     rates, norms = np.array(adam).T
     np.testing.assert_allclose(rates, 0.005 * (1 + np.cos(np.pi * np.arange(20) / 20)))
@@ -441,7 +444,7 @@ def test_training_that_leaves_the_finite_rolls_back(monkeypatch, adam):
         return stress * np.nan if len(weights) == 8 else stress
 
     monkeypatch.setattr(type(model), "forward", sometimes)
-    steps = wb.PathTraining(steps=20, polish=0, rate=0.01, every=5)
+    steps = wb.PathTraining(steps=20, polish=0, lr=0.01, every=5)
     fit = wb.fit(model, DATA, match="stress", seed=0, restarts=1, optimiser=steps)
     assert np.isfinite(fit.history["loss"]).all()
     assert torch.equal(weights[8], weights[5])

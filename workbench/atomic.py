@@ -26,7 +26,7 @@ def check_target(path: str | Path, *, overwrite: bool = False) -> Path:
         if target.is_dir():
             raise FileError(f"{target} is a directory; give the name of a file, such as {target / 'result.nc'}")
         if target.exists() and not overwrite:
-            raise FileError(f"{target} exists; choose another name or pass overwrite=True (--overwrite)")
+            raise FileError(f"{target} exists; choose another name or pass overwrite=True")
         if not target.parent.is_dir():
             raise FileError(f"the directory {target.parent} does not exist; create it first")
         _sweep(target)

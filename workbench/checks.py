@@ -1,10 +1,13 @@
-"""Checks of settings that many rooms share."""
+"""Argument checks used by several modules, and the errors of names that are not there."""
 
+import difflib
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["require_temperature", "require_integer"]
+__all__ = ["no_attribute", "require_integer", "require_temperature"]
 
 
 def require_integer(least: int = 1, /, **settings: Any) -> None:
@@ -25,3 +28,27 @@ def require_temperature(temperature: Any) -> float:
     if not (number and np.isfinite(temperature) and temperature > 0):
         raise ValueError(f"temperature is T in dx = −∇Ψ dt + √(2T) dW, a finite number > 0; got {temperature!r}")
     return float(temperature)
+
+
+PACKAGES = ("workbench", "systems", "studies")
+
+
+def no_attribute(package: str, name: str, places: Mapping[str, str]) -> AttributeError:
+    """Return the error of a name that a package does not offer: where it lives, or the nearest name.
+
+    `places` are the modules of the names that are offered.
+
+    >>> str(no_attribute("workbench", "rate", {"rates": "workbench.landscape.rates"}))
+    "workbench has no attribute 'rate', did you mean 'rates' (workbench.landscape.rates)?"
+    >>> str(no_attribute("workbench", "systems", {}))
+    "workbench has no attribute 'systems': it is a package of its own, import systems"
+    """
+    text = f"{package} has no attribute {name!r}"
+    if name in PACKAGES:
+        return AttributeError(f"{text}: it is a package of its own, import {name}", name=name)
+    for other in PACKAGES:
+        if other != package and name in getattr(sys.modules.get(other), "__all__", ()):
+            return AttributeError(f"{text}: it lives in {other}, {other}.{name}", name=name)
+    close = difflib.get_close_matches(name, places, n=1, cutoff=0.6)
+    hint = f", did you mean {close[0]!r} ({places[close[0]]})?" if close else f"; see dir({package})"
+    return AttributeError(text + hint, name=name)

@@ -78,13 +78,13 @@ def _expectation(h: float, end: float) -> np.ndarray:
     import torch
     from scipy.interpolate import CubicSpline
 
-    from workbench.dynamics.langevin import heun, slope_of
+    from workbench.dynamics.langevin import gradient_of, heun
 
     nodes = np.linspace(-3.2, 2.8, 601)
     xi, weight = np.polynomial.hermite_e.hermegauss(12)
     x = torch.as_tensor(nodes)[None, :, None].expand(len(xi), -1, -1)
     kick = torch.as_tensor(np.sqrt(2 * T * h) * xi)[:, None, None].expand(-1, len(nodes), -1)
-    moved = heun(slope_of(systems.get("asymmetric_quartic")), x, 0.0, h, kick)[..., 0]
+    moved = heun(gradient_of(systems.get("asymmetric_quartic")), x, 0.0, h, kick)[..., 0]
     ahead = moved.clamp(nodes[0], nodes[-1]).numpy()
     u = np.tanh(nodes) + nodes**2 / 2
     for _ in range(round(end / h)):

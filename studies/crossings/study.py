@@ -127,22 +127,11 @@ class CrossingsStudy(Study):
 
     def _landscape(self, surface: Any, fit: wb.Fit) -> xr.Dataset:
         """Return potential and gradient of the best member and true, on a grid; offsets over the sampled part."""
-        (low, high), (bottom, top) = surface.box
-        axes = np.linspace(low, high, self.grid), np.linspace(bottom, top, self.grid)
-        x = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
-        flat = x.reshape(-1, 2)
-        variables: dict[str, Any] = {}
-        for suffix, psi in {"": fit.model, "_true": surface}.items():
-            text = "potential" + suffix.replace("_", ", ")
-            value, slope = psi.value(flat).reshape(x.shape[:-1]), psi.gradient(flat).reshape(x.shape)
-            variables[f"potential{suffix}"] = (surface.states, value, {"long_name": text, "units": "1"})
-            label = {"long_name": f"gradient of the {text}", "units": "1"}
-            variables[f"gradient{suffix}"] = ((*surface.states, "state"), slope, label)
-        coords = dict(zip(surface.states, axes, strict=True)) | {"state": list(surface.states)}
-        result = xr.Dataset(variables, coords=coords)
+        result = wb.grid({"": fit.model, "true": surface}, surface.box, self.grid)
+        x = np.stack(np.meshgrid(*(result[name] for name in surface.states), indexing="ij"), -1)
         for name, text in zip(surface.states, ("first coordinate", "second coordinate"), strict=True):
             result[name].attrs = {"long_name": f"{name}, {text}", "units": "1"}
-        known = near_data(flat, fit.data).reshape(x.shape[:-1])
+        known = near_data(x.reshape(-1, 2), fit.data).reshape(x.shape[:-1])
         result["near_data"] = (surface.states, known.astype(np.int8), {"long_name": "near a sample", "units": "1"})
         offset = (result["potential"] - result["potential_true"]).where(known).mean()
         result["potential_offset"] = offset.assign_attrs(long_name="constant that slopes leave free", units="1")

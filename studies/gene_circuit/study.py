@@ -153,17 +153,10 @@ class GeneCircuitStudy(Study):
 
     def _landscape(self, truth: Mapping[str, Any], learned: Mapping[str, Any]) -> xr.Dataset:
         """Return potential and gradient, learned and true, on a grid of the box."""
-        axis = np.linspace(*BOX[0], self.grid)
-        x = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1)
-        variables: dict[str, Any] = {"x": (("x1", "x2", "state"), x, {"long_name": "state", "units": "1"})}
-        for suffix, potentials in {"": learned, "_true": truth}.items():
-            for quantity, dims in {"value": (), "gradient": ("state",)}.items():
-                values = np.stack([getattr(potentials[case], quantity)(x) for case in CASES])
-                name = ("potential" if quantity == "value" else quantity) + suffix
-                label = {"long_name": name.replace("_", ", "), "units": "1"}
-                variables[name] = (("case", "x1", "x2", *dims), values, label)
-        grid = xr.Dataset(variables, coords={"case": list(CASES), "x1": axis, "x2": axis, "state": ["x1", "x2"]})
-        grid = grid.assign_coords(inhibition=("case", list(CASES.values())))
+        parts = [wb.grid({"": learned[case], "true": truth[case]}, BOX, self.grid) for case in CASES]
+        grid = xr.concat(parts, "case").assign_coords(case=list(CASES), inhibition=("case", list(CASES.values())))
+        x = np.stack(np.meshgrid(grid["x1"], grid["x2"], indexing="ij"), -1)
+        grid["x"] = (("x1", "x2", "state"), x, {"long_name": "state", "units": "1"})
         for gene in (1, 2):
             grid[f"x{gene}"].attrs = {"long_name": f"expression of gene {gene}", "units": "1"}
         grid["potential_offset"] = (grid["potential"] - grid["potential_true"]).mean(["x1", "x2"])

@@ -141,7 +141,7 @@ class RossiStudy(Study):
         if kind[0] == "c":
             return wb.PathTraining(steps=self.steps, polish=self.polish, patience=10)
         polish = self.node_polish if kind == "b" else 0
-        return wb.PathTraining(steps=self.node_steps, polish=polish, batch=16, rate=0.04, patience=20)
+        return wb.PathTraining(steps=self.node_steps, polish=polish, batch=16, lr=0.04, patience=20)
 
     def _wanted(self) -> Iterator[tuple[str, str, str]]:
         """Yield name, case and kind of every fit."""
@@ -249,7 +249,7 @@ def learn(
         return lambda done, total, note: report(part * total + done, 2 * total, note)
 
     one = wb.fit(model, data, restarts=restarts, progress=half(0), **how)
-    how["optimiser"] = replace(how["optimiser"], rate=how["optimiser"].rate / 4)
+    how["optimiser"] = replace(how["optimiser"], lr=how["optimiser"].lr / 4)
     return wb.fit(one.model.divided(study.operators), data, warm_start=True, progress=half(1), **how)  # type: ignore[attr-defined]
 
 

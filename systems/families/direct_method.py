@@ -10,14 +10,12 @@ what trajectory i does depends neither on how many are asked for nor on who else
 """
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from systems.families.jump_process import JumpProcess
 from workbench.errors import DatasetError
-
-if TYPE_CHECKING:
-    from systems.families.reactions import ReactionNetwork
 
 __all__ = ["SHARD", "simulate"]
 
@@ -53,7 +51,7 @@ class Tables:
 
     block = 128
 
-    def __init__(self, network: "ReactionNetwork") -> None:
+    def __init__(self, network: JumpProcess) -> None:
         self.network = network
         self.moves, self.move_of = np.unique(network.changes[:, 0], return_inverse=True)
         self.reach, self.size = max(int(self.moves[-1]), 0), 0
@@ -103,7 +101,7 @@ class Propensities:
 
     block = 32
 
-    def __init__(self, network: "ReactionNetwork") -> None:
+    def __init__(self, network: JumpProcess) -> None:
         self.network = network
         self.changes = np.vstack([network.changes, np.zeros(network.dim)])  # the last row is of absorbing states
 
@@ -131,7 +129,7 @@ class Propensities:
 
 
 def simulate(
-    network: "ReactionNetwork",
+    network: JumpProcess,
     starts: np.ndarray,
     times: np.ndarray,
     stream: np.random.SeedSequence,
@@ -159,9 +157,7 @@ def simulate(
 class Shard:
     """Trajectories on their way: those on the lanes, and the queue of those that have not begun."""
 
-    def __init__(
-        self, network: "ReactionNetwork", starts: np.ndarray, times: np.ndarray, budget: int, first: int
-    ) -> None:
+    def __init__(self, network: JumpProcess, starts: np.ndarray, times: np.ndarray, budget: int, first: int) -> None:
         self.network, self.budget, self.first = network, budget, first
         self.walk: Walk = Tables(network) if network.dim == 1 else Propensities(network)
         self.starts = self.walk.encode(starts)

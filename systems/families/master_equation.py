@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from systems.families.jump_process import JumpProcess
 from workbench.errors import DatasetError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from systems.families.reactions import ReactionNetwork
 
 __all__ = ["MasterEquation"]
 
@@ -41,7 +41,7 @@ class MasterEquation:
     Q: "csr_array"
 
     @classmethod
-    def of(cls, network: "ReactionNetwork", box: np.ndarray) -> "MasterEquation":
+    def of(cls, network: JumpProcess, box: np.ndarray) -> "MasterEquation":
         """Return the master equation on a box of counts, shape (species, 2), both ends included."""
         from scipy.sparse import csr_array
 

@@ -33,7 +33,7 @@ from numpy.typing import ArrayLike
 from systems.families.base import State, System
 from systems.parameters import require_integer
 from workbench import dataset
-from workbench.dataset import COMPONENTS
+from workbench.dataset.tensors import COMPONENTS, SHEAR, dyad
 from workbench.errors import DatasetError
 
 __all__ = ["PathSystem"]
@@ -151,7 +151,7 @@ def _joined(turns: np.ndarray, progress: np.ndarray) -> np.ndarray:
 def _random_directions(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Return tensors of unit norm, shape (…, 6), with no preferred direction in the space of symmetric tensors."""
     v = rng.standard_normal((*shape, 6))
-    return v / np.linalg.norm(v, axis=-1, keepdims=True) / np.sqrt([1, 1, 1, 2, 2, 2])
+    return v / np.linalg.norm(v, axis=-1, keepdims=True) / np.sqrt(SHEAR)
 
 
 def _direction(axis: Sequence[float]) -> np.ndarray:
@@ -160,7 +160,7 @@ def _direction(axis: Sequence[float]) -> np.ndarray:
     if n.shape != (3,) or not np.isfinite(n).all() or not n.any():
         raise DatasetError(f"axis is a direction in space, three numbers that are not all zero, got {axis!r}")
     n = n / np.linalg.norm(n)
-    return np.array([n[int(label[0]) - 1] * n[int(label[1]) - 1] for label in COMPONENTS])
+    return dyad(n)
 
 
 def _cycles(cycles: tuple[int, int]) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -59,11 +60,33 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             if flags["debug"]:
                 traceback.print_exc()
             text = error.args[0] if isinstance(error, KeyError) and error.args else error
-            err.print(Text.assemble(("error: ", "bold red"), f"{text}{_in_plugin(error)}"))
+            err.print(Text.assemble(("error: ", "bold red"), f"{as_flags(str(text))}{_in_plugin(error)}"))
             wrong_use = isinstance(error, KeyError | ValueError) and not isinstance(error, DatasetError)
             raise typer.Exit(2 if wrong_use else 1) from None
 
     return run
+
+
+FLAGS = (  # how a setting in Python is called on the command line
+    (
+        r"\b(overwrite|resume|drop_missing|differentiate|bootstrap)=True",
+        lambda found: f"--{found[1]}".replace("_", "-"),
+    ),
+    (r"\btemperature=…", lambda found: "--temperature T"),
+    (r"\bname='(\w+)'", lambda found: f"--data {found[1]}"),
+    (r"\bstates=\[(.*?)\]", lambda found: f"--states {found[1]}".replace("'", "").replace(", ", ",")),
+)
+
+
+def as_flags(message: str) -> str:
+    """Return a message of the library with the names of the command line for settings of Python.
+
+    >>> as_flags("a.nc exists; choose another name or pass overwrite=True")
+    'a.nc exists; choose another name or pass --overwrite'
+    """
+    for pattern, flag in FLAGS:
+        message = re.sub(pattern, flag, message)
+    return message
 
 
 def _in_plugin(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Commands for one's own data: fit, analyse, simulate, validate."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,6 @@ from workbench.cli.console import Json, Output, Overwrite, Seed, Workers, show
 if TYPE_CHECKING:
     import xarray as xr
 
-    from workbench.files.results import Result
 
 __all__ = ["COMMANDS"]
 
@@ -57,7 +56,7 @@ def fit(
 
     target = results.check_target(output or data.with_name(f"{data.stem}-fit.nc"), overwrite=overwrite)
     seen = read_data(data, name=name, states=_names(states), drop_missing=drop_missing)
-    contents = learn(
+    answer = learn(
         seen,
         match=_match(match),
         modes="auto" if modes == "auto" else _integer("modes", modes),  # type: ignore[arg-type]
@@ -70,15 +69,14 @@ def fit(
         optimiser=None if steps is None else LevenbergMarquardt(steps=steps),
         workers=workers,
     )
-    last = list(contents["fits"].values())[-1]
-    origin = {"title": f"landscape learned from {data.name}", "input": str(data), "seed": last.seed}
-    elapsed = sum(one.elapsed for one in contents["fits"].values())
-    attrs = origin | {"elapsed_seconds": elapsed} | contents.pop("attrs", {})
-    results.save(target, **contents, attrs=attrs, overwrite=overwrite)
+    origin = {"title": f"landscape learned from {data.name}", "input": str(data), "seed": answer.fit.seed}
+    elapsed = sum(one.elapsed for one in answer.fits.values())
+    attrs = {**origin, "elapsed_seconds": elapsed, **answer.attrs}
+    results.save(target, **{**answer, "attrs": attrs}, overwrite=overwrite)
     if "caveat" in attrs:
         console.err.print(f"warning: {attrs['caveat']}", style="yellow")
-    told = {"file": str(target), "fit": {label: repr(one) for label, one in contents["fits"].items()}}
-    show(told | _told(contents.get("analysis", {}), as_json), as_json)
+    told = {"file": str(target), "fit": {label: repr(one) for label, one in answer.fits.items()}}
+    show(told | _told(answer.analysis, as_json), as_json)
 
 
 def analyse(
@@ -102,7 +100,8 @@ def analyse(
     from workbench.files import results
 
     target = results.check_target(output or file.with_name(f"{file.stem}-analysis.nc"), overwrite=overwrite)
-    result, label = _result(file, fit_name)
+    result = results.load(file)
+    label = result.fit_name(fit_name)
     box = [_pair(pair) for pair in within] if within else result.models[label].box
     best = int(result[f"fits/{label}"].attrs.get("best_member", 0))
     answers: dict[str, Any] = {}
@@ -113,7 +112,8 @@ def analyse(
         answers |= ask(
             result.ensembles[label], each, box, best=best, temperature=temperature if each == "rates" else None
         )
-    _write(result, {f"analysis/{name}": answer for name, answer in answers.items()}, target, overwrite=overwrite)
+    groups = {f"analysis/{name}": answer for name, answer in answers.items()}
+    results.write(result.extended(groups), target, overwrite=overwrite)
     show({"file": str(target)} | _told(answers, as_json), as_json)
 
 
@@ -135,12 +135,14 @@ def simulate(
     from workbench.files import results
 
     target = results.check_target(output or file.with_name(f"{file.stem}-simulation.nc"), overwrite=overwrite)
-    result, label = _result(file, fit_name)
+    result = results.load(file)
+    label = result.fit_name(fit_name)
     x0 = [[_number("start", x) for x in each.split(",")] for each in start]
     run = run_of(
         result.models[label], x0, np.linspace(0, until, samples), temperature=temperature, step=step, seed=seed
     )
-    _write(result, {"simulation": run.assign_attrs(run.attrs | {"fit": label})}, target, overwrite=overwrite)
+    groups = {"simulation": run.assign_attrs(run.attrs | {"fit": label})}
+    results.write(result.extended(groups), target, overwrite=overwrite)
     ends = [np.round(x, 6).tolist() if np.isfinite(x).all() else None for x in run["x"].isel(time=-1).values]
     show({"file": str(target), "ends": ends} | _told_leavers(run), as_json)
 
@@ -192,37 +194,6 @@ def _pair(text: str) -> tuple[float, float]:
     return _number("--within", low), _number("--within", high)
 
 
-def _result(file: Path, name: str | None) -> "tuple[Result, str]":
-    from workbench.dataset import nearest
-    from workbench.files import results
-
-    result = results.load(file)
-    if not result.models:
-        raise ValueError(f"{file} holds no fit; workbench fit writes one")
-    if name is not None and name not in result.models:
-        known = ", ".join(result.models)
-        raise ValueError(f"{file} has no fit {name!r}{nearest(name, result.models) or ';'} it has {known}")
-    return result, name or list(result.models)[-1]
-
-
-def _write(result: "Result", groups: "dict[str, xr.Dataset]", target: Path, *, overwrite: bool) -> None:
-    """Write a result with further groups to a new file, its history one line longer."""
-    import xarray as xr
-
-    from workbench.files import results
-
-    fresh = results.tree_of().attrs["history"]
-    kept = {
-        node.path: node.to_dataset(inherit=False)
-        for node in result.tree.subtree
-        if not any(node.path.strip("/") == path for path in groups)
-    }
-    added = {f"/{path}": results.cleaned(group) for path, group in groups.items()}
-    tree = xr.DataTree.from_dict(kept | added)
-    tree.attrs = result.tree.attrs | {"history": f"{fresh}\n{result.tree.attrs['history']}"}
-    results.write(tree, target, overwrite=overwrite)
-
-
 def _told_leavers(run: "xr.Dataset") -> dict[str, Any]:
     """Tell which trajectories leave the data or blow up, and return how many, and from when on the first is outside."""
     outside = run["inside_data"].values == 0
@@ -237,7 +208,7 @@ def _told_leavers(run: "xr.Dataset") -> dict[str, Any]:
     return {"outside_data": left, "first_outside": first, "blown_up": gone}
 
 
-def _told(answers: "dict[str, xr.Dataset]", as_json: bool) -> dict[str, Any]:
+def _told(answers: "Mapping[str, xr.Dataset]", as_json: bool) -> dict[str, Any]:
     """Return what to print of answers: their rows, as lines to read or as numbers."""
     from workbench.cli.tables import rows, text
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from workbench.dataset.assembly import assemble, filled
 from workbench.dataset.ragged import ragged
-from workbench.dataset.tensors import COMPONENTS
+from workbench.dataset.tensors import COLUMNS, COMPONENTS, ROWS
 from workbench.errors import DatasetError
 
 __all__ = ["paths", "points", "trajectories"]
@@ -153,4 +153,4 @@ def _components(name: str, values: Any, lengths: Sequence[int]) -> np.ndarray:
             f"{name} must be symmetric, but at trajectory {trajectory}, time {time} the entries {row + 1}{column + 1} "
             f"and {column + 1}{row + 1} differ by {gap.max():.2g}"
         )
-    return np.stack([array[..., int(label[0]) - 1, int(label[1]) - 1] for label in COMPONENTS], -1)
+    return np.stack([array[..., i, j] for i, j in zip(ROWS, COLUMNS, strict=True)], -1)

@@ -155,7 +155,7 @@ def _canonical(data: xr.Dataset, name: str, dims: tuple[str, ...]) -> xr.DataArr
         first: dict[str, int | str] = {dim: int(i) for dim, i in zip(dims, np.argwhere(bad)[0], strict=True)}
         if dims[-1] in ("state", "component") and dims[-1] in data.coords:
             first[dims[-1]] = str(data[dims[-1]].values[first[dims[-1]]])
-        advice = "" if "strain" in data else "; of a file, drop_missing=True (--drop-missing) leaves such samples out"
+        advice = "" if "strain" in data else "; of a file, drop_missing=True leaves such samples out"
         raise DatasetError(
             f"{name} holds {int(bad.sum())} values that are not finite, the first at {first}; "
             f"remove or repair them{advice}"

@@ -32,9 +32,9 @@ def assign_split(
 ) -> xr.Dataset:
     """Return the data with a `split` coordinate; a coordinate that is already there is checked and kept.
 
-    The share `validation_fraction` becomes "validation", the rest "train": of the trajectories if `whole`, which is the stricter
-    judge, else of all samples along all trajectories, which leaves no start out of the training data. Data marked
-    "test" are for the user's own judgement: no fit ever sees them.
+    The share `validation_fraction` becomes "validation", the rest "train": of the trajectories if `whole`, which is the
+    stricter judge, else of all samples along all trajectories, which leaves no start out of the training data. Data
+    marked "test" are for the user's own judgement: no fit ever sees them.
     """
     dims = SAMPLING[kind_of(data)][: 1 if whole else None]
     group = groups(data) if whole else None

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from workbench.checks import require_integer, require_temperature
 from workbench.dataset import seed_sequence, seed_text
-from workbench.dynamics.langevin import Noise, heun, slope_of, stay_in_domain
+from workbench.dynamics.langevin import Noise, gradient_of, heun, stay_in_domain
 from workbench.errors import LandscapeError
 from workbench.potentials.ensembles import each_member
 from workbench.potentials.potential import Potential, require_potential, rows_of
@@ -56,9 +56,9 @@ def first_passage(
 ) -> xr.Dataset:
     """Return the times at which `count` Langevin trajectories from `start` first come within `radius` of `target`.
 
-    `start` has shape (dim,), `target` too; `temperature` is the temperature, `step` the time step of the method of weak order
-    2 (`langevin`), `end` the time at which those that have not arrived are censored. Trajectory i does not
-    depend on how many there are.
+    `start` has shape (dim,), `target` too; `temperature` is the temperature, `step` the time step of the method of weak
+    order 2 (`langevin`), `end` the time at which those that have not arrived are censored. Trajectory i does not depend
+    on how many there are.
 
     The dataset holds time(trajectory), that of arrival or `end`, arrived(trajectory), and the mean first-passage time
     with its interval(bound) of the given `confidence` (see the module; the interval is symmetric in the logarithm).
@@ -112,7 +112,7 @@ def _passages(
     limit: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the times of arrival or of the end, shape (trajectory,), and who arrived."""
-    slope, normal, uniform = slope_of(potential), numbers.normal(), numbers.uniform()
+    slope, normal, uniform = gradient_of(potential), numbers.normal(), numbers.uniform()
     check = getattr(potential, "check_domain", None)
     time, arrived = np.full(numbers.count, float(end)), np.zeros(numbers.count, dtype=bool)
     rows, x = np.arange(numbers.count), x0.expand(numbers.count, -1)

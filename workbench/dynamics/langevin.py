@@ -22,13 +22,13 @@ from torch import Tensor
 from workbench.errors import LandscapeError
 from workbench.potentials.potential import Potential, TimeVarying
 
-__all__ = ["Noise", "heun", "longest_step", "slope_of", "stay_in_domain", "trajectories"]
+__all__ = ["Noise", "heun", "longest_step", "gradient_of", "stay_in_domain", "trajectories"]
 
 SHARD = 64
 BLOCK = 256  # steps whose random numbers are drawn at once
 
 
-def slope_of(potential: Potential | TimeVarying) -> Callable[[Tensor, float], Tensor]:
+def gradient_of(potential: Potential | TimeVarying) -> Callable[[Tensor, float], Tensor]:
     """Return ∇Ψ(x, t) of a fixed or a moving landscape."""
     if isinstance(potential, TimeVarying):
         return lambda x, t: potential.at(time=t).gradient(x)
@@ -96,7 +96,7 @@ def trajectories(
 
     Steps end at every time asked for and at the kinks of a schedule. Trajectories beyond `limit` stay where they are.
     """
-    slope, check = slope_of(potential), getattr(potential, "check_domain", None)
+    slope, check = gradient_of(potential), getattr(potential, "check_domain", None)
     kinks = [t for t in getattr(getattr(potential, "schedule", None), "kinks", ()) if times[0] < t < times[-1]]
     stops = np.union1d(times, kinks)
     normal = Noise(x.shape[-2], x.shape[-1], seed).normal()
@@ -123,6 +123,6 @@ def stay_in_domain(check: Callable[[Any], None], x: Tensor, t: float) -> None:
         check(x.cpu().numpy())
     except ValueError as error:
         raise LandscapeError(
-            f"the noise carries a trajectory out of the domain at t = {t:g}: {error}; lower the temperature, shorten the "
-            "run, or take a landscape that is defined everywhere"
+            f"the noise carries a trajectory out of the domain at t = {t:g}: {error}; lower the temperature, "
+            "shorten the run, or take a landscape that is defined everywhere"
         ) from None

@@ -43,9 +43,9 @@ def simulate(
     along the way, b(time) where the landscape is a `Blend`, inside_data where the potential knows the box of its data,
     and a leading `member` axis for an ensemble.
 
-    With `temperature`, the temperature T > 0, they are Langevin trajectories dx = −∇Ψ dt + √(2T) dW by a method of weak order
-    2 (see `langevin`) with steps no longer than `step`; `seed` makes them repeatable, and trajectory i does
-    not depend on how many there are. The step is chosen so that the error in what you ask for is small: halve it and
+    With `temperature`, the temperature T > 0, they are Langevin trajectories dx = −∇Ψ dt + √(2T) dW by a method of weak
+    order 2 (see `langevin`) with steps no longer than `step`; `seed` makes them repeatable, and trajectory i does not
+    depend on how many there are. The step is chosen so that the error in what you ask for is small: halve it and
     compare. Steps of 2 over the steepest curvature at the starts, with which the method diverges, raise `ValueError`;
     where the curvature grows so steep on the way, a `SimulationWarning` tells. The options of the adaptive methods have
     no meaning then.

@@ -60,7 +60,7 @@ def _of_result(source: Path, name: str | None) -> xr.Dataset:
     node = tree.children["data"]
     known = list(node.children)
     if name is None and known:
-        raise DatasetError(f"{source} holds several data: name one of {', '.join(known)} (--data)")
+        raise DatasetError(f"{source} holds several data: choose one, name={known[0]!r} …; it has {', '.join(known)}")
     if name is not None and name not in known:
         raise DatasetError(f"{source} has no data {name!r}{dataset.nearest(name, known) or ';'} it has {known}")
     return (node if name is None else node.children[name]).to_dataset()
@@ -82,8 +82,7 @@ def _name_states(data: xr.Dataset, source: Path) -> None:
     own = [name for name, array in mine.items() if array.ndim == most and name not in dataset.QUANTITIES]
     if own:
         raise DatasetError(
-            f"{source}: the data hold no 'x'. They hold: {', '.join(sorted(known))}; name its states: "
-            f"--states {','.join(own)}"
+            f"{source}: the data hold no 'x'. They hold: {', '.join(sorted(known))}; name its states: states={own}"
         )
 
 

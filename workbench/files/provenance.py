@@ -14,8 +14,9 @@ import torch
 from workbench.dataset import storable
 from workbench.version import DISTRIBUTION, __version__
 
-__all__ = ["provenance"]
+__all__ = ["SCHEMA", "provenance"]
 
+SCHEMA = "workbench-result/2"
 LIBRARIES = ("torch", "torchdiffeq", "numpy", "scipy", "xarray", "netCDF4", "matplotlib")
 REFERENCE = (
     "R. E. Jones, A. Buganza Tepole and J. N. Fuhg, Differentiable neural network representation of multi-well, "
@@ -27,7 +28,7 @@ def provenance(**more: object) -> dict[str, str | int | float]:
     """Return the root attributes of a result file; `more` (title, study, seed, …) is added, as text or numbers.
 
     >>> provenance(seed="7")["seed"], provenance()["schema"]
-    ('7', 'workbench-result/1')
+    ('7', 'workbench-result/2')
     """
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     commit, dirty = _commit()
@@ -37,7 +38,7 @@ def provenance(**more: object) -> dict[str, str | int | float]:
         "source": f"{DISTRIBUTION} {__version__}",
         "references": REFERENCE,
         "history": f"{now} written by {Path(sys.argv[0]).name or 'python'} {' '.join(sys.argv[1:])}".strip(),
-        "schema": "workbench-result/1",
+        "schema": SCHEMA,
         "git_commit": commit,
         "git_dirty": dirty,
         "versions_json": json.dumps(

@@ -24,7 +24,7 @@ import xarray as xr
 from workbench.atomic import check_seal, check_target, is_sealed, replacing, seal
 from workbench.dataset import nearest, storable
 from workbench.errors import FileError
-from workbench.files.provenance import provenance
+from workbench.files.provenance import SCHEMA, provenance
 from workbench.files.weights import KINDS, from_dataset, to_dataset
 from workbench.fitting.fit import Fit
 from workbench.fitting.result import PathFit
@@ -35,7 +35,6 @@ from workbench.potentials.density import Density
 
 __all__ = ["Result", "check_target", "cleaned", "load", "read", "save", "tree_of", "write"]
 
-SCHEMA = "workbench-result/1"
 LONGEST_HISTORY = 1000
 COORDINATES = {
     "b_scanned": "parameter of the blend",
@@ -76,6 +75,32 @@ class Result:
     def __getitem__(self, path: str) -> xr.DataTree | xr.DataArray:
         """Return a group, such as "analysis/stationary_points", or a variable of one."""
         return self.tree[path]
+
+    def fit_name(self, name: str | None = None) -> str:
+        """Return the name of a fit of the file: the one asked for, or the last; `KeyError` where it is not there."""
+        if not self.models:
+            raise KeyError(f"{self.path} holds no fit; workbench.learn and `workbench fit` make one")
+        if name is None:
+            return list(self.models)[-1]
+        if name not in self.models:
+            known = ", ".join(self.models)
+            raise KeyError(f"{self.path} has no fit {name!r}{nearest(name, self.models) or ';'} it has {known}")
+        return name
+
+    def extended(self, groups: Mapping[str, xr.Dataset]) -> xr.DataTree:
+        """Return the tree with further groups, such as "analysis/wells", and a history one line longer.
+
+        A group of the same path is replaced; `write` saves the tree.
+        """
+        kept = {
+            node.path: node.to_dataset(inherit=False)
+            for node in self.tree.subtree
+            if node.path.strip("/") not in groups
+        }
+        added = {f"/{path}": cleaned(group) for path, group in groups.items()}
+        tree = xr.DataTree.from_dict(kept | added)
+        tree.attrs = self.tree.attrs | {"history": f"{provenance()['history']}\n{self.tree.attrs['history']}"}
+        return tree
 
 
 def save(
@@ -156,9 +181,7 @@ def read(path: str | Path) -> xr.DataTree:
         tree = _open(source)
     except Exception as error:  # the libraries below raise anything on damaged files
         raise FileError(f"{source} is damaged: {type(error).__name__}: {error}") from None
-    schema = tree.attrs.get("schema")
-    if schema != SCHEMA:
-        raise FileError(f"{source} has schema {schema!r}, this version reads {SCHEMA!r}")
+    _check_schema(source, tree.attrs.get("schema"))
     if tree.attrs.get("status") != "complete":
         raise FileError(f"{source} is incomplete (status {tree.attrs.get('status')!r}); its writer was interrupted")
     return tree
@@ -177,6 +200,17 @@ def load(path: str | Path) -> Result:
         several = getattr(model, "members", None) is not None
         models[name] = model.member(int(node.attrs.get("best_member", 0))) if several else model
     return Result(Path(path), tree, models, ensembles)
+
+
+def _check_schema(source: Path, schema: Any) -> None:
+    """Raise `FileError` for a file of another schema."""
+    if schema == "workbench-result/1":
+        raise FileError(
+            f"{source} was written before names changed (schema {schema}); run its study, or its fit, again: this "
+            f"version reads {SCHEMA} and no older files"
+        )
+    if schema != SCHEMA:
+        raise FileError(f"{source} has schema {schema!r}, this version reads {SCHEMA!r}")
 
 
 def _named(root: str, content: xr.Dataset | Mapping[str, xr.Dataset] | None) -> dict[str, xr.Dataset]:

@@ -40,7 +40,7 @@ RETRIES = 5  # times that the pace of a member is halved before it is given up
 
 @dataclass(frozen=True)
 class Adam:
-    """Settings of Adam; with `Initialisation(rho=(2.0,), weights="uniform", scaled=False)` the defaults are as published.
+    """Settings of Adam; with `Initialisation(rho=(2.0,), weights="uniform", scaled=False)` they are as published.
 
     `epochs` full-batch steps at `lr` for the networks and `slow_rate` for ρ and α, with `penalty` ε on |α|. The
     weights of the lowest held-out loss are kept; it is looked at every `every` epochs and at the end, and so is what

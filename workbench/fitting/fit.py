@@ -29,7 +29,7 @@ from workbench.fitting.path_training import PathTraining
 from workbench.fitting.result import Fit, PathFit
 from workbench.fitting.task import Task, prepared
 from workbench.losses.likelihood import normalise
-from workbench.losses.match import DENSITY, TRAJECTORY, parse_match
+from workbench.losses.match import DENSITY, check_together, parse_match
 from workbench.materials.material import Material
 from workbench.parallel import Report
 from workbench.potentials.initialisation import Initialisation
@@ -40,45 +40,16 @@ __all__ = ["Fit", "fit"]
 
 
 @overload
-def fit(  # noqa: D418
-    model: LSEICNN,
-    data: xr.Dataset,
-    *,
-    match: str | Mapping[str, float],
-    seed: Any = None,
-    modes: Literal["auto"] | None = None,
-    members: int | None = None,
-    restarts: int | None = None,
-    validation_fraction: float = 0.2,
-    init: Initialisation | None = None,
-    warm_start: bool = False,
-    bootstrap: bool = False,
-    optimiser: LevenbergMarquardt | Adam | None = None,
-    support: Support | None = None,
-    prior: float = 0.0,
-    checkpoint: str | Path | None = None,
-    workers: int = 1,
-    progress: bool | Report | None = None,
-) -> Fit:
+def fit(model: LSEICNN, data: xr.Dataset, *, match: str | Mapping[str, float], **settings: Any) -> Fit:  # noqa: D418
     """Fit a landscape."""
 
 
 @overload
-def fit(  # noqa: D418
-    model: Material,
-    data: xr.Dataset,
-    *,
-    match: Literal["stress"],
-    seed: Any = None,
-    restarts: int | None = None,
-    validation_fraction: float = 0.2,
-    optimiser: PathTraining | None = None,
-    progress: bool | Report | None = None,
-) -> PathFit:
+def fit(model: Material, data: xr.Dataset, *, match: Literal["stress"], **settings: Any) -> PathFit:  # noqa: D418
     """Fit a material."""
 
 
-def fit(
+def fit(  # type: ignore[misc]
     model: LSEICNN | Material,
     data: xr.Dataset,
     *,
@@ -102,19 +73,19 @@ def fit(
 
     `match` is "potential", "gradient" or "velocity", or several with weights, {"potential": 1, "gradient": 10} (see
     `objectives`). `data` are points or trajectories (`workbench.dataset`); where they have no `split`, the share
-    `validation_fraction` validates. `members` independent fits (default: as many as the model has, or 1) are kept, each the best
-    of `restarts` starts (default 4, and 2 with `modes="auto"`). `init` says where fits begin, `optimiser` how they go
-    on (`LevenbergMarquardt` or `Adam`). `workers` processes share the members. `seed` is a whole number, or None for a
-    fresh one, which the result records.
+    `validation_fraction` validates. `members` independent fits (default: as many as the model has, or 1) are kept, each
+    the best of `restarts` starts (default 4, and 2 with `modes="auto"`). `init` says where fits begin, `optimiser` how
+    they go on (`LevenbergMarquardt` or `Adam`). `workers` processes share the members. `seed` is a whole number, or
+    None for a fresh one, which the result records.
 
     With `modes="auto"` the model's number of modes is the most that are tried, and `fit.scan` tells what each number
     reached (see `discovery`).
 
     With `warm_start=True` fits go on from the weights of the model given, member by member, instead of a draw. That is
-    how match="trajectory" polishes what was fitted to velocities (see `shooting`):
-    `fit(first.ensemble, data, match="trajectory", warm_start=True)`. With `bootstrap` every member weighs the trajectories
-    (or points) anew, by the Bayesian bootstrap, so that the spread of the members is the standard error that noise
-    leaves; without it, it tells how much the start matters.
+    how match="trajectory" polishes what was fitted to velocities (see `shooting`): `fit(first.ensemble, data,
+    match="trajectory", warm_start=True)`. With `bootstrap` every member weighs the trajectories (or points) anew, by
+    the Bayesian bootstrap, so that the spread of the members is the standard error that noise leaves; without it, it
+    tells how much the start matters.
 
     With match="density" the model becomes the density of the samples on `support`, q = exp(−Ψ)/Z; Ψ is in nats,
     `prior` is the weight β of KL(q ‖ uniform), and `Density` and `fit.model.log_prob` ask the result. States that are
@@ -124,8 +95,8 @@ def fit(
     20 seconds and at the end, so that a longer fit goes on from a shorter one.
 
     A material, `GeneralisedPlay` or `StateNODE`, is fitted to paths by match="stress"; then `optimiser` is a
-    `PathTraining`, the result a `PathFit`, and of the other settings `seed`, `restarts` (default 2), `validation_fraction` and
-    `progress` apply (see `path_fitting`).
+    `PathTraining`, the result a `PathFit`, and of the other settings `seed`, `restarts` (default 2),
+    `validation_fraction` and `progress` apply (see `path_fitting`).
 
     Raises `DatasetError` for data that do not fit, `ValueError` for wrong settings, `FitError` if no start is finite.
 
@@ -138,7 +109,8 @@ def fit(
     (True, (1,))
     """
     if isinstance(model, Material) or match == "stress":
-        others = {"modes": modes, "members": members, "checkpoint": checkpoint, "support": support}
+        others = {"modes": modes, "members": members, "init": init, "bootstrap": bootstrap, "support": support}
+        others |= {"prior": prior, "checkpoint": checkpoint}
         _check_material(model, match, optimiser, **others)
         how: dict[str, Any] = {
             "restarts": restarts,
@@ -148,18 +120,14 @@ def fit(
         }
         return fit_paths(model, data, seed=seed, optimiser=optimiser, **how)  # type: ignore[arg-type]
     began = time.perf_counter()
-    optimiser, init = optimiser or LevenbergMarquardt(), init or Initialisation()
-    if not isinstance(init, Initialisation):
-        raise ValueError(f"init is Initialisation(...), got {init!r}")
-    if not isinstance(optimiser, LevenbergMarquardt | Adam):
-        raise ValueError(f"optimiser is LevenbergMarquardt(...) or Adam(...) of workbench, got {optimiser!r}")
-    weights = parse_match(match)
+    init, weights = init or Initialisation(), parse_match(match)
+    how = {"modes": modes, "warm_start": warm_start, "bootstrap": bootstrap}
+    minimise = _checked_optimiser(optimiser or LevenbergMarquardt(), init, weights, **how)
     members = (model.members or 1) if members is None else members
     require_integer(members=members, restarts=1 if restarts is None else restarts)
-    _check_together(model, weights, optimiser, members, restarts, modes, warm_start=warm_start, bootstrap=bootstrap)
-    if checkpoint is not None and seed is None:
-        raise ValueError("a checkpoint needs a seed: a fresh one each time would never be the fit that it belongs to")
-    where = None if checkpoint is None else check_target(checkpoint, overwrite=True)
+    if warm_start:
+        _check_warm_start(model, members, restarts, modes)
+    where = _checkpoint(checkpoint, seed)
     sequence = dataset.seed_sequence(seed)
     shuffle, *seeds = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key).spawn(1 + members)
     model, data = prepared(
@@ -174,13 +142,11 @@ def fit(
     how = {"restarts": restarts, "workers": workers, "progress": progress}
     scan = None
     if modes is not None:
-        if modes != "auto":
-            raise ValueError(f"modes is 'auto' or left out (the model has {model.modes}), got {modes!r}")
-        if restarts is None and isinstance(optimiser, LevenbergMarquardt):
+        if restarts is None and isinstance(minimise, LevenbergMarquardt):
             how["restarts"] = 2
-        model, scan = choose(model, data, weights, init, optimiser, seeds[0], **how)
+        model, scan = choose(model, data, weights, init, minimise, seeds[0], **how)
     task = Task.of(model, data, weights, init, prior, given=model if warm_start else None, bootstrap=bootstrap)
-    learned = optimiser.learn(task, seeds, checkpoint=where, **how)
+    learned = minimise.learn(task, seeds, checkpoint=where, **how)
     for one in learned:
         _level(one.model, task)
     history = history_of([one.records for one in learned])
@@ -195,39 +161,44 @@ def fit(
         outcomes=tuple(one.outcome for one in learned),
         seed=dataset.seed_text(sequence),
         elapsed=time.perf_counter() - began,
-        settings=settings | {"optimiser": repr(optimiser), "init": repr(init), "warm_start": warm_start},
+        settings=settings | {"optimiser": repr(minimise), "init": repr(init), "warm_start": warm_start},
     )
 
 
-def _check_together(
-    model: LSEICNN,
-    weights: Mapping[str, float],
-    optimiser: Any,
-    members: int,
-    restarts: int | None,
-    modes: Any,
-    *,
-    warm_start: bool,
-    bootstrap: bool,
-) -> None:
-    """Refuse settings that have no meaning together."""
-    if DENSITY in weights and not isinstance(optimiser, LevenbergMarquardt):
-        raise ValueError("a density is fitted by natural-gradient steps: leave the optimiser at LevenbergMarquardt")
-    if DENSITY in weights and modes is not None:
-        raise ValueError("modes='auto' scans errors of least squares; for a density compare fit.error of several fits")
-    if TRAJECTORY in weights and not warm_start:
-        raise ValueError(
-            "match='trajectory' polishes a model: fit velocities first (workbench.velocities estimates them), then "
-            "fit(first.ensemble, data, match='trajectory', warm_start=True)"
-        )
-    if (warm_start or bootstrap) and not isinstance(optimiser, LevenbergMarquardt):
+def _checked_optimiser(
+    optimiser: Any, init: Any, weights: Mapping[str, float], *, modes: Any, warm_start: bool, bootstrap: bool
+) -> LevenbergMarquardt | Adam:
+    """Return the optimiser; refuse settings of the wrong type, and those that have no meaning together."""
+    if not isinstance(init, Initialisation):
+        raise ValueError(f"init is Initialisation(...), got {init!r}")
+    if not isinstance(optimiser, LevenbergMarquardt | Adam):
+        raise ValueError(f"optimiser is LevenbergMarquardt(...) or Adam(...) of workbench, got {optimiser!r}")
+    if modes not in (None, "auto"):
+        raise ValueError(f"modes is 'auto', or left out for the number that the model has, got {modes!r}")
+    second_order = isinstance(optimiser, LevenbergMarquardt)
+    check_together(weights, second_order=second_order, modes=modes, warm_start=warm_start)
+    if (warm_start or bootstrap) and not second_order:
         raise ValueError("warm_start and bootstrap belong to the optimiser LevenbergMarquardt")
-    if warm_start and (modes is not None or restarts not in (None, 1) or members != (model.members or 1)):
+    return optimiser
+
+
+def _checkpoint(checkpoint: str | Path | None, seed: Any) -> Path | None:
+    """Return the path of the checkpoint, which can be written and belongs to a stated seed."""
+    if checkpoint is None:
+        return None
+    if seed is None:
+        raise ValueError("a checkpoint needs a seed: a fresh one each time would never be the fit that it belongs to")
+    return check_target(checkpoint, overwrite=True)
+
+
+def _check_warm_start(model: LSEICNN, members: int, restarts: int | None, modes: Any) -> None:
+    """Refuse to go on from a model that has not been fitted, or with settings that would start anew."""
+    if modes is not None or restarts not in (None, 1) or members != (model.members or 1):
         raise ValueError(
-            f"warm_start=True goes on from the {model.members or 1} members of the model given, once each: leave modes, "
-            "restarts and members out"
+            f"warm_start=True goes on from the {model.members or 1} members of the model given, once each: leave "
+            "modes, restarts and members out"
         )
-    if warm_start and not torch.isfinite(model.x_low).all():
+    if not torch.isfinite(model.x_low).all():
         raise ValueError("warm_start=True goes on from a fitted model; this one has not seen data yet")
 
 
@@ -250,5 +221,5 @@ def _check_material(model: Any, match: Any, optimiser: Any, **others: Any) -> No
     if not isinstance(optimiser, PathTraining | None):
         raise ValueError(f"the optimiser of a material is PathTraining(...), got {optimiser!r}")
     for name, value in others.items():
-        if value is not None:
+        if value:
             raise ValueError(f"{name} is no setting of a material's fit, got {value!r}")

@@ -1,6 +1,8 @@
 """From data to a result in one call: what `workbench fit` does, and what it saves."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -17,9 +19,46 @@ from workbench.losses.match import DENSITY, TRAJECTORY, parse_match
 from workbench.parallel import Report
 from workbench.potentials.lse_icnn import LSEICNN
 
-__all__ = ["learn"]
+__all__ = ["Answer", "learn"]
 
 POLISH = LevenbergMarquardt(steps=40, patience=8)  # of trajectories: a step costs as much as many of velocities
+
+
+@dataclass(frozen=True)
+class Answer(Mapping[str, Any]):
+    """What `learn` returns: the contents of a result file, as attributes and as a mapping.
+
+    `answer.fits` and `answer["fits"]` are the same; parts that are empty are left out of the mapping, so that
+    `workbench.save(path, **answer)` saves it.
+    """
+
+    data: Any
+    fits: Mapping[str, Fit]
+    landscape: xr.Dataset | None = None
+    analysis: Mapping[str, xr.Dataset] = field(default_factory=dict)
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fit(self) -> Fit:
+        """The fit that was asked for: the last one."""
+        return list(self.fits.values())[-1]
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a part by its name."""
+        if name not in self._parts():
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the parts."""
+        return iter(self._parts())
+
+    def __len__(self) -> int:
+        """Return the number of parts."""
+        return len(self._parts())
+
+    def _parts(self) -> list[str]:
+        return [part.name for part in fields(self) if getattr(self, part.name) is not None]
 
 
 def learn(
@@ -36,7 +75,7 @@ def learn(
     optimiser: LevenbergMarquardt | None = None,
     workers: int = 1,
     progress: bool | Report | None = None,
-) -> dict[str, Any]:
+) -> Answer:
     """Return the contents of a result file, for `workbench.save(path, **learn(…))`.
 
     A fit of an `LSEICNN` (see `workbench.fit`; `modes="auto"` tries up to ten), its landscape on a grid in one and two
@@ -83,9 +122,7 @@ def learn(
             optimiser=optimiser or POLISH,
             **how | {"seed": seed},
         )
-    return {"data": {name: one.data for name, one in fits.items()} if polish else first.data, "fits": fits} | _answers(
-        fits[list(fits)[-1]]
-    )
+    return _answered({name: one.data for name, one in fits.items()} if polish else first.data, fits)
 
 
 def _noise(seen: xr.Dataset) -> xr.DataArray:
@@ -93,23 +130,21 @@ def _noise(seen: xr.Dataset) -> xr.DataArray:
 
     Data without noise would else be fitted to the last digit of their rounding.
     """
-    import json
-
     level = np.array(list(json.loads(seen.attrs["noise_json"])["level"].values()))
     least = 1e-3 * seen["x_observed"].values.reshape(-1, len(level)).std(0)
     return xr.ones_like(seen["x_observed"]) * np.maximum(level, least)
 
 
-def _answers(found: Fit) -> dict[str, Any]:
-    """Return landscape and stationary points of a fit, for its file."""
-    contents: dict[str, Any] = {"attrs": {} if found.caveat is None else {"caveat": found.caveat}}
-    if found.model.dim <= 2:
-        contents["landscape"] = grid(found.model, found.model.box)
+def _answered(data: Any, fits: Mapping[str, Fit]) -> Answer:
+    """Return the fits with landscape and stationary points of the last one."""
+    last = list(fits.values())[-1]
+    landscape = grid(last.model, last.model.box) if last.model.dim <= 2 else None
+    attrs = {} if last.caveat is None else {"caveat": last.caveat}
+    analysis: dict[str, xr.Dataset] = {}
     try:
-        contents["analysis"] = {"stationary_points": stationary_points(found.model, found.model.box)}
-        if found.ensemble.members and found.ensemble.members > 1:
-            every = stationary_points(found.ensemble, found.model.box)
-            contents["analysis"]["stationary_points_summary"] = summary(every)
+        analysis["stationary_points"] = stationary_points(last.model, last.model.box)
+        if last.ensemble.members and last.ensemble.members > 1:
+            analysis["stationary_points_summary"] = summary(stationary_points(last.ensemble, last.model.box))
     except (LandscapeError, ValueError) as error:
-        contents["attrs"]["stationary_points"] = f"none: {error}"
-    return contents
+        attrs["stationary_points"] = f"none: {error}"
+    return Answer(data=data, fits=fits, landscape=landscape, analysis=analysis, attrs=attrs)

@@ -193,7 +193,7 @@ def _learn_member(
     def advance(descent: Descent, until: float, text: str) -> Descent:
         while descent.outcome is Outcome.RUNNING and len(descent.records) <= until:
             descent.step()
-            report(min(next(done), total - 1), total, f"{text}{descent.problem.told(descent.loss)}")
+            report(min(next(done), total - 1), total, f"{text}{descent.problem.formatted(descent.loss)}")
         return descent
 
     starts: list[Descent | FitError] = []
@@ -206,7 +206,7 @@ def _learn_member(
     screened = [float("nan") if isinstance(start, FitError) else start.lowest for start in starts]
     chosen = _carry_on(starts, lambda start: advance(start, math.inf, ""))
     model = chosen.problem.model
-    report(total, total, f"validation {chosen.problem.told(chosen.lowest)}")
+    report(total, total, f"validation {chosen.problem.formatted(chosen.lowest)}")
     return Learned(model, chosen.records, screened, chosen.outcome)
 
 

@@ -45,9 +45,9 @@ def fit_paths(
 ) -> PathFit:
     """Fit a material to the stress of paths and return the result; the model given is left as it is.
 
-    `data` are paths (`workbench.dataset.paths`) with stress; where they have no `split`, the share `validation_fraction` of the
-    trajectories validates. The best of `restarts` starts (default 2) is carried on; `warm_start=True` goes on from the
-    material as it is. All randomness comes from `seed`.
+    `data` are paths (`workbench.dataset.paths`) with stress; where they have no `split`, the share
+    `validation_fraction` of the trajectories validates. The best of `restarts` starts (default 2) is carried on;
+    `warm_start=True` goes on from the material as it is. All randomness comes from `seed`.
 
     Raises `DatasetError` for data that do not fit, `FitError` where the model cannot be kept finite.
     """

@@ -9,10 +9,10 @@ import xarray as xr
 from workbench import dataset
 from workbench.errors import DatasetError
 from workbench.losses.least_squares import LeastSquares, Observations, scales_of
-from workbench.losses.likelihood import Likelihood, Samples, corner, kernel_potential, on_support
+from workbench.losses.likelihood import Likelihood, corners, kernel_potential, on_support
 from workbench.losses.match import DENSITY, TRAJECTORY, check_matched
 from workbench.losses.problem import Problem
-from workbench.losses.shooting import Segments, Shooting, check_trajectories, spread_of
+from workbench.losses.shooting import Shooting, check_trajectories
 from workbench.potentials.initialisation import Initialisation
 from workbench.potentials.lse_icnn import LSEICNN
 from workbench.potentials.support import Support
@@ -63,7 +63,7 @@ class Task:
         targets = _targets(parts["train"], match)
         x = parts["train"]["x"].values
         if template.support is not None:  # samples crowd at the wells; the landscape is wanted on all of the support
-            x = np.vstack([x, *(corner(template, x, end) for end in (0, 1))])
+            x = np.vstack([x, *corners(template, x)])
             targets = {"potential": None, "gradient": np.ones((1, 1))}
         template.set_scaling(x, units=not init.scaled, **targets)
         if template.support is not None:
@@ -108,14 +108,9 @@ class Task:
     def problem(self, seed: np.random.SeedSequence, turn: int) -> Problem:
         """Return what is to be minimised, from a start as `begin` draws it."""
         if self.template.support is not None:
-            train, validation = (
-                Samples.of(self.parts[name], self.template.support, self.template.u) for name in ("train", "validation")
-            )
-            return Likelihood(self.begin(seed, turn), train, validation, self.prior)
+            return Likelihood.of(self.begin(seed, turn), self.parts, self.prior)
         if TRAJECTORY in self.match:
-            scale = spread_of(self.parts["train"])
-            first, second = (Segments.of(self.parts[part], scale, self.template.u) for part in ("train", "validation"))
-            return Shooting(self.begin(seed, turn), first, second)
+            return Shooting.of(self.begin(seed, turn), self.parts)
         seen, kept = self.observations()
         return LeastSquares(self.begin(seed, turn), seen, self.match, kept)
 

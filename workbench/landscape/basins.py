@@ -18,7 +18,7 @@ from workbench.checks import require_integer
 from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.landscape.box import FLAT, Box, distinct
 from workbench.landscape.eigenvector_following import search
-from workbench.landscape.steepest_descent import LOST, SADDLE, settle
+from workbench.landscape.steepest_descent import LOST, SADDLE, minima_reached
 from workbench.potentials.ensembles import each_member
 from workbench.potentials.potential import Potential, require_potential, rows_of
 
@@ -78,7 +78,7 @@ def basins(
 @torch.no_grad()
 def _basins(potential: Potential, box: Box, grid: Tensor, axes: list[Tensor], near: Tensor | None) -> xr.Dataset:
     known = None if near is None else _relaxed(potential, near, box)
-    label, minima = settle(potential, grid.reshape(-1, grid.shape[-1]), box, known)
+    label, minima = minima_reached(potential, grid.reshape(-1, grid.shape[-1]), box, known)
     if not len(minima):
         raise LandscapeError(
             f"none of {len(label)} starts comes to rest in a minimum: the potential has none there, "
@@ -106,7 +106,11 @@ def _basins(potential: Potential, box: Box, grid: Tensor, axes: list[Tensor], ne
     if len(axes) == 2:
         at, between = _separatrix(potential, box, grid, label.reshape(grid.shape[:-1]), minima)
         variables["separatrix"] = (("boundary", "state"), at, {"long_name": "separatrix", "units": "1"})
-        variables["between"] = (("boundary", "side"), between, {"long_name": "basins on its sides", "units": "1"})
+        variables["between"] = (
+            ("boundary", "side"),
+            between,
+            {"long_name": "basins on its sides", "units": "1"},
+        )
     return xr.Dataset(variables, coords=coords)
 
 
@@ -155,7 +159,7 @@ def _separatrix(
     cut = torch.linspace(0, 1, PARTS + 1).to(grid)[:, None, None]
     for _ in range(ROUNDS if len(inner) else 0):
         x = inner + cut * (outer - inner)
-        same = settle(potential, x[1:-1].flatten(0, 1), box, minima)[0].reshape(PARTS - 1, -1) == a
+        same = minima_reached(potential, x[1:-1].flatten(0, 1), box, minima)[0].reshape(PARTS - 1, -1) == a
         last = same.int().cumprod(0).sum(0).expand(1, x.shape[-1], -1).mT
         inner, outer = x.gather(0, last)[0], x.gather(0, last + 1)[0]
     return ((inner + outer) / 2).cpu().numpy(), torch.stack([a, b], -1).cpu().numpy()

@@ -15,11 +15,11 @@ from torch import Tensor
 from workbench.errors import LandscapeWarning
 from workbench.landscape.box import Box
 from workbench.landscape.stationary_points import stationary_points
-from workbench.landscape.steepest_descent import settle
+from workbench.landscape.steepest_descent import minima_reached
 from workbench.potentials.ensembles import each_member, joined_members
 from workbench.potentials.potential import Potential, require_potential, tensor_options
 
-__all__ = ["graph", "leaving", "sides"]
+__all__ = ["graph", "unstable_directions", "joined_minima"]
 
 NUDGE = 1e-3  # of the box: how far from a saddle a descent starts
 
@@ -71,7 +71,7 @@ def _graph(potential: Potential, within: Sequence[tuple[float, float]], found: x
     minima, saddles = (np.flatnonzero(found["index"] == index) for index in (0, 1))
     joins = np.full((found.sizes["point"], 2), -1)
     saddle, well = (torch.as_tensor(found["x"].values[at], **tensor_options(potential)) for at in (saddles, minima))
-    ends = sides(potential, saddle, well, within)
+    ends = joined_minima(potential, saddle, well, within)
     joins[saddles] = np.where(ends >= 0, minima[ends] if len(minima) else -1, -1)
     psi = found["potential"].values
     barrier = np.where(joins >= 0, psi[:, None] - psi[joins], np.nan)
@@ -80,18 +80,20 @@ def _graph(potential: Potential, within: Sequence[tuple[float, float]], found: x
     return found
 
 
-def sides(potential: Potential, saddles: Tensor, minima: Tensor, within: Sequence[tuple[float, float]]) -> np.ndarray:
+def joined_minima(
+    potential: Potential, saddles: Tensor, minima: Tensor, within: Sequence[tuple[float, float]]
+) -> np.ndarray:
     """Return to which of the minima, shape (well, dim), both sides of each saddle lead, (saddle, 2); −1 for none."""
     box = Box.of(potential, within)
     if not (len(saddles) and len(minima)):
         return np.full((len(saddles), 2), -1)
-    label, _ = settle(potential, leaving(potential, saddles, box, NUDGE), box, minima)
+    label, _ = minima_reached(potential, unstable_directions(potential, saddles, box, NUDGE), box, minima)
     label = torch.where(label < len(minima), label, -1).clamp_min(-1)
     return label.reshape(2, -1).T.cpu().numpy()
 
 
 @torch.no_grad()
-def leaving(potential: Potential, saddles: Tensor, box: Box, far: float) -> Tensor:
+def unstable_directions(potential: Potential, saddles: Tensor, box: Box, far: float) -> Tensor:
     """Return points that far from the saddles along the unstable direction: (2 saddles, dim), one side after the other.
 
     Sides are told by the sign of the largest component of that direction: the first goes up along it, so that equal

@@ -22,8 +22,8 @@ from workbench.checks import require_integer
 from workbench.errors import LandscapeError
 from workbench.landscape.box import SAME, Box, distinct
 from workbench.landscape.eigenvector_following import search
-from workbench.landscape.graph import leaving
-from workbench.landscape.steepest_descent import ways
+from workbench.landscape.graph import unstable_directions
+from workbench.landscape.steepest_descent import descent_paths
 from workbench.potentials.ensembles import each_member
 from workbench.potentials.potential import Potential, require_potential, rows_of
 
@@ -178,7 +178,7 @@ def _saddles(potential: Potential, string: Tensor, box: Box) -> Tensor:
 
 def _legs(potential: Potential, saddles: Tensor, ends: Tensor, box: Box) -> list[Tensor]:
     """Return the descents that lead from the first end to the second, each (step, dim) from stop to stop."""
-    down = ways(potential, leaving(potential, saddles, box, NUDGE), box, longest=STEP)
+    down = descent_paths(potential, unstable_directions(potential, saddles, box, NUDGE), box, longest=STEP)
     count = len(saddles)
     foot = torch.stack([way[-1] for way in down])
     stops = torch.cat([ends, foot[torch.isfinite(foot).all(-1)]])

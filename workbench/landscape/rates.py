@@ -33,7 +33,7 @@ def rates(
     points: xr.Dataset | None = None,
     starts: int = 256,
 ) -> xr.Dataset:
-    """Return the rates of crossing every saddle from either side at the temperature `temperature`, by Eyring and Kramers.
+    """Return the rates of crossing every saddle from either side by Eyring and Kramers.
 
     The dataset is that of `graph`, with rate(point, side), from the minimum joins(point, side) over the saddle, and
     time(point, side), its inverse; NaN where there is no minimum. The rate of leaving a well is the sum over its

@@ -18,7 +18,7 @@ from torch import Tensor
 from workbench.landscape.box import FLAT, MARGIN, Box, distinct
 from workbench.potentials.potential import Potential
 
-__all__ = ["LOST", "SADDLE", "settle", "ways"]
+__all__ = ["LOST", "SADDLE", "minima_reached", "descent_paths"]
 
 SADDLE, LOST = -1, -2  # labels of starts that end in no minimum
 TOLERANCE = 1e-4  # of the box, the error of a step
@@ -27,7 +27,7 @@ STEPS = 3000
 GROWTH = 3.0  # e to this power is the most by which a step may magnify an unstable direction
 
 
-def settle(potential: Potential, x: Tensor, box: Box, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def minima_reached(potential: Potential, x: Tensor, box: Box, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return to which minimum each of x, shape (start, dim), falls, shape (start,), and the minima, (well, dim).
 
     Labels count the minima, of which the `known` ones, shape (well, dim), come first. A start that comes to rest at
@@ -50,7 +50,9 @@ def settle(potential: Potential, x: Tensor, box: Box, known: Tensor | None = Non
     return label, minima
 
 
-def ways(potential: Potential, x: Tensor, box: Box, *, longest: float, tolerance: float = 1e-6) -> list[Tensor]:
+def descent_paths(
+    potential: Potential, x: Tensor, box: Box, *, longest: float, tolerance: float = 1e-6
+) -> list[Tensor]:
     """Return the ways down from x, shape (start, dim): for each start the states it passes, shape (step, dim).
 
     Steps are no longer than `longest`, in units of the box. The last state is at rest, or NaN where the way was lost.

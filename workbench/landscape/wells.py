@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from workbench.landscape.graph import sides
+from workbench.landscape.graph import joined_minima
 from workbench.landscape.stationary_points import stationary_points
 from workbench.potentials.ensembles import each_member, joined_members
 from workbench.potentials.potential import Potential, require_potential, tensor_options
@@ -64,7 +64,7 @@ def _sides(
 ) -> list[Pass]:
     """Return the saddles with the minima to which their two sides lead down, if both stay in the box."""
     saddle, well = (torch.as_tensor(one["x"].values, **tensor_options(potential)) for one in (passes, minima))
-    ends = sides(potential, saddle, well, within).tolist()
+    ends = joined_minima(potential, saddle, well, within).tolist()
     levels = passes["potential"].values
     return [(level, one, other) for level, (one, other) in zip(levels, ends, strict=True) if min(one, other) >= 0]
 

@@ -11,7 +11,7 @@ and H, for β = 0 the Fisher information, is the second derivative of log Z but 
 with it are natural-gradient steps.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,14 @@ class Likelihood(Problem):
         super().__init__(model)
         self.samples, self.validation, self.prior = samples, validation, prior
 
+    @classmethod
+    def of(cls, model: LSEICNN, parts: Mapping[str, xr.Dataset], prior: float) -> "Likelihood":
+        """Return the problem of a model on its support, from flat data in the parts "train" and "validation"."""
+        if model.support is None:
+            raise ValueError("a likelihood needs a model with a support")
+        train, validation = (Samples.of(parts[name], model.support, model.u) for name in ("train", "validation"))
+        return cls(model, train, validation, prior)
+
     def evaluate(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Return Ψ at the samples, shape (sample,), and at the nodes, shape (group, node)."""
         return self._values(theta, self.samples)
@@ -119,7 +127,7 @@ class Likelihood(Problem):
         """Return False: a likelihood has no zero to be near."""
         return False
 
-    def told(self, loss: float) -> str:
+    def formatted(self, loss: float) -> str:
         """Return the loss in nats."""
         return f"{loss:.4f} nats"
 
@@ -197,9 +205,9 @@ def on_support(model: LSEICNN, data: xr.Dataset, support: Support | None, prior:
     return model, data
 
 
-def corner(model: LSEICNN, x: np.ndarray, end: int) -> np.ndarray:
-    """Return the first sample moved to a corner of the support."""
-    corner = x[0].copy()
+def corners(model: LSEICNN, x: np.ndarray) -> np.ndarray:
+    """Return the first sample of x, shape (sample, dim), moved to two opposite corners of the support, (2, dim)."""
+    both = np.repeat(x[:1], 2, axis=0)
     for name, side in (model.support.bounds if model.support else {}).items():
-        corner[model.states.index(name)] = side[end]
-    return corner
+        both[:, model.states.index(name)] = side
+    return both

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -9,7 +10,17 @@ import xarray as xr
 from workbench.dataset import flat, nearest
 from workbench.errors import DatasetError
 
-__all__ = ["DENSITY", "OBJECTIVES", "Objective", "TRAJECTORY", "TWINS", "check_matched", "noise_of", "parse_match"]
+__all__ = [
+    "DENSITY",
+    "OBJECTIVES",
+    "Objective",
+    "TRAJECTORY",
+    "TWINS",
+    "check_matched",
+    "check_together",
+    "noise_of",
+    "parse_match",
+]
 
 
 @dataclass(frozen=True)
@@ -76,9 +87,25 @@ def check_matched(samples: xr.Dataset, match: Mapping[str, float], dim: int) -> 
             raise DatasetError(f"the data hold no {name!r} but {twin!r}: use match={twin!r} (velocity = −gradient)")
         if name == "velocity" and name not in samples:
             raise DatasetError(
-                "the data hold no 'velocity': estimate it from trajectories by workbench.velocities(data) "
-                "(--differentiate), or give it beside x"
+                "the data hold no 'velocity': estimate it from trajectories by workbench.velocities(data), in learn by "
+                "differentiate=True, or give it beside x"
             )
     noisy = [name for name in match if name in samples and noise_of(samples, "sigma", name) is not None]
     if len(match) > 1 and ("sigma" in samples or 0 < len(noisy) < len(match)):
         raise DatasetError("a joint match takes noise levels by name, for every quantity: sigma={'potential': …, …}")
+
+
+def check_together(match: Mapping[str, float], *, second_order: bool, modes: Any, warm_start: bool) -> None:
+    """Raise `ValueError` for settings of a fit that a match cannot be asked with.
+
+    `second_order` says whether the optimiser takes Gauss–Newton steps, `modes` whether their number is to be scanned.
+    """
+    if DENSITY in match and not second_order:
+        raise ValueError("a density is fitted by natural-gradient steps: leave the optimiser at LevenbergMarquardt")
+    if DENSITY in match and modes is not None:
+        raise ValueError("modes='auto' scans errors of least squares; for a density compare fit.error of several fits")
+    if TRAJECTORY in match and not warm_start:
+        raise ValueError(
+            "match='trajectory' polishes a model: fit velocities first (workbench.velocities estimates them), then "
+            "fit(first.ensemble, data, match='trajectory', warm_start=True)"
+        )

@@ -60,7 +60,7 @@ class Problem(ABC):
         """Return whether a loss is within the tolerance: its root, the error, is."""
         return loss <= tolerance**2
 
-    def told(self, loss: float) -> str:
+    def formatted(self, loss: float) -> str:
         """Return a loss as progress shows it: its root, the error."""
         return f"error {loss**0.5:.1e}"
 

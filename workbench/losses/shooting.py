@@ -85,6 +85,13 @@ class Shooting(Problem):
             steep = float(torch.linalg.eigvalsh(model.hessian(segments.y.flatten(0, 1))).abs().max())
         self.steps = 2 * int(np.clip(np.ceil(steep * float(segments.wait.max()) / STEP / 2), 1, MOST / 2))
 
+    @classmethod
+    def of(cls, model: LSEICNN, parts: Mapping[str, xr.Dataset]) -> "Shooting":
+        """Return the problem of a fitted model, from flat data in the parts "train" and "validation"."""
+        scale = spread_of(parts["train"])
+        train, validation = (Segments.of(parts[name], scale, model.u) for name in ("train", "validation"))
+        return cls(model, train, validation)
+
     def evaluate(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Return the best starts, shape (segment, dim), and the residuals there, shape (segment, entry)."""
         return self._fitted(theta, self.segments)

@@ -22,8 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.dataset import COMPONENTS
-from workbench.dataset.tensors import COLUMNS, FULL, ROWS, SHEAR
+from workbench.dataset.tensors import COLUMNS, COMPONENTS, FULL, IDENTITY, ROWS, SHEAR, dyad
 from workbench.potentials.potential import tensor_or_array
 
 __all__ = ["Invariants", "contract", "product"]
@@ -127,9 +126,8 @@ class Invariants:
         return torch.stack([torch.stack(by_E, -2), torch.stack(by_D, -2)])
 
     def _structure(self, like: Tensor) -> Tensor:
-        n = self.axis or ()
-        return like.new_tensor([n[i] * n[j] for i, j in zip(ROWS, COLUMNS, strict=True)])
+        return like.new_tensor(dyad(np.array(self.axis)))
 
     @staticmethod
     def _identity(like: Tensor) -> Tensor:
-        return like.new_tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+        return like.new_tensor(IDENTITY)

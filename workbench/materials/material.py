@@ -102,7 +102,7 @@ class Material(nn.Module):
         >>> import workbench as wb
         >>> material = wb.GeneralisedPlay(wb.Invariants(axis=(1, 0, 0)))
         >>> material.respond(np.zeros((2, 5, 6)))
-        Response(stress (2, 5, 6), state (2, 5, 1), dissipation (2, 5), potential (2, 5))
+        Response(stress (2, 5, 6), internal (2, 5, 1), dissipation (2, 5), potential (2, 5))
         """
         given = isinstance(strain, Tensor)
         E, times = self._inputs(strain, time)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-__all__ = ["Initialisation", "local_slopes", "spread_samples"]
+__all__ = ["Initialisation", "local_gradients", "spread_samples"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def spread_samples(x: np.ndarray, count: int, rng: np.random.Generator) -> np.nd
     return ((x[:, None] - centres) ** 2).sum(-1).argmin(0)
 
 
-def local_slopes(x: np.ndarray, y: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+def local_gradients(x: np.ndarray, y: np.ndarray, anchors: np.ndarray) -> np.ndarray:
     """Return the slope of y, shape (sample,), at the anchors by least squares over the nearest samples.
 
     The result has shape (anchor, dim); directions in which the neighbours do not vary get slope 0.

@@ -23,7 +23,7 @@ from torch.nn.functional import log_softmax, logsigmoid
 
 from workbench.checks import require_integer
 from workbench.potentials.convex import ConvexNetworks
-from workbench.potentials.initialisation import Initialisation, local_slopes, spread_samples
+from workbench.potentials.initialisation import Initialisation, local_gradients, spread_samples
 from workbench.potentials.potential import tensor_or_array
 from workbench.potentials.support import Support
 
@@ -296,7 +296,7 @@ class LSEICNN(nn.Module):
         each = torch.eye(self.modes, dtype=self.dtype, device=self.device).expand(self.members or 1, -1, -1)
         for member in range(self.members or 1):
             anchors = spread_samples(x, self.modes, rng)
-            slopes = local_slopes(x, y, anchors) if gradient is None else gradient[anchors] * scale / height
+            slopes = local_gradients(x, y, anchors) if gradient is None else gradient[anchors] * scale / height
             at, slope, level = (torch.tensor(v).to(self.offset) for v in (x[anchors], slopes, y[anchors]))
             f, df = self.convex.value(at[None])[member], self.convex.gradient(at[None], lambda f: each)[member]
             turn = slope - df.mT
