@@ -1,12 +1,13 @@
-"""Is the spread of an ensemble an honest error bar? The gene circuit's barrier and split, learned over and over.
+"""Calibration of the ensemble spread as an error bar: barrier and splitting point of the gene circuit.
 
-Every seed draws new data of the study's covering design and fits an ensemble. A number is covered where the truth lies
-within two standard deviations of the members' mean. The fits share their data, so that the spread holds what start and
-descent leave open, and not what other data would give. With k members the deviation is itself uncertain: were the
-members' errors independent and normal about the truth, the share would be that of |t| ≤ 2 √k for Student's t of k − 1
-degrees of freedom, which is printed beside.
+For every seed, new data of the study's covering design are drawn and an ensemble is fitted. A quantity is covered if
+the true value lies within two standard deviations of the mean of the members. The members share their data, so that
+their spread measures the uncertainty due to initialisation and optimisation, not that due to the data. With k members
+the standard deviation is itself uncertain: if the errors of the members were independent and normally distributed
+about the true value, the coverage would be P(|t| ≤ 2 √k) for Student's t with k − 1 degrees of freedom; this value is
+printed for comparison.
 
-    python benchmarks/coverage.py [SEEDS [MEMBERS [STEPS [FIRST]]]]      20 seeds from 1000 on, 3 members, 60 steps
+    python benchmarks/coverage.py [SEEDS [MEMBERS [STEPS [FIRST]]]]    default: 20 seeds from 1000, 3 members, 60 steps
 """
 
 import platform
@@ -24,12 +25,12 @@ from studies.gene_circuit.questions import ask, first_split
 from studies.gene_circuit.study import CASES
 from workbench.errors import LandscapeError
 
-FIRST = 1000  # of the seeds: none that is used elsewhere
+FIRST = 1000  # first seed; these seeds are used nowhere else
 TRUE = {"barrier": 0.154710562700, "split": (0.359530158 - 0.1) / 0.9}
 
 
 def answers(seed: int, members: int, steps: int) -> dict[str, np.ndarray]:
-    """Return barrier and b of the symmetrised split, shape (member,), of ensembles fitted to the data of a seed."""
+    """Return the barrier and the symmetrised splitting point b, each of shape (member,), for the data of one seed."""
     for_data, for_fits = np.random.SeedSequence(seed).spawn(2)
     study = studies.get("gene_circuit")
     truth = {case: systems.get("gene_circuit", b=b) for case, b in CASES.items()}
@@ -51,11 +52,11 @@ def answers(seed: int, members: int, steps: int) -> dict[str, np.ndarray]:
 
 
 def _silent(done: int, total: int, text: str) -> None:
-    """Take a report, and keep it."""
+    """Discard a progress report."""
 
 
 def main() -> None:
-    """Print every seed's mean, spread and error, and the shares that are covered."""
+    """Print error and spread for every seed, and the coverage."""
     torch.set_num_threads(1)
     given = [int(text) for text in sys.argv[1:]]
     seeds, members, steps, first = (*given, *(20, 3, 60, FIRST)[len(given) :])
@@ -66,16 +67,16 @@ def main() -> None:
         try:
             found = answers(seed, members, steps)
         except LandscapeError as error:
-            print(f"{seed}: no answer, counted as not covered: {error}")
+            print(f"{seed}: analysis failed, counted as not covered: {error}")
             found = {name: np.full(members, np.nan) for name in TRUE}
         for name, values in found.items():
             off, spread = abs(values.mean() / TRUE[name] - 1), values.std(ddof=1) / TRUE[name]
             covered[name].append(bool(off <= 2 * spread))
-            line.append(f"{name} off by {off:.1e}, spread {spread:.1e}, {'covered' if off <= 2 * spread else 'missed'}")
+            line.append(f"{name}: error {off:.1e}, spread {spread:.1e}, {'covered' if off <= 2 * spread else 'missed'}")
         print(f"{seed}: {'; '.join(line)}; {time.perf_counter() - began:.0f} s", flush=True)
     ideal = 1 - 2 * student.sf(2 * np.sqrt(members), members - 1)
     for name, hits in covered.items():
-        print(f"{name}: {sum(hits)} of {len(hits)} covered; {ideal:.0%} were the members independent about the truth")
+        print(f"{name}: {sum(hits)} of {len(hits)} covered; {ideal:.0%} expected for independent, unbiased members")
 
 
 if __name__ == "__main__":

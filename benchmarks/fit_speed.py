@@ -1,15 +1,16 @@
-"""How fast landscapes are fitted, against the usual way, side by side in one process of one thread.
+"""Speed of fits compared with a conventional implementation, side by side in one single-threaded process.
 
-1. An epoch of Adam on Eq 7: the usual way (a module per mode, a Python loop over modes, one fit at a time) against all
-   members in one tensor, eager and compiled, in float32 and float64.
-2. Time to the published accuracy: the median test error of the published protocol, 150,000 epochs of Adam, was measured
-   once as 1.8e-6 (Eq 8) and 4.3e-7 (Eq 9). Levenberg–Marquardt stops by its own rule, when the mean square errors of
-   training and held-out points are both below a quarter of that; the test error it ends with is printed. Its time,
-   median over ten starts, is set against that of the whole protocol, 150,000 of the usual epochs.
-3. Gradient matching in seven dimensions: double backward of the usual modules against the closed form.
+1. One epoch of Adam on Eq 7 of Jones et al. (2025): a conventional implementation (one module per mode, a Python loop
+   over modes, one fit at a time) against all members in one tensor, eager and compiled, in float32 and float64.
+2. Time to the published accuracy. The median test error of the published protocol, 150,000 epochs of Adam, was measured
+   once as 1.8e-6 (Eq 8) and 4.3e-7 (Eq 9). Levenberg–Marquardt stops when the mean square errors on training and
+   held-out points are both below a quarter of that; its final test error is printed. Its time, the median over ten
+   initialisations, is compared with that of the whole protocol, 150,000 conventional epochs.
+3. Gradient matching in seven dimensions: double backward through conventional modules against the closed form.
 4. Learning from derivatives against learning through an ODE solver (backpropagation through odeint).
 
-Medians of repeats; the result is saved as JSON. `--quick` leaves out what is compiled and takes three starts.
+All times are medians of repeats, and the results are saved as JSON. `--quick` omits compiled code and uses three
+initialisations.
 """
 
 import json
@@ -37,11 +38,11 @@ from workbench.losses.normal_equations import gram_of
 
 EPOCHS = 150_000
 PAPER = wb.Initialisation(rho=(2.0,), weights="uniform", scaled=False)
-PUBLISHED = {"asymmetric_quartic": 1.8e-6, "cosine_quadratic": 4.3e-7}  # see 2 above
+PUBLISHED = {"asymmetric_quartic": 1.8e-6, "cosine_quadratic": 4.3e-7}  # median test mean square errors, item 2 above
 
 
 class UsualMode(nn.Module):
-    """One input-convex network, written the usual way."""
+    """One input-convex network as a module of linear layers."""
 
     def __init__(self, dim: int, hidden: tuple[int, ...], **options: Any) -> None:
         super().__init__()
@@ -52,7 +53,7 @@ class UsualMode(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return f(x)."""
+        """Return f(x), shape (sample,), for x of shape (sample, dim)."""
         h = softplus(self.skip[0](x))
         for k, up in enumerate(self.up):
             z = self.skip[k + 1](x) + nn.functional.linear(h, softplus(up.weight))
@@ -61,7 +62,7 @@ class UsualMode(nn.Module):
 
 
 class UsualPotential(nn.Module):
-    """An LSE-ICNN as a list of modes."""
+    """An LSE-ICNN as a list of such modules."""
 
     def __init__(self, dim: int, modes: int, hidden: tuple[int, ...], **options: Any) -> None:
         super().__init__()
@@ -70,7 +71,7 @@ class UsualPotential(nn.Module):
         self.alpha = nn.Parameter(torch.full((modes,), 2.919, **options))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return Ψ(x)."""
+        """Return Ψ(x), shape (sample,), for x of shape (sample, dim)."""
         terms = [
             torch.sigmoid(10 * (a / 2 - 1)).log() - self.rho * f(x) for a, f in zip(self.alpha, self.modes, strict=True)
         ]
@@ -78,7 +79,7 @@ class UsualPotential(nn.Module):
 
 
 def clock(work: Callable[[], object], repeats: int = 15) -> float:
-    """Return the median time of the work in seconds."""
+    """Return the median run time of `work` in seconds, after one run that is not counted."""
     work()
     times = []
     for _ in range(repeats):
@@ -89,7 +90,7 @@ def clock(work: Callable[[], object], repeats: int = 15) -> float:
 
 
 def wells_data(name: str, seed: int = 0) -> tuple[Any, Any]:
-    """Return the system, and 200 points to learn from with 50 to choose by."""
+    """Return the system, and a dataset of 200 training and 50 validation points."""
     system = systems.get(name)
     points = system.points(250, seed=seed)
     split = ["train"] * 200 + ["validation"] * 50
@@ -98,7 +99,7 @@ def wells_data(name: str, seed: int = 0) -> tuple[Any, Any]:
 
 
 def usual_epoch(dtype: torch.dtype) -> float:
-    """Return the seconds of one epoch of the usual way: 10 modes of 10-10, 200 points."""
+    """Return the time in seconds of a conventional epoch: 10 modes with hidden widths (10, 10), 200 points."""
     _, data = wells_data("asymmetric_quartic")
     train = data.isel(sample=slice(0, 200))
     x, y = (torch.as_tensor(train[name].values).to(dtype) for name in ("x", "potential"))
@@ -116,7 +117,7 @@ def usual_epoch(dtype: torch.dtype) -> float:
 
 
 def our_epoch(members: int, dtype: torch.dtype, *, compiled: bool) -> float:
-    """Return the seconds of one epoch of all members."""
+    """Return the time in seconds of one epoch of all members together."""
     _, data = wells_data("asymmetric_quartic")
     task = Task.of(wb.LSEICNN(dim=1, modes=10, dtype=dtype), data, {"potential": 1.0}, PAPER)
     settings = wb.Adam(compiled=compiled, every=10**9)
@@ -126,7 +127,7 @@ def our_epoch(members: int, dtype: torch.dtype, *, compiled: bool) -> float:
 
 
 def time_to_published(name: str, seeds: int) -> tuple[list[float], list[float]]:
-    """Return the seconds and the test error of each start, stopped by training and held-out error alone."""
+    """Return time in seconds and test error for each initialisation, stopped by training and held-out error alone."""
     system, data = wells_data(name)
     x = np.linspace(-3, 3, 200)[:, None]
     settings = wb.LevenbergMarquardt(steps=1000, tolerance=(PUBLISHED[name] / 4) ** 0.5, patience=1000)
@@ -145,7 +146,7 @@ def time_to_published(name: str, seeds: int) -> tuple[list[float], list[float]]:
 
 
 def gradient_step() -> dict[str, float]:
-    """Return the times of loss and backward in 7-D, 5 modes of 10-10, 800 samples."""
+    """Return the times in ms of loss and backward pass in 7-D, 5 modes with hidden widths (10, 10), 800 samples."""
     rng = np.random.default_rng(0)
     x, target = (torch.as_tensor(rng.uniform(-1, 1, (800, 7))) for _ in range(2))
     usual = UsualPotential(7, 5, (10, 10), dtype=torch.float64)
@@ -153,8 +154,8 @@ def gradient_step() -> dict[str, float]:
 
     def double_backward() -> None:
         y = x.clone().requires_grad_()
-        (slope,) = torch.autograd.grad(usual(y).sum(), y, create_graph=True)
-        ((slope - target) ** 2).mean().backward()
+        (gradient,) = torch.autograd.grad(usual(y).sum(), y, create_graph=True)
+        ((gradient - target) ** 2).mean().backward()
 
     def closed_form() -> None:
         ((ours.gradient(x) - target) ** 2).mean().backward()
@@ -163,16 +164,16 @@ def gradient_step() -> dict[str, float]:
 
 
 def through_the_solver() -> dict[str, float]:
-    """Return the times of one gradient of the loss: from velocities, and through odeint (rk4) over the trajectories."""
+    """Return the times in ms of one gradient of the loss: from velocities, and through odeint (rk4)."""
     circuit = systems.get("gene_circuit", b=1.0)
     data = circuit.trajectories(40, time=np.linspace(0, 10, 26), seed=0)
     model = wb.LSEICNN(dim=2, modes=3, hidden=(8, 8, 8)).initialise(np.random.default_rng(0))
     x = torch.as_tensor(data["x"].values)
     velocity, grid = torch.tensor(data["velocity"].values), torch.tensor(data["time"].values)
-    samples, slopes = x.reshape(-1, 2), velocity.reshape(-1, 2)
+    samples, velocities = x.reshape(-1, 2), velocity.reshape(-1, 2)
 
     def derivatives() -> None:
-        ((model.gradient(samples) + slopes) ** 2).mean().backward()
+        ((model.gradient(samples) + velocities) ** 2).mean().backward()
 
     def solver() -> None:
         path = torchdiffeq.odeint(lambda t, y: -model.gradient(y), x[:, 0], grid, method="rk4")
@@ -182,7 +183,7 @@ def through_the_solver() -> dict[str, float]:
 
 
 def descent_step(system: Any, model: wb.LSEICNN, samples: int) -> dict[str, float]:
-    """Return the parts of a Levenberg–Marquardt step of matching gradients, in milliseconds."""
+    """Return sizes and times in ms of the parts of a Levenberg–Marquardt step of gradient matching."""
     data = system.points(samples + 10, seed=0)
     data = data.assign_coords(split=("sample", ["train"] * samples + ["validation"] * 10))
     task = Task.of(model, data, {"gradient": 1.0}, wb.Initialisation())
@@ -201,34 +202,35 @@ def descent_step(system: Any, model: wb.LSEICNN, samples: int) -> dict[str, floa
 
 
 def main() -> None:
-    """Print the ratios, and save them as JSON."""
+    """Print the ratios and save them as JSON."""
     torch.set_num_threads(1)
     quick = "--quick" in sys.argv
     result: dict[str, Any] = {
         "machine": f"{platform.processor() or platform.machine()}, {platform.platform()}, 1 thread",
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}",
     }
-    print(f"{result['machine']}\n{result['versions']}\n\nAdam, one epoch per member, usual time over ours")
+    print(f"{result['machine']}\n{result['versions']}\n\nAdam, one epoch per member: conventional time over ours")
     usual = {}
     for dtype in (torch.float32, torch.float64):
         usual[dtype] = usual_epoch(dtype)
         name = str(dtype).removeprefix("torch.")
-        print(f"  {name}: the usual way {1e3 * usual[dtype]:.2f} ms")
+        print(f"  {name}: conventional {1e3 * usual[dtype]:.2f} ms")
         for compiled in (False,) if quick else (False, True):
             for members in (1, 10, 30):
                 each = our_epoch(members, dtype, compiled=compiled) / members
                 label = f"{name}, {'compiled' if compiled else 'eager'}, {members} members"
                 result[label] = {"usual_ms": 1e3 * usual[dtype], "ours_ms": 1e3 * each, "ratio": usual[dtype] / each}
                 print(f"    {label:38} {1e3 * each:6.3f} ms, ratio {usual[dtype] / each:5.1f}")
-    print(f"\nTime to the published median error, against {EPOCHS} usual epochs in the faster of the two types")
+    print(f"\nTime to the published median error, against {EPOCHS} conventional epochs in the faster of the two types")
     for name in PUBLISHED:
         times, errors = time_to_published(name, 3 if quick else 10)
         whole, median = EPOCHS * min(usual.values()), statistics.median(times)
         worst = max(errors)
         result[f"time to published, {name}"] = {"ours_s": times, "test_mse": errors, "usual_s": whole}
         result[f"time to published, {name}"]["ratio"] = whole / median
-        print(f"  {name:20} median {median:.2f} s, worst {max(times):.2f} s; usual {whole:.0f} s: {whole / median:.0f}")
-        print(f"  {'':20} test error at the end: median {statistics.median(errors):.1e}, worst {worst:.1e}")
+        label = f"median {median:.2f} s, worst {max(times):.2f} s; conventional {whole:.0f} s"
+        print(f"  {name:20} {label}: ratio {whole / median:.0f}")
+        print(f"  {'':20} final test error: median {statistics.median(errors):.1e}, worst {worst:.1e}")
     step, solver = gradient_step(), through_the_solver()
     result["7-D gradient step"] = step | {"ratio": step["usual_ms"] / step["ours_ms"]}
     result["derivatives against odeint"] = solver | {"ratio": solver["odeint_ms"] / solver["derivatives_ms"]}

@@ -1,7 +1,8 @@
-"""How the cost of all minima grows with the dimension: separable double wells Σ (xᵢ² − 1)², d = 2 … 10.
+"""Cost of finding all minima as the dimension grows: separable double wells Σ (xᵢ² − 1)², d = 2 … 10.
 
-They have 3^d stationary points, 2^d of them minima. From four starts a minimum every search falls to one; printed are
-the minima found, those that are none (against the exact places), the seconds and the evaluations of the Hessian.
+They have 3^d stationary points, of which 2^d are minima. The search uses four starting points per minimum. Printed are
+the number of minima found, of points that are not minima (by comparison with the exact positions), the time in seconds
+and the number of Hessian evaluations.
 """
 
 import platform
@@ -14,7 +15,7 @@ import workbench as wb
 
 
 class DoubleWells:
-    """Σ (xᵢ² − 1)² with its derivatives in closed form, counting the rows at which the Hessian was asked for."""
+    """Σ (xᵢ² − 1)² with derivatives in closed form; `rows` counts the points at which the Hessian was evaluated."""
 
     members = None
 
@@ -36,10 +37,10 @@ class DoubleWells:
 
 
 def main() -> None:
-    """Print one line for each dimension."""
+    """Print one line per dimension."""
     torch.set_num_threads(1)
-    wb.stationary_points(DoubleWells(2), [(-1.6, 1.6)] * 2, index=0)  # so that imports are not timed
-    print(f"{platform.platform()}, torch {torch.__version__}, 1 thread; 4 · 2^d starts")
+    wb.stationary_points(DoubleWells(2), [(-1.6, 1.6)] * 2, index=0)  # keep imports out of the timing
+    print(f"{platform.platform()}, torch {torch.__version__}, 1 thread; 4 · 2^d starting points")
     print(f"{'d':>2} {'points':>7} {'minima':>7} {'found':>6} {'false':>6} {'seconds':>8} {'Hessians':>9}")
     for dim in range(2, 11):
         well, begin = DoubleWells(dim), time.perf_counter()

@@ -1,11 +1,14 @@
-"""What makes learning from stress paths quick: whole arrays in place of loops, and derivatives in closed form.
+"""Speed of learning from stress paths: array operations instead of loops, and derivatives in closed form.
 
-Side by side in one run, best of several, in seconds of the processor: the generator against a Python loop over
-trajectories and steps; the internal variables of all trajectories in one integration against one trajectory at a time,
-for NODEs by torchdiffeq and by Euler's method (a bare loop, whose single steps are quicker already) and for generalised
-play (a prefix scan, quick for one trajectory too); everything that `respond` returns, where the energy's networks take
-most of the time either way; the stress in closed form against automatic differentiation of the energy, in a step of
-training, which needs its derivative by the weights, and without.
+Compared side by side in one run, as the shortest of several processor times:
+
+- the data generator, against a Python loop over trajectories and steps;
+- the integration of the internal variables, all trajectories together against one at a time: for NODEs by torchdiffeq
+  and by Euler's method (a bare loop, whose single steps are already faster), and for generalised play (a prefix scan,
+  which is fast for a single trajectory, too);
+- the whole result of `respond`, where the networks of the energy take most of the time in either case;
+- the stress in closed form, against automatic differentiation of the energy, alone and in a training step, which also
+  needs its derivative with respect to the weights.
 """
 
 import platform
@@ -24,7 +27,7 @@ AXIS = wb.Invariants(axis=(1.0, 0.0, 0.0))
 
 
 def seconds(action: Callable[[], object], repeats: int = 5) -> float:
-    """Return the shortest of several times of the processor, after one that is not counted."""
+    """Return the shortest of several processor times in seconds, after one run that is not counted."""
     action()
     times = []
     for _ in range(repeats):
@@ -35,7 +38,7 @@ def seconds(action: Callable[[], object], repeats: int = 5) -> float:
 
 
 def looped(rossi: systems.System, strain: np.ndarray) -> np.ndarray:
-    """Return the stress along the paths by the exact update, one trajectory and one step at a time."""
+    """Return the stress along strain paths by the exact update, one trajectory and one step at a time."""
     lame, stress, e1 = rossi.K - 2 * rossi.G / 3, np.zeros_like(strain), np.eye(6)[0]
     trace = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
     for path, answer in zip(strain, stress, strict=True):
@@ -50,31 +53,31 @@ def looped(rossi: systems.System, strain: np.ndarray) -> np.ndarray:
 
 
 def stress_by_autograd(model: wb.Material, E: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
-    """Return ∂Ψ/∂E at given states by differentiation of the energy."""
+    """Return ∂Ψ/∂E at given internal variables by automatic differentiation of the energy."""
     at = E.detach().requires_grad_()
     features = {"x": model.invariants.value(at)}
-    (slope,) = torch.autograd.grad(model.energy(features, h).sum(), at, create_graph=True)
-    return slope / torch.tensor(SHEAR)
+    (gradient,) = torch.autograd.grad(model.energy(features, h).sum(), at, create_graph=True)
+    return gradient / torch.tensor(SHEAR)
 
 
 def line(what: str, slow: float, quick: float, least: float | None = None) -> None:
-    """Print both times and their ratio, and the least that is asked of it."""
+    """Print both times and their ratio, and the ratio required, if any."""
     asked = "" if least is None else f"{least:g}" if slow >= least * quick else f"{least:g} MISSED"
     print(f"{what:66} {1e3 * slow:9.2f} {1e3 * quick:9.2f} {slow / quick:7.1f}   {asked}")
 
 
 def main() -> None:
-    """Print one line for each comparison."""
+    """Print one line per comparison."""
     torch.set_num_threads(1)
     rossi = systems.get("rossi")
     data = rossi.paths(COUNT, loading="random", seed=0)
     E, S, moments = (data[name].values for name in ("strain", "stress", "time"))
     print(f"{platform.platform()}, torch {torch.__version__}, 1 thread; {COUNT} paths of {E.shape[1]} samples")
-    print(f"{'':66} {'slow, ms':>9} {'quick, ms':>9} {'ratio':>7}   at least")
+    print(f"{'':66} {'slow, ms':>9} {'fast, ms':>9} {'ratio':>7}   required")
     assert np.abs(looped(rossi, E[:20]) - rossi.respond(E[:20])["stress"]).max() < 1e-14
     slow, quick = seconds(lambda: looped(rossi, E), 1), seconds(lambda: rossi.respond(E))
-    line("Rossi material: Python loop, whole arrays", slow, quick, 100)
-    print(f"    of which whole arrays at most 20 ms: {'met' if quick <= 0.02 else 'MISSED'}")
+    line("Rossi material: Python loop, array operations", slow, quick, 100)
+    print(f"    array operations in at most 20 ms: {'met' if quick <= 0.02 else 'MISSED'}")
     for name, model in {
         "NODE, Euler": wb.StateNODE(AXIS),
         "NODE, torchdiffeq rk4": wb.StateNODE(AXIS, method="rk4"),
@@ -86,7 +89,7 @@ def main() -> None:
 
 
 def integrated(name: str, model: wb.Material, E: torch.Tensor, moments: torch.Tensor) -> None:
-    """Print how long one trajectory at a time takes, a few of them scaled up, and all at once."""
+    """Print the times of integrating one trajectory at a time, extrapolated from a few, and all together."""
     times, few = moments.expand(len(E), -1), 20
     features = model.features(E, times)
     single = [{key: values[k : k + 1] for key, values in features.items()} for k in range(few)]
@@ -94,7 +97,7 @@ def integrated(name: str, model: wb.Material, E: torch.Tensor, moments: torch.Te
     slow = share * seconds(lambda: [model.states(one, None) for one in single], 2)
     least = 100 if isinstance(model, wb.StateNODE) else None
     line(
-        f"{name}: integration, one at a time and all at once",
+        f"{name}: integration, one at a time, all together",
         slow,
         seconds(lambda: model.states(features, None)),
         least,
@@ -104,7 +107,7 @@ def integrated(name: str, model: wb.Material, E: torch.Tensor, moments: torch.Te
 
 
 def stressed(name: str, model: wb.Material, E: torch.Tensor, moments: torch.Tensor) -> None:
-    """Print how long the stress takes by automatic differentiation and in closed form, at given internal variables."""
+    """Print the times of the stress by automatic differentiation and in closed form, at given internal variables."""
     features = model.features(E, moments.expand(len(E), -1))
     h = model.states(features, None)
     torch.testing.assert_close(
@@ -115,7 +118,7 @@ def stressed(name: str, model: wb.Material, E: torch.Tensor, moments: torch.Tens
     model.potential.requires_grad_(True)
     slow = seconds(lambda: stress_by_autograd(model, E, h).square().sum().backward(), 3)
     quick = seconds(lambda: model._stress(features, h).square().sum().backward(), 3)
-    line(f"{name}: the same in a step of training", slow, quick, 1.5)
+    line(f"{name}: the same in a training step", slow, quick, 1.5)
     model.requires_grad_(False)
 
 

@@ -1,15 +1,15 @@
-"""How fast reaction networks are simulated, against the usual ways, side by side in one process of one thread.
+"""Speed of the simulation of reaction networks, compared with other implementations in one single-threaded process.
 
-1. Reactions per second of the direct method on the Schlögl reactions up to t = 20, from X = 250: ours, with 200 and
-   10,000 trajectories; a textbook loop on small NumPy arrays; a plain Python loop; the NumPy and C++ solvers of
-   gillespy2; and the direct method in plain C, compiled here. Each is given as many trajectories as it does in a few
-   seconds, and its reactions are counted: by itself if it can, else by the mean number of a trajectory.
+1. Reactions per second of Gillespie's direct method on the Schlögl reactions up to t = 20, from X = 250: ours, with 200
+   and 10,000 trajectories; a textbook loop on small NumPy arrays; a plain Python loop; the NumPy and C++ solvers of
+   gillespy2; and the direct method in plain C, compiled here. Each runs as many trajectories as take a few seconds. The
+   number of reactions is counted by the implementation itself if possible, else estimated by the mean per trajectory.
 2. Exact trajectories on a grid of times, drawn from rows of exp(Q dt).
-3. The exact law at all times of the grid, against scipy.sparse.linalg.expm_multiply.
+3. The exact distribution at all times of the grid, against scipy.sparse.linalg.expm_multiply.
 
-gillespy2 is taken if it can be imported (`pip install gillespy2 scons`; its C++ solver asks for SCons on PYTHONPATH,
-the command `scons` on PATH and a compiler), the C loop if there is a compiler. The result is saved as JSON. `--quick`
-takes 2,000 trajectories for 10,000, and compares with expm_multiply at t = 1 for t = 20.
+gillespy2 is used if it can be imported (`pip install gillespy2 scons`; its C++ solver needs SCons on PYTHONPATH, the
+command `scons` on PATH and a compiler), the C loop if there is a compiler. The results are saved as JSON. `--quick`
+uses 2,000 instead of 10,000 trajectories, and compares with expm_multiply at t = 1 instead of t = 20.
 """
 
 import ctypes
@@ -77,14 +77,14 @@ long direct_method(long count, uint64_t seed, double c1, double c2, double c3, d
 
 
 def clock(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the seconds the work takes, and its result."""
+    """Return the run time of `work` in seconds, and its result."""
     began = time.perf_counter()
     result = work()
     return time.perf_counter() - began, result
 
 
 def plain_python(count: int) -> tuple[int, np.ndarray]:
-    """Return the number of reactions and the counts on the grid, by a loop on numbers."""
+    """Return the number of reactions and the counts on the grid, by a loop over Python numbers."""
     c1, c2, c3, c4 = (rate for _, rate in SCHLOGL.reactions())
     draw, log, grid = random.Random(0).random, math.log, GRID.tolist()
     reactions, rows = 0, []
@@ -113,7 +113,7 @@ def plain_python(count: int) -> tuple[int, np.ndarray]:
 
 
 def textbook_numpy(end: float) -> tuple[int, None]:
-    """Return the number of reactions of one trajectory up to the time, by the loop that textbooks print."""
+    """Return the number of reactions of one trajectory up to time `end`, by a textbook loop on NumPy arrays."""
     c1, c2, c3, c4 = (rate for _, rate in SCHLOGL.reactions())
     changes = np.array([1, -1, 1, -1])
     rng, x, t, reactions = np.random.default_rng(0), SCHLOGL.X0, 0.0, 0
@@ -128,7 +128,7 @@ def textbook_numpy(end: float) -> tuple[int, None]:
 
 
 def plain_c(count: int) -> tuple[int, np.ndarray] | None:
-    """Return the number of reactions and the counts on the grid, by the direct method in C, or None."""
+    """Return the number of reactions and the counts on the grid, by the direct method in C; None without compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         return None
@@ -150,7 +150,7 @@ def plain_c(count: int) -> tuple[int, np.ndarray] | None:
 
 
 def gillespy2_model() -> Any:
-    """Return the Schlögl reactions as a model of gillespy2."""
+    """Return the Schlögl reactions as a gillespy2 model."""
     import gillespy2
 
     c1, c2, c3, c4 = (rate for _, rate in SCHLOGL.reactions())
@@ -172,7 +172,7 @@ def gillespy2_model() -> Any:
 
 
 def gillespy2_run(solver: str, count: int) -> float:
-    """Return the seconds of a run of a gillespy2 solver, compiled before the clock starts."""
+    """Return the run time in seconds of a gillespy2 solver, excluding compilation."""
     import gillespy2
 
     instance = getattr(gillespy2, solver)(model=gillespy2_model())
@@ -182,7 +182,7 @@ def gillespy2_run(solver: str, count: int) -> float:
 
 
 def simulation(*, quick: bool) -> dict[str, dict[str, float]]:
-    """Return reactions per second and means at t = 10 of each way, printed as they come."""
+    """Print and return the time per reaction and the mean at t = 10 for each implementation."""
     result: dict[str, dict[str, float]] = {}
 
     def report(name: str, seconds: float, reactions: float, x: np.ndarray | None) -> None:
@@ -199,19 +199,19 @@ def simulation(*, quick: bool) -> dict[str, dict[str, float]]:
     count = 200 if quick else 1000
     compiled = plain_c(1)
     if compiled is None:
-        print("  plain C: there is no C compiler")
+        print("  plain C: no C compiler found")
         each = mean_reactions()
     else:
         seconds, (reactions, x) = clock(lambda: plain_c(count))
         report("plain C", seconds, reactions, x)
         each = mean_reactions()
     if importlib.util.find_spec("gillespy2") is None:
-        print("  gillespy2 is absent: pip install gillespy2 scons")
+        print("  gillespy2 is not installed: pip install gillespy2 scons")
     else:
         for solver, count in (("NumPySSASolver", 1), ("SSACSolver", 20 if quick else 200)):
             try:
                 report(f"gillespy2 {solver}", gillespy2_run(solver, count), count * each, None)
-            except Exception as error:  # noqa: BLE001 - a peer that does not run is no reason to stop
+            except Exception as error:  # noqa: BLE001 - continue if the other library fails
                 print(f"  gillespy2 {solver} does not run: {error!r}")
     for count in (200, 2000 if quick else 10_000):
         seconds, data = clock(lambda count=count: SCHLOGL.trajectories(count, time=GRID, seed=0))
@@ -220,7 +220,7 @@ def simulation(*, quick: bool) -> dict[str, dict[str, float]]:
 
 
 def mean_reactions() -> float:
-    """Return the mean number of reactions of a trajectory up to the end, from the exact law: ∫ E a₀ dt."""
+    """Return the mean number of reactions per trajectory, ∫ E[a₀] dt, from the exact distribution."""
     times = np.linspace(0, END, 2001)
     p = SCHLOGL.law(times)["probability"].values
     total = SCHLOGL.propensities(np.arange(p.shape[1])[:, None]).sum(-1)
@@ -228,7 +228,7 @@ def mean_reactions() -> float:
 
 
 def exact_law(*, quick: bool) -> dict[str, float]:
-    """Return the times of the law and of sampling from it, and the largest difference from expm_multiply."""
+    """Return the times of the exact distribution and of sampling from it, and its deviation from expm_multiply."""
     from scipy.sparse.linalg import expm_multiply
 
     end = 1.0 if quick else END
@@ -253,7 +253,7 @@ def exact_law(*, quick: bool) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the ratios, and save them as JSON."""
+    """Print the ratios and save them as JSON."""
     quick = "--quick" in sys.argv
     result: dict[str, Any] = {
         "machine": f"{platform.processor() or platform.machine()}, {platform.platform()}, 1 thread",
@@ -268,7 +268,7 @@ def main() -> None:
         if name not in ours:
             entry["ratios"] = {mine: entry["ns"] / ours[mine]["ns"] for mine in ours}
             print("  ".join([f"  {name:32}", *(f"{ratio:26.2f}" for ratio in entry["ratios"].values())]))
-    print("\nThe exact law")
+    print("\nThe exact distribution")
     result["law"] = exact_law(quick=quick)
     for name, value in result["law"].items():
         print(f"  {name:32} {value:.4g}")

@@ -1,8 +1,9 @@
-"""What the start decides: the gene circuit's velocities fitted from several starts, 100 steps each, nothing screened.
+"""Effect of the initialisation: velocities of the gene circuit, fitted for 100 steps without screening.
 
-Data are the forty long trajectories of the study (11 samples each), the judge is the field on the box and the training
-error. Two choices are varied: the sharpness ρ at the start, and the scale of the positive weights W against the usual
-uniform ±1/√width inside softplus. A start counts as trapped when its training error is above 1 % after the steps.
+The data are the forty long trajectories of the study (11 samples each); the training error is reported. Two choices
+are varied: the initial sharpness ρ, and the distribution of the positive weights W, compared with the usual uniform
+distribution on ±1/√width inside softplus. A fit counts as trapped if its training error exceeds 1 % after the last
+step.
 """
 
 import platform
@@ -22,7 +23,7 @@ SEEDS = range(8)
 
 
 def error_of(b: float, seed: int, *, rho: float, usual: bool = False) -> float:
-    """Return the relative training error after the steps from one start."""
+    """Return the relative training error after `STEPS` steps from one initialisation."""
     circuit = systems.get("gene_circuit", b=b)
     time = 10 * np.linspace(0, 1, 11) ** 2
     data = dataset.flat(circuit.trajectories(40, time=time, seed=seed, spread="sobol"))
@@ -44,7 +45,7 @@ def error_of(b: float, seed: int, *, rho: float, usual: bool = False) -> float:
 
 
 def main() -> None:
-    """Print, for each kind of start, the median error and how many were trapped."""
+    """Print the median error and the number of trapped fits for each kind of initialisation."""
     torch.set_num_threads(1)
     print(f"{platform.platform()}, torch {torch.__version__}, 1 thread; {len(SEEDS)} seeds at b = 0.1 and at b = 1")
     for name, options in {

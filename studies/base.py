@@ -1,4 +1,4 @@
-"""What a study is: a question with declared settings, answered into one file, its figures drawn from that file."""
+"""The base of all studies: declared settings, one result file, and figures drawn from that file alone."""
 
 import json
 import os
@@ -31,25 +31,57 @@ __all__ = ["RunOptions", "STUDIES", "Study", "register"]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a study computes with: `workers` processes, `progress` on stderr, a folder for checkpoints of long fits."""
+    """Options of a run that do not affect its results.
+
+    Parameters
+    ----------
+    workers : int, default 2
+        Number of processes.
+    progress : bool, optional
+        Whether to show progress on stderr. Default: bars on a terminal, one line for each finished job elsewhere.
+    checkpoints : pathlib.Path, optional
+        Folder for checkpoints of long fits. Default: none are written.
+
+    Examples
+    --------
+    >>> import studies
+    >>> options = studies.RunOptions(workers=1, progress=False)
+    >>> options.parallel(lambda x, report: x**2, [(2,), (3,)], labels=["two", "three"])
+    [4, 9]
+    """
 
     workers: int = 2
     progress: bool | None = None
     checkpoints: Path | None = None
 
     def checkpoint(self, name: str) -> Path | None:
-        """Return the path of a checkpoint; the folder is made when it is first needed, and removed after the run."""
+        """Return the path of a checkpoint, or None without a folder for them; create the folder if necessary."""
         if self.checkpoints is None:
             return None
         self.checkpoints.mkdir(exist_ok=True)
         return self.checkpoints / f"{name}.ckpt"
 
     def parallel(self, function: Callable[..., Any], jobs: Sequence[tuple], labels: Sequence[str]) -> list[Any]:
-        """Return `function(*job, report)` for every job, computed side by side (see `workbench.parallel`)."""
+        """Return `function(*job, report)` for every job, computed in parallel processes.
+
+        Parameters
+        ----------
+        function : callable
+            Function that can be imported by name. It may call ``report(done, total, text)`` to show its progress.
+        jobs : sequence of tuple
+            Arguments of each call.
+        labels : sequence of str
+            Names of the jobs, for progress and error messages.
+
+        Returns
+        -------
+        list
+            Results, in the order of the jobs.
+        """
         return parallel.run(function, jobs, labels=labels, workers=self.workers, progress=self.progress)
 
     def say(self, text: str) -> None:
-        """Print a line on stderr, unless progress is unwanted."""
+        """Print a line on stderr, unless `progress` is False."""
         if self.progress is not False:
             print(text, file=sys.stderr, flush=True)  # noqa: T201
 
@@ -57,9 +89,47 @@ class RunOptions:
 class Study(Parameters):
     """Base of all studies.
 
-    To make one, declare settings with `systems.parameter`, name presets, and write `compute` (returns the contents of
-    the file, see `workbench.files.tree_of`) and `figures` (draws from the file's tree). `studies.register("name")`
-    makes it known to the command line and the contract tests; running, saving, re-running and plotting come free.
+    A derived class declares its settings with `systems.parameter`, names presets, and writes `compute` and `figures`.
+    The decorator ``studies.register("name")`` makes it known to `studies.get` and to the command line. The methods
+    `run` and `draw` are the same for all studies.
+
+    Parameters
+    ----------
+    **settings
+        Values of the declared settings; those not given keep their defaults.
+
+    Attributes
+    ----------
+    name : str
+        Name of the study, set by `studies.register`.
+    title : str
+        Title, recorded in the file.
+    presets : mapping of str to mapping
+        Settings of each preset; "quick" must be among them.
+
+    Raises
+    ------
+    ParameterError
+        If a setting is unknown, of the wrong type, or out of bounds.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import studies, systems
+    >>> import workbench as wb
+    >>> class Wells(studies.Study):
+    ...     title = "Wells of the asymmetric quartic"
+    ...     starts: int = systems.parameter(16, "starting points of the search", ge=1)
+    ...
+    ...     def compute(self, seed, options):
+    ...         well = systems.get("asymmetric_quartic")
+    ...         points = wb.stationary_points(well, well.box, starts=self.starts)
+    ...         wells = studies.Metric("wells", int((points["index"] == 0).sum()), "wells found", at_least=2)
+    ...         return {"analysis": {"points": points, "metrics": studies.metrics_dataset([wells])}}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Wells(starts=8).run(pathlib.Path(folder) / "wells.nc", seed=0)
+    ...     wb.load(path).tree["analysis/metrics/value"].values
+    array([2.])
     """
 
     name: ClassVar[str] = ""
@@ -68,25 +138,63 @@ class Study(Parameters):
 
     @abstractmethod
     def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
-        """Return the contents of the result file; all randomness comes from `seed`."""
+        """Return the contents of the result file; written by the author.
+
+        Parameters
+        ----------
+        seed : numpy.random.SeedSequence
+            Source of all randomness.
+        options : RunOptions
+            Processes, progress and checkpoints.
+
+        Returns
+        -------
+        dict
+            Arguments of `workbench.save`: ``data``, ``fits``, ``landscape``, ``analysis`` (with an item ``metrics``,
+            see `metrics_dataset`) and ``simulation``.
+        """
 
     @classmethod
     def figures(cls, tree: xr.DataTree) -> "dict[str, Figure]":
-        """Return name → figure, drawn from the file alone: those of the module `figures` beside the study's."""
+        """Return figures by name, drawn from the tree of a result file alone.
+
+        By default, those of the function `figures` in the module `figures` of the study's folder.
+        """
         return _beside(cls, "figures", tree)
 
     @classmethod
     def animations(cls, tree: xr.DataTree) -> "dict[str, FuncAnimation]":
-        """Return name → animation, to be saved as GIF: those of the module `animation` beside the study's, if any."""
+        """Return animations by name, drawn from the tree of a result file alone.
+
+        By default, those of the function `animations` in the module `animation` of the study's folder, if there is one.
+        """
         return _beside(cls, "animation", tree)
 
     @final
     @classmethod
     def preset(cls, name: str = "quick", **settings: Any) -> "Study":
-        """Return the study with the settings of a preset, and those given instead of the preset's."""
+        """Return the study with the settings of a preset.
+
+        Parameters
+        ----------
+        name : str, default "quick"
+            Name of the preset.
+        **settings
+            Settings that replace those of the preset.
+
+        Returns
+        -------
+        Study
+            The study.
+
+        Raises
+        ------
+        ParameterError
+            If the preset or a setting is unknown, or a setting is of the wrong type or out of bounds.
+        """
         if name not in cls.presets:
             known = ", ".join(cls.presets)
-            raise ParameterError(f"{cls.name} has no preset {name!r}{nearest(name, cls.presets) or ';'} Known: {known}")
+            raise ParameterError(f"{cls.name} has no preset {name!r}{nearest(name, cls.presets) or '.'} Known: {known}")
         return cls(**{**cls.presets[name], **settings})
 
     @final
@@ -100,15 +208,42 @@ class Study(Parameters):
         workers: int = 2,
         progress: bool | None = None,
     ) -> Path:
-        """Answer the question, save the file and return its path; where it cannot be written is found out first.
+        """Run the study and save its result file.
 
-        Long fits leave checkpoints in a folder beside the file. With `resume` an interrupted run goes on from them,
-        with the settings and the seed it was started with.
+        Whether the file can be written is checked first. Long fits write checkpoints to a folder beside the file, which
+        is removed after the run.
+
+        Parameters
+        ----------
+        output : str or pathlib.Path
+            Result file to write (netCDF).
+        seed : int, default 0
+            Seed of all randomness, recorded in the file.
+        overwrite : bool, default False
+            Replace an existing file, and discard checkpoints of an interrupted run.
+        resume : bool, default False
+            Continue an interrupted run from its checkpoints; use the same settings and seed.
+        workers : int, default 2
+            Number of processes; it does not affect the results.
+        progress : bool, optional
+            Whether to show progress on stderr. Default: bars on a terminal, one line for each finished job elsewhere.
+
+        Returns
+        -------
+        pathlib.Path
+            Path of the file.
+
+        Raises
+        ------
+        FileError
+            If the file exists or cannot be written, or there are checkpoints of an interrupted run.
+        ValueError
+            If the seed is not a non-negative integer.
         """
         from workbench.files import results
 
         if isinstance(seed, np.random.SeedSequence):
-            raise ValueError("a study takes an integer as seed, so that its file can repeat it")
+            raise ValueError("the seed of a study must be an integer, so that its file can record it")
         target = results.check_target(output, overwrite=overwrite)
         sequence = seed_sequence(seed)
         checkpoints = _folder_of(target, resume=resume, overwrite=overwrite)
@@ -124,7 +259,7 @@ class Study(Parameters):
                 "elapsed_seconds": round(time.perf_counter() - began, 3),
             }
             tree = results.tree_of(attrs=attrs, **contents)
-        if target.exists() and not overwrite:  # it appeared meanwhile: lose neither
+        if target.exists() and not overwrite:  # created during the run: keep both
             target = target.with_stem(f"{target.stem}-{os.getpid()}")
         path = results.write(tree, target, overwrite=overwrite)
         shutil.rmtree(checkpoints, ignore_errors=True)
@@ -133,10 +268,10 @@ class Study(Parameters):
     @final
     @classmethod
     def from_tree(cls, tree: xr.DataTree) -> "tuple[Study, int]":
-        """Return the study and the seed that a file was made with."""
+        """Return the study and the seed of the tree of a result file; `FileError` if no study wrote it."""
         name = str(tree.attrs.get("study", ""))
         if not name:
-            raise FileError("the file was not written by a study: it has no attribute 'study'")
+            raise FileError("the file was not written by a study; it has no attribute 'study'")
         return STUDIES[name](**json.loads(tree.attrs["config_json"])), int(tree.attrs["seed"])
 
     @final
@@ -144,7 +279,27 @@ class Study(Parameters):
     def draw(
         cls, path: str | Path, folder: str | Path | None = None, formats: Sequence[str] = ("png", "pdf")
     ) -> list[Path]:
-        """Draw figures and animations of a result file into a folder (default: beside it) and return their paths."""
+        """Draw the figures and animations of a result file, as `studies.draw` does.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            Result file of a study.
+        folder : str or pathlib.Path, optional
+            Folder for the figures, created if necessary. Default: that of the file.
+        formats : sequence of str
+            File formats of the figures.
+
+        Returns
+        -------
+        list of pathlib.Path
+            Paths of the figures and animations.
+
+        Raises
+        ------
+        FileError
+            If the file cannot be read or was not written by a study, or the folder cannot be created.
+        """
         from workbench import plot
         from workbench.files import results
 
@@ -155,7 +310,7 @@ class Study(Parameters):
         try:
             where.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise FileError(f"cannot make the folder {where}: {error.strerror or error}") from None
+            raise FileError(f"cannot create the folder {where}: {error.strerror or error}") from None
         drawn = []
         with plot.style():
             for name, figure in study.figures(tree).items():
@@ -169,7 +324,7 @@ class Study(Parameters):
 
 
 def _beside(study: type, name: str, tree: xr.DataTree) -> dict[str, Any]:
-    """Return what the module of that name in the folder of a study draws, nothing where there is none."""
+    """Return what the module of that name in the folder of a study draws; nothing if there is no such module."""
     folder = study.__module__.rpartition(".")[0]
     if not folder or find_spec(f"{folder}.{name}") is None:
         return {}
@@ -178,13 +333,13 @@ def _beside(study: type, name: str, tree: xr.DataTree) -> dict[str, Any]:
 
 
 def _folder_of(target: Path, *, resume: bool, overwrite: bool) -> Path:
-    """Return the folder of the checkpoints, emptied unless the run is to go on; never empty it unasked."""
+    """Return the folder for checkpoints; those of an interrupted run are removed only with `overwrite`."""
     folder = target.with_name(f"{target.name}.checkpoints")
     if folder.exists() and not resume:
         if not overwrite:
             raise FileError(
-                f"an interrupted run left checkpoints in {folder}: go on with resume=True, "
-                "or start afresh with overwrite=True"
+                f"an interrupted run left checkpoints in {folder}; continue it with resume=True "
+                "or discard them with overwrite=True"
             )
         shutil.rmtree(folder)
     return folder

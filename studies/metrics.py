@@ -1,4 +1,4 @@
-"""What a study reports: numbers with a meaning and a bound, as a dataset, and whether the bounds are met."""
+"""Metrics that a study reports: values with a meaning and bounds, as a dataset, and whether the bounds are met."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,25 @@ __all__ = ["Metric", "judged", "metrics_dataset"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One number a study reports, with the bound it is held to, if any."""
+    """A value that a study reports, with bounds if it has a target.
+
+    Parameters
+    ----------
+    name : str
+        Name, unique in the study.
+    value : float
+        Value; NaN if it could not be computed, which misses any bound.
+    meaning : str
+        Meaning in a few words.
+    at_most, at_least : float, default NaN
+        Upper and lower bound; NaN means none.
+
+    Examples
+    --------
+    >>> import studies
+    >>> studies.Metric("well_error", 0.01, "largest error of the position of a well", at_most=0.05).at_most
+    0.05
+    """
 
     name: str
     value: float
@@ -22,15 +40,29 @@ class Metric:
 
 
 def metrics_dataset(numbers: Sequence[Metric]) -> xr.Dataset:
-    """Return the numbers over `quantity`: value, at_most, at_least (NaN where there is no bound) and meaning.
+    """Return metrics as a dataset, for the group ``analysis/metrics`` of a result file.
 
+    Parameters
+    ----------
+    numbers : sequence of Metric
+        The metrics.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``value(quantity)``, ``at_most(quantity)``, ``at_least(quantity)`` (NaN where there is no bound) and
+        ``meaning(quantity)``.
+
+    Examples
+    --------
+    >>> from studies import Metric, metrics_dataset
     >>> metrics_dataset([Metric("error", 0.1, "relative error", at_most=0.2)]).value.values
     array([0.1])
     """
     columns = {
         "value": "value",
-        "at_most": "the value is to be at most this",
-        "at_least": "the value is to be at least this",
+        "at_most": "upper bound of the value",
+        "at_least": "lower bound of the value",
     }
     variables: dict[str, Any] = {
         name: (
@@ -40,23 +72,23 @@ def metrics_dataset(numbers: Sequence[Metric]) -> xr.Dataset:
         )
         for name, text in columns.items()
     }
-    variables["meaning"] = ("quantity", [n.meaning for n in numbers], {"long_name": "meaning of the number"})
+    variables["meaning"] = ("quantity", [n.meaning for n in numbers], {"long_name": "meaning of the metric"})
     return xr.Dataset(variables, coords={"quantity": [n.name for n in numbers]})
 
 
 def judged(tree: xr.DataTree) -> list[dict[str, Any]]:
-    """Return a row for each number of a study's file: quantity, value, at_most, at_least, met and meaning.
+    """Return a row for each metric of a study's file: quantity, value, at_most, at_least, met and meaning.
 
-    A value that is not finite is None, and has missed any bound it was held to; None where there is no bound.
+    Values that are not finite are None and miss any bound they have; missing bounds are None.
     """
     if "analysis" not in tree.children or "metrics" not in tree["analysis"].children:
         return []
-    numbers = tree["analysis/metrics"].to_dataset()
+    metrics = tree["analysis/metrics"].to_dataset()
     rows = []
-    for k, name in enumerate(numbers["quantity"].values):
-        entry = {key: float(numbers[key].values[k]) for key in ("value", "at_most", "at_least")}
+    for k, name in enumerate(metrics["quantity"].values):
+        entry = {key: float(metrics[key].values[k]) for key in ("value", "at_most", "at_least")}
         missed = not (np.isfinite(entry["value"]) or np.isnan(entry["at_most"]) and np.isnan(entry["at_least"]))
         missed = missed or entry["value"] > entry["at_most"] or entry["value"] < entry["at_least"]
         known = {key: value if np.isfinite(value) else None for key, value in entry.items()}
-        rows.append({"quantity": str(name), **known, "met": not missed, "meaning": str(numbers["meaning"].values[k])})
+        rows.append({"quantity": str(name), **known, "met": not missed, "meaning": str(metrics["meaning"].values[k])})
     return rows

@@ -1,4 +1,4 @@
-"""Tables of points, whose rows are labelled by coordinates along `point`: made of parts, and rows selected."""
+"""Tables of points whose rows are labelled by coordinates along `point`: joining and selecting rows."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,8 +10,10 @@ __all__ = ["concat_labelled", "select"]
 
 
 def select(points: Any, **labels: Any) -> Any:
-    """Return the rows of a dataset or an array over `point` that carry all these labels.
+    """Return the rows of a dataset or array over `point` that carry all given labels.
 
+    Examples
+    --------
     >>> import xarray as xr
     >>> level = xr.DataArray([0.1, 0.2, 0.3], dims="point")
     >>> level = level.assign_coords(source=("point", ["truth", "fit", "fit"]), index=("point", [0, 0, 1]))
@@ -22,10 +24,12 @@ def select(points: Any, **labels: Any) -> Any:
 
 
 def concat_labelled(parts: Iterable[tuple[xr.Dataset, Mapping[str, Any]]], **options: Any) -> xr.Dataset:
-    """Return datasets over `point` joined along it, the rows of each labelled by coordinates.
+    """Return datasets over `point`, joined along it, with the rows of each labelled by coordinates.
 
-    A label is one value for all rows of its part, or an array over them; `options` go to `xarray.concat`.
+    A label is a single value for all rows of its part or an array over them. `options` are those of `xarray.concat`.
 
+    Examples
+    --------
     >>> parts = [xr.Dataset({"potential": ("point", level)}) for level in ([0.1, 0.2], [0.3])]
     >>> both = concat_labelled((part, {"member": k}) for k, part in enumerate(parts))
     >>> both.member.values, both.point.values

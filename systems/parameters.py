@@ -1,4 +1,8 @@
-"""Parameters declared once: default, symbol, unit, meaning and bounds; everything else follows from the declaration."""
+"""Declared parameters of systems and settings of studies.
+
+Default, symbol, unit, meaning and bounds are declared in one place. Validation, error messages, the tables of the
+command line and the record in data files all follow from the declaration.
+"""
 
 from typing import Any
 
@@ -12,11 +16,11 @@ __all__ = ["ParameterError", "Parameters", "parameter", "require_integer"]
 
 
 class ParameterError(ValueError):
-    """An unknown, mistyped or inadmissible parameter; the message names it and says what was expected."""
+    """A parameter is unknown, of the wrong type, or out of bounds; the message names it and states what is expected."""
 
 
 def require_integer(least: int = 1, /, **settings: Any) -> None:
-    """Raise `ParameterError` for a setting that is no whole number of at least `least`; truth values are none.
+    """Raise `ParameterError` unless every setting is an integer ≥ `least`; booleans are rejected.
 
     >>> require_integer(2, samples=1)
     Traceback (most recent call last):
@@ -29,8 +33,30 @@ def require_integer(least: int = 1, /, **settings: Any) -> None:
 
 
 def parameter(default: Any, meaning: str, *, symbol: str = "", unit: str = "1", **bounds: Any) -> Any:
-    """Declare a parameter of a system or a study; `bounds` are pydantic's (gt, ge, lt, le, min_length …).
+    """Declare a parameter of a system or a setting of a study.
 
+    Used in the body of a class derived from `System` or `Study`, with a type annotation.
+
+    Parameters
+    ----------
+    default : object
+        Default value, of the annotated type and within the bounds.
+    meaning : str
+        Meaning in a few words, for tables and files.
+    symbol : str, optional
+        Mathematical symbol. Default: none.
+    unit : str, default "1"
+        Unit of the value; "1" means dimensionless.
+    **bounds
+        Bounds of the value, as for `pydantic.Field`: ``gt``, ``ge``, ``lt``, ``le``, ``min_length``, …
+
+    Returns
+    -------
+    pydantic.fields.FieldInfo
+        The declaration, to be assigned to the annotated name.
+
+    Examples
+    --------
     >>> class Spring(Parameters):
     ...     k: float = parameter(1.0, "stiffness", symbol="k", unit="N/m", gt=0)
     >>> Spring(k=2).k
@@ -40,8 +66,20 @@ def parameter(default: Any, meaning: str, *, symbol: str = "", unit: str = "1", 
 
 
 class Parameters(BaseModel):
-    """A frozen set of declared parameters; what does not fit raises `ParameterError`.
+    """A frozen set of declared parameters, the base of systems and studies.
 
+    Parameters
+    ----------
+    **values
+        Values of declared parameters; those not given keep their defaults.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is unknown, of the wrong type, not finite, or out of bounds.
+
+    Examples
+    --------
     >>> class Spring(Parameters):
     ...     stiffness: float = parameter(1.0, "stiffness", gt=0)
     >>> Spring(stifness=2.0)
@@ -66,7 +104,7 @@ class Parameters(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             problem = error.errors()[0]
-            if not problem["loc"]:  # a check of several parameters, with its own message
+            if not problem["loc"]:  # a check that involves several parameters and has its own message
                 raise ParameterError(str(problem.get("ctx", {}).get("error", problem["msg"]))) from None
             name = ".".join(map(str, problem["loc"]))
             message = f"{name} of {whose}: {problem['msg']}, got {problem['input']!r}"
@@ -74,10 +112,11 @@ class Parameters(BaseModel):
 
     @classmethod
     def declared(cls) -> dict[str, dict[str, Any]]:
-        """Return name → default, symbol, unit and meaning of every parameter."""
+        """Return a dictionary from the name of each parameter to its default, symbol, unit and meaning."""
         return {name: {"default": field.default, **_notes(field)} for name, field in cls.model_fields.items()}
 
 
 def _notes(field: FieldInfo) -> dict[str, Any]:
+    """Return symbol, unit and meaning of a declared field."""
     extra = field.json_schema_extra
     return {**(extra if isinstance(extra, dict) else {}), "meaning": field.description or ""}

@@ -1,4 +1,4 @@
-"""Names to classes: a decorator for this process, the package's own modules, and entry points of installed packages."""
+"""Registries of classes by name: the package's own, those of installed plug-ins, and those registered at run time."""
 
 import importlib
 import pkgutil
@@ -15,11 +15,23 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Classes by name. `group` is the entry-point group, `package` the one whose modules register themselves.
+    """A mapping from names to classes.
 
-    An installed package offers a class with, say, `[project.entry-points."workbench.systems"]` in its pyproject.toml.
-    A plug-in that fails on import warns and leaves the others working; two classes of one name are an error.
+    The registry is filled when it is first used: from the modules of `package`, then from the entry points of installed
+    packages. An installed package offers a class with, for example, ``[project.entry-points."workbench.systems"]`` in
+    its pyproject.toml. A plug-in that fails to load is skipped with a warning.
 
+    Parameters
+    ----------
+    kind : str
+        What the classes are, for messages, such as "system".
+    group : str
+        Group of entry points of installed packages.
+    package : str, optional
+        Package whose modules register their classes when they are imported. Default: none.
+
+    Examples
+    --------
     >>> shapes = Registry("shape", group="example.shapes")
     >>> @shapes.register("circle")
     ... class Circle: ...
@@ -36,14 +48,38 @@ class Registry(Generic[T]):
         self._complete = False
 
     def register(self, name: str) -> Callable[[type[T]], type[T]]:
-        """Return the class decorator that files a class under `name` and sets its `name`."""
+        """Return a class decorator that registers a class and sets its attribute `name`.
+
+        Parameters
+        ----------
+        name : str
+            Name under which the class is registered.
+
+        Returns
+        -------
+        callable
+            The decorator; it returns the class.
+
+        Raises
+        ------
+        ValueError
+            If another class is registered under this name.
+
+        Examples
+        --------
+        >>> shapes = Registry("shape", group="example.shapes")
+        >>> @shapes.register("square")
+        ... class Square: ...
+        >>> Square.name
+        'square'
+        """
 
         def decorate(cls: type[T]) -> type[T]:
             other = self._classes.get(name)
             if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
                 raise ValueError(
-                    f"two {self.kind} classes want the name {name!r}: {other.__module__}.{other.__qualname__} "
-                    f"and {cls.__module__}.{cls.__qualname__}; rename one"
+                    f"two {self.kind} classes share the name {name!r}: {other.__module__}.{other.__qualname__} "
+                    f"and {cls.__module__}.{cls.__qualname__}; rename one of them"
                 )
             cls.name = name  # type: ignore[attr-defined]
             self._classes[name] = cls
@@ -52,11 +88,12 @@ class Registry(Generic[T]):
         return decorate
 
     def names(self) -> list[str]:
-        """Return every known name, sorted."""
+        """Return all known names in alphabetical order."""
         self._load()
         return sorted(self._classes)
 
     def __getitem__(self, name: str) -> type[T]:
+        """Return the class of that name; `KeyError` suggests the closest name."""
         self._load()
         if name not in self._classes:
             known = self.names()
@@ -65,6 +102,7 @@ class Registry(Generic[T]):
         return self._classes[name]
 
     def _load(self) -> None:
+        """Import the package's own modules and the plug-ins, once."""
         if self._complete:
             return
         self._complete = True
@@ -75,7 +113,11 @@ class Registry(Generic[T]):
             self._load_entry(point)
 
     def _load_entry(self, point: Any) -> None:
+        """Register the class of an entry point, or warn and skip it."""
         try:
             self.register(point.name)(point.load())
-        except Exception as error:  # noqa: BLE001 - a plug-in may fail in any way, the rest must work
-            warnings.warn(f"{self.kind} plug-in {point.name!r} ({point.value}) was skipped: {error!r}", stacklevel=4)
+        except Exception as error:  # noqa: BLE001 - any failure of a plug-in must leave the others usable
+            warnings.warn(
+                f"{self.kind} plug-in {point.name!r} ({point.value}) failed to load and was skipped: {error!r}",
+                stacklevel=4,
+            )

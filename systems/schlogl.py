@@ -1,15 +1,17 @@
-r"""The Schlögl reactions, the simplest network with two regimes (Eqs 17–19).
+"""The Schlögl reactions, the simplest bistable reaction network (Eqs 17–19 of Jones et al. 2025).
 
     A + 2X ⇌ 3X   (c₁, c₂),        B ⇌ X   (c₃, c₄),        A and B buffered at N₁ and N₂ molecules
 
     a₁ = c₁N₁ X(X − 1)/2,    a₂ = c₂ X(X − 1)(X − 2)/6,    a₃ = c₃N₂,    a₄ = c₄X
 
-Rate constants and numbers are those Gillespie's method was made known with. The 1/2 and 1/6 count pairs and triples of
-molecules; without them it is another system. The rate equation Ẋ = c₁N₁X²/2 − c₂X³/6 + c₃N₂ − c₄X rests at 85.49 and
-566.91, with 247.60 unstable between; the stationary law has its modes at 82 and 563 and its least in between at 256,
-with P(X < 256) = 0.220260. Up to t = 20 it is far from reached: from 250 molecules just over half the trajectories go
-down at first, at t = 10 with P(X < 256) = 0.513318. A trajectory to t = 20 takes about 94,000 reactions. At t = 0 the
-law is a point.
+The rate constants and numbers of molecules are the standard ones in the literature on Gillespie's method. The factors
+1/2 and 1/6 count pairs and triples of molecules; without them the system is a different one.
+
+The rate equation Ẋ = c₁N₁X²/2 − c₂X³/6 + c₃N₂ − c₄X has stable steady states at 85.49 and 566.91, separated by an
+unstable one at 247.60. The stationary distribution has modes at 82 and 563 and a minimum between them at 256, with
+P(X < 256) = 0.220260. It is far from reached at t = 20: of the trajectories that start at 250 molecules, just over half
+first go to the lower state, so that P(X < 256) = 0.513318 at t = 10. A trajectory up to t = 20 takes about 94,000
+reactions.
 """
 
 from collections.abc import Sequence
@@ -24,10 +26,37 @@ __all__ = ["Schlogl"]
 
 @register("schlogl")
 class Schlogl(ReactionNetwork):
-    """A bistable reaction network of one species: noise decides which regime a trajectory takes (Eqs 17–19).
+    """Schlögl reactions: a bistable network of one species, in which chance selects the steady state.
 
+        A + 2X ⇌ 3X   (c₁, c₂),        B ⇌ X   (c₃, c₄),        A and B buffered at N₁ and N₂ molecules
+
+    Time is in arbitrary units; rate constants are per unit time and combination of reactant molecules.
+
+    Parameters
+    ----------
+    c1, c2 : float, default 3e-7, 1e-4
+        Rate constants c₁ of A + 2X → 3X and c₂ of 3X → A + 2X, > 0.
+    c3, c4 : float, default 1e-3, 3.5
+        Rate constants c₃ of B → X and c₄ of X → B, > 0.
+    N1, N2 : int, default 100_000, 200_000
+        Numbers of molecules N₁ of A and N₂ of B, > 0.
+    X0 : int, default 250
+        Number of molecules X₀ of X at t = 0, ≥ 0.
+
+    Examples
+    --------
     >>> Schlogl().law([10.0])["probability"].sel(X=slice(0, 255)).sum().round(6).item()
     0.513318
+
+    References
+    ----------
+    F. Schlögl, Z. Phys. 253, 147–161 (1972), doi:10.1007/BF01379769
+
+    D. T. Gillespie, J. Phys. Chem. 81, 2340–2361 (1977), doi:10.1021/j100540a008
+
+    Eqs 17–19 of
+    R. E. Jones, A. Buganza Tepole, J. N. Fuhg, Differentiable neural network representation of multi-well,
+    locally-convex potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242
     """
 
     reference: ClassVar[str] = "Jones, Buganza Tepole and Fuhg, Eqs 17-19, after Schlögl and Gillespie"
@@ -43,11 +72,11 @@ class Schlogl(ReactionNetwork):
     X0: int = parameter(250, "number of molecules at t = 0", symbol="X₀", ge=0)
 
     def start(self) -> Sequence[int]:
-        """Return X₀."""
+        """Return the number of molecules X₀ at t = 0."""
         return (self.X0,)
 
     def reactions(self) -> Sequence[tuple[str, float]]:
-        """Return the four reactions, with the buffered numbers in their rates."""
+        """Return the four reactions; their rates include the numbers of buffered molecules."""
         return [
             ("2 X -> 3 X", self.c1 * self.N1),
             ("3 X -> 2 X", self.c2),

@@ -1,4 +1,4 @@
-"""Basins against symmetry, an independent integrator and a closed form; starts that end nowhere are told."""
+"""Basins against symmetry, an independent integrator and a closed form; descents without a minimum are labelled."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_labels_agree_with_an_independent_integrator():
     assert set(found["label"].values) == {0, 1, 2}
 
 
-def test_stiff_wells_cost_nothing():
+def test_stiff_wells_are_integrated():
     class Stiff(PotentialSystem):
         state_space = (State("x", box=(-2, 2)), State("y", box=(-2, 2)))
 
@@ -57,11 +57,11 @@ def test_stiff_wells_cost_nothing():
 
     x0 = np.random.default_rng(1).uniform(-2, 2, (50, 2))
     found = wb.basins(Stiff(), Stiff().box, starts=x0)
-    side = x0[:, 0] + 0.3 * x0[:, 1] > 0  # the fast direction ends where x + 0.3 y is that of the start
+    side = x0[:, 0] + 0.3 * x0[:, 1] > 0  # the fast motion conserves x + 0.3 y
     np.testing.assert_array_equal(found["well_x"].values[found["label"].values, 0] > 0, side)
 
 
-def test_members_share_the_numbers_of_the_wells_given(small_fit):
+def test_members_share_the_labels_of_the_given_wells(small_fit):
     given = [(1.54, 0.41), (0.41, 1.54)]
     found = wb.basins(small_fit.ensemble, BOX, starts=[(0.2, 1.0), (1.0, 0.2)], wells=given)
     assert found["label"].dims == ("member", "start")
@@ -78,30 +78,32 @@ class Cubic(PotentialSystem):
         return (x**3 - 3 * x).sum(-1)
 
 
-def test_starts_that_run_away_are_told():
+def test_descents_to_minus_infinity_are_labelled():
     found = wb.basins(Cubic(), [(-2, 2)], starts=[[-1.5], [-1.0], [-0.5], [1.9]])
     assert found["label"].values.tolist() == [-2, -1, 0, 0]
 
 
-def test_flat_minima_are_told():
-    with pytest.warns(LandscapeWarning, match="6 of 6 minima are flat in a direction, such as"):
+def test_degenerate_minima_are_reported():
+    with pytest.warns(LandscapeWarning, match="6 of 6 minima are degenerate, such as"):
         wb.basins(
             Quartic(stiffness=0.0), [(-2, 2), (-1, 1)], starts=[[x, y] for x in (-1.5, 1.5) for y in (-0.5, 0, 0.5)]
         )
 
 
-def test_bad_requests_are_refused(circuit):
-    with pytest.raises(LandscapeError, match="none of 5 starts comes to rest in a minimum: .* unbounded below"):
+def test_invalid_arguments_are_rejected(circuit):
+    with pytest.raises(
+        LandscapeError, match=r"none of the 5 starting point\(s\) reaches a minimum: .* unbounded below"
+    ):
         wb.basins(Cubic(), [(-3, -2)], resolution=5)
     with pytest.raises(ValueError, match="low < high"):
         wb.basins(circuit, [(0, 2), (2, 0)])
-    with pytest.raises(LandscapeError, match="two of the wells given are the same"):
+    with pytest.raises(LandscapeError, match="two of wells=… relax to the same minimum"):
         wb.basins(Quartic(), [(-2, 2)], resolution=5, wells=[[1.0], [1.05], [-1.0]])
-    with pytest.raises(LandscapeError, match=r"no minimum near the well given at \[0.0\]"):
+    with pytest.raises(LandscapeError, match=r"no minimum near \[0.0\] in wells=…"):
         wb.basins(Quartic(), [(-2, 2)], resolution=5, wells=[[1.0], [0.0]])
     with pytest.raises(ValueError, match="resolution must be an integer >= 2, got 1"):
         wb.basins(circuit, BOX, resolution=1)
-    with pytest.raises(ValueError, match="100 points a side has 100000000000000 points in 7 dimensions"):
+    with pytest.raises(ValueError, match="100 points per side has 100000000000000 points in 7 dimensions"):
         wb.basins(systems.get("mechanochemical"), systems.get("mechanochemical").box, resolution=100)
     with pytest.raises(ValueError, match=r"starts must be finite, with shape \(row, 2\)"):
         wb.basins(circuit, BOX, starts=[[1.0, 2.0, 3.0]])

@@ -1,4 +1,4 @@
-"""Checkpoints: the last two kept, damage noticed, no code run, no other fit's accepted, killed runs resumed."""
+"""Checkpoints: two are kept, damage is detected, no code is executed, other fits are rejected, fits are resumed."""
 
 import pickle
 import signal
@@ -34,7 +34,7 @@ def test_the_last_two_are_kept_and_damage_falls_back(tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.warns(UserWarning, match="damaged.*; going on from the one before it"):
+    with pytest.warns(UserWarning, match="damaged.*; resuming from the previous checkpoint"):
         assert checkpoints.load(path, IDENTITY)["epoch"] == 2
     (tmp_path / "c.ckpt.previous").write_bytes(b"")
     with pytest.raises(FileError, match="damaged"):
@@ -62,7 +62,7 @@ def test_a_hostile_pickle_runs_no_code(tmp_path):
     for write in (lambda: torch.save({"identity": Hostile()}, path), lambda: path.write_bytes(pickle.dumps(Hostile()))):
         write()
         atomic.seal(path)
-        with pytest.raises(FileError, match="is no checkpoint of this version"):
+        with pytest.raises(FileError, match="is not a checkpoint of this version"):
             checkpoints.load(path, IDENTITY)
     assert not (tmp_path / "owned").exists()
 
@@ -72,7 +72,7 @@ def test_a_killed_save_leaves_the_one_before(tmp_path):
     written(path, 1)
     code = f"""
 import os, signal
-from workbench import atomic, checkpoints
+from workbench.fitting import checkpoints
 checkpoints.seal = lambda path: os.kill(os.getpid(), signal.SIGKILL)
 checkpoints.save(__import__("pathlib").Path({str(path)!r}), {{"epoch": 2}}, {IDENTITY!r})
 """
@@ -85,7 +85,7 @@ checkpoints.save(__import__("pathlib").Path({str(path)!r}), {{"epoch": 2}}, {IDE
 def test_identity_names_what_differs(tmp_path):
     path = tmp_path / "c.ckpt"
     written(path, 1)
-    with pytest.raises(FileError, match="belongs to another fit: its data is d, not e"):
+    with pytest.raises(FileError, match="belongs to another fit: its data is d, expected e"):
         checkpoints.load(path, IDENTITY | {"data": "e"})
     x = np.linspace(-1, 1, 20)
     data = wb.dataset.points(x, potential=x**2, split=["train"] * 15 + ["validation"] * 5)
@@ -128,7 +128,7 @@ def trained(path, epochs):
 )
 def test_stopped_training_goes_on_to_the_same_bits(tmp_path, numbers):
     path = tmp_path / "c.ckpt"
-    often = "import workbench.fitting.adam; workbench.fitting.adam.SAVED_EVERY = 0.0\n"
+    often = "import workbench.fitting.adam; workbench.fitting.adam.CHECKPOINT_INTERVAL = 0.0\n"
     code = f"{often}{SCRIPT}\ntrain({str(path)!r}, 100_000)"
     child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not (tmp_path / "c.ckpt.previous").exists() and child.poll() is None:
@@ -146,5 +146,5 @@ def test_stopped_training_goes_on_to_the_same_bits(tmp_path, numbers):
     resumed, straight = trained(path, target), trained(tmp_path / "other.ckpt", target)
     assert resumed[:2] == straight[:2]
     kept = state["records"]["elapsed"][:3].tolist()
-    assert resumed[2][: len(kept)] == kept  # it went on, and did not start again
+    assert resumed[2][: len(kept)] == kept  # it was resumed, not started again
     assert straight[2][1:] != kept[1:]

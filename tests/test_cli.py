@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it refuses, and how it ends."""
+"""The command line: output, error messages and exit codes."""
 
 import importlib.metadata
 import json
@@ -30,7 +30,7 @@ def call(*arguments):
 
 @pytest.fixture(autouse=True)
 def plain_consoles(monkeypatch):
-    """Let the consoles write to whatever stdout and stderr are at the time."""
+    """Let the consoles write to the stdout and stderr of each test."""
     from rich.console import Console
 
     monkeypatch.setattr(console, "out", Console(highlight=False, soft_wrap=True, width=200))
@@ -95,9 +95,9 @@ def test_run_info_plot_rerun(tmp_path):
         (["generate", "gene_circuit", "--seed", "-1"], 2, "seed must be an integer >= 0"),
         (["generate", "schlogl", "--kind", "points"], 2, "schlogl generates no points; choose another --kind"),
         (["generate", "gene_circuit", "-o", "no/such/folder.nc"], 1, "does not exist; create it first"),
-        (["generate", "mine"], 2, "One of your own: workbench --plugin FILE.py"),
+        (["generate", "mine"], 2, "To load your own: workbench --plugin FILE.py"),
         (["run", "gene"], 2, "unknown study 'gene'"),
-        (["run", "mine"], 2, "One of your own: workbench --plugin FILE.py"),
+        (["run", "mine"], 2, "To load your own: workbench --plugin FILE.py"),
         (["run", "gene_circuit", "--preset", "papr"], 2, "no preset 'papr', did you mean 'paper'?"),
         (["run", "gene_circuit", "--set", "mods=2"], 2, "no parameter 'mods', did you mean 'modes'?"),
         (["info", "nothing.nc"], 1, "nothing.nc does not exist"),
@@ -105,7 +105,7 @@ def test_run_info_plot_rerun(tmp_path):
         (["rerun", "nothing.nc"], 1, "nothing.nc does not exist"),
     ],
 )
-def test_wrong_use_is_one_message(arguments, code, message):
+def test_incorrect_usage_is_one_message(arguments, code, message):
     done = call(*arguments)
     assert done.exit_code == code, done.output
     assert message in done.stderr
@@ -113,7 +113,7 @@ def test_wrong_use_is_one_message(arguments, code, message):
     assert "Traceback" not in done.output
 
 
-def test_unknown_commands_and_options_are_wrong_use():
+def test_unknown_commands_and_options_are_incorrect_usage():
     assert call("runn").exit_code == 2
     assert call("run", "gene_circuit", "--colour").exit_code == 2
     assert "Usage" in call().output
@@ -141,7 +141,7 @@ def test_plugins_are_found(tmp_path):
     systems.SYSTEMS._classes.pop("well_of_mine")
 
 
-def test_a_formula_that_fails_is_told_by_its_line(tmp_path):
+def test_a_failing_formula_is_reported_by_its_line(tmp_path):
     (tmp_path / "late.py").write_text(
         "import systems\n"
         "@systems.register('late_of_mine')\n"
@@ -162,7 +162,7 @@ def test_new_files_run_and_keep_their_contract(kind, tmp_path):
     assert done.exit_code == 0, done.output
     assert call("new", kind, "my_own").exit_code == 1
     assert call("new", kind, "My Own").exit_code == 2
-    assert f"there is a {kind} gene_circuit already" in call("new", kind, "gene_circuit").stderr
+    assert f"there is already a {kind} gene_circuit" in call("new", kind, "gene_circuit").stderr
     assert "would hide the package numpy" in call("new", kind, "numpy").stderr
     registry = systems.SYSTEMS if kind == "system" else studies.STUDIES
     assert call("--plugin", "my_own.py", "systems").exit_code == 0
@@ -189,7 +189,7 @@ def test_debug_shows_the_traceback():
 
 
 def living(group):
-    """Return the processes of a group that are more than zombies (where there is a /proc)."""
+    """Return the processes of a group that are not zombies (on systems with /proc)."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):

@@ -16,8 +16,8 @@ class Family1D:
 
     states, members = ("x",), None
 
-    def __init__(self, *slope):
-        self.slope = np.poly1d(slope)
+    def __init__(self, *coefficients):
+        self.derivative = np.poly1d(coefficients)
 
     def _at(self, polynomial, x):
         y = torch.zeros_like(x)
@@ -26,13 +26,13 @@ class Family1D:
         return y
 
     def value(self, x):
-        return self._at(self.slope.integ(), torch.as_tensor(x))[..., 0]
+        return self._at(self.derivative.integ(), torch.as_tensor(x))[..., 0]
 
     def gradient(self, x):
-        return self._at(self.slope, torch.as_tensor(x))
+        return self._at(self.derivative, torch.as_tensor(x))
 
     def hessian(self, x):
-        return self._at(self.slope.deriv(), torch.as_tensor(x)).unsqueeze(-1)
+        return self._at(self.derivative.deriv(), torch.as_tensor(x)).unsqueeze(-1)
 
 
 def check_residual(family, found):
@@ -69,38 +69,38 @@ def test_folds_of_the_tilted_double_well():
 
 
 @pytest.mark.parametrize(
-    ("slope", "kind", "at"),
+    ("coefficients", "kind", "at"),
     [
         (lambda b: (1, 0, -b, 0), "pitchfork", 0.0),
         (lambda b: (1, 0, -b, 0.01), "fold", 3 * 0.005 ** (2 / 3)),
         (lambda b: (1, -b, 0), "transcritical", 0.0),
     ],
 )
-def test_normal_forms(slope, kind, at):
-    found = wb.branches(lambda b: Family1D(*slope(b)), [(-1.5, 1.5)], between=(-0.9, 1.0))
+def test_normal_forms(coefficients, kind, at):
+    found = wb.branches(lambda b: Family1D(*coefficients(b)), [(-1.5, 1.5)], between=(-0.9, 1.0))
     assert found["bifurcation_kind"].values.tolist() == [kind]
     assert float(found["bifurcation_b"][0]) == pytest.approx(at, abs=1e-9)
     assert found["branch"].values.max() == 1
-    check_residual(lambda b: Family1D(*slope(b)), found)
+    check_residual(lambda b: Family1D(*coefficients(b)), found)
 
 
 @pytest.mark.parametrize(
-    ("slope", "kind", "at"),
+    ("coefficients", "kind", "at"),
     [
         (lambda b: (1, 0, (b - 0.25) ** 2 - 0.02, 0), "pitchfork", 0.25 + 0.02**0.5 * np.array([-1, 1])),
         (lambda b: (1, (b - 0.25) ** 2 - 0.02, 0), "transcritical", 0.25 + 0.02**0.5 * np.array([-1, 1])),
     ],
 )
-def test_branches_between_two_seeds_are_found_from_where_they_meet(slope, kind, at):
-    """Those of the second family leave the box."""
+def test_branches_between_two_seeds_are_found_from_branch_points(coefficients, kind, at):
+    """The branches of the second family leave the box."""
     box = (-0.9, 1.0) if kind == "pitchfork" else (-0.01, 0.05)
-    found = wb.branches(lambda b: Family1D(*slope(b)), [box], between=(0.0, 1.0), seeds=2)
+    found = wb.branches(lambda b: Family1D(*coefficients(b)), [box], between=(0.0, 1.0), seeds=2)
     assert found["bifurcation_kind"].values.tolist() == [kind] * 2
     np.testing.assert_allclose(np.sort(found["bifurcation_b"]), at, atol=1e-9)
     assert found["branch"].values.max() >= 1
     top = found.isel(point=int(found["x"].values[:, 0].argmax()))
     assert float(top["x"][0]) == pytest.approx(0.02**0.5 if kind == "pitchfork" else 0.02, abs=1e-3)
-    check_residual(lambda b: Family1D(*slope(b)), found)
+    check_residual(lambda b: Family1D(*coefficients(b)), found)
 
 
 def test_loops_are_closed_and_need_a_seed_inside():
@@ -148,7 +148,7 @@ def test_steps_too_long_to_keep_branches_apart_are_shortened():
     assert float(found["bifurcation_b"][0]) == pytest.approx(3 * (5e-5) ** (2 / 3), abs=1e-9)
 
 
-def test_bad_requests_are_refused():
+def test_invalid_arguments_are_rejected():
     with pytest.raises(ValueError, match=r"between must be two finite numbers \(low, high\) with low < high"):
         wb.branches(lambda b: Quartic(tilt=b), [(-1, 1)], between=(1.0, 0.0))
     with pytest.raises(ValueError, match="seeds must be an integer >= 2"):

@@ -1,4 +1,4 @@
-"""The data vocabulary: what comes in is checked, converted and named."""
+"""The data format: data are checked, converted and labelled."""
 
 import numpy as np
 import pytest
@@ -35,14 +35,14 @@ def test_dimensions_are_transposed_by_name():
         (
             [[0.0, np.nan], [1.0, 2.0]],
             {},
-            r"x holds 1 values that are not finite, the first at \{'sample': 0, 'state': 'x2'\}",
+            r"x holds 1 value that is not finite, the first at \{'sample': 0, 'state': 'x2'\}",
         ),
         (np.ma.masked_greater(np.arange(4.0), 2), {}, "not finite"),
         (np.zeros((3, 2)), {"gradient": np.zeros((2, 2))}, "do not fit together"),
         (np.zeros((3, 2, 2)), {}, r"x has shape \(3, 2, 2\); expected 2 axes: \(sample, state\)"),
-        (np.zeros((3, 2)), {"states": ["a"]}, "2 components but 1 names"),
+        (np.zeros((3, 2)), {"states": ["a"]}, "2 components, but 1 name given"),
         (np.zeros((0, 2)), {}, "x is empty"),
-        (np.zeros((3, 2)), {"states": ["a", "a"]}, "two components are called 'a': a, a"),
+        (np.zeros((3, 2)), {"states": ["a", "a"]}, "two components are named 'a': a, a; names must be unique"),
         (
             np.zeros((3, 2)),
             {"split": ["train", "trian", "test"]},
@@ -107,9 +107,9 @@ def test_split_holds_out_whole_trajectories_and_respects_given_labels():
     assert (each == "validation").sum() == 9
     given = runs.assign_coords(split=("trajectory", ["train"] * 8 + ["validation", "test"]))
     assert assign_split(given, seed_sequence(0)) is given
-    with pytest.raises(DatasetError, match="split must hold 'train'"):
+    with pytest.raises(DatasetError, match="split must contain 'train'"):
         assign_split(runs.assign_coords(split=("trajectory", ["tran"] * 10)), seed_sequence(0))
-    with pytest.raises(DatasetError, match="1 trajectory only"):
+    with pytest.raises(DatasetError, match="only 1 trajectory: at least 2 are needed"):
         assign_split(runs.isel(trajectory=[0]), seed_sequence(0))
 
 
@@ -127,7 +127,7 @@ def test_seeds_are_kept_exactly():
 @pytest.mark.parametrize(
     ("time", "message"),
     [
-        (np.array(["2020-01-01", "2020-01-02"], dtype="M8[ns]"), r"times must be numbers, these are datetime64\[ns\]"),
+        (np.array(["2020-01-01", "2020-01-02"], dtype="M8[ns]"), r"times must be numbers, got datetime64\[ns\]"),
         (np.array([0.0, np.inf]), "times must be finite"),
     ],
 )

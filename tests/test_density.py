@@ -1,4 +1,4 @@
-"""Densities: normalised, asked and drawn from as they should be, and learned from samples."""
+"""Densities: normalisation, evaluation and sampling, and learning from samples."""
 
 import numpy as np
 import pytest
@@ -59,8 +59,8 @@ def test_draws_and_quantiles_follow_the_density():
             table = q.table().values
             seen = np.bincount(draws.astype(int) + 3, minlength=16)
             few = table * 20_000 < 5
-            seen, told = np.append(seen[~few], seen[few].sum()), np.append(table[~few], table[few].sum())
-            assert stats.chisquare(seen, told / told.sum() * 20_000).pvalue > 1e-3
+            seen, probability = np.append(seen[~few], seen[few].sum()), np.append(table[~few], table[few].sum())
+            assert stats.chisquare(seen, probability / probability.sum() * 20_000).pvalue > 1e-3
             below = np.cumsum(table)
             assert q.quantile(below[4:9] - 1e-9).tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
             assert q.quantile(0.0) == -3.0
@@ -96,14 +96,14 @@ def test_gradient_is_that_of_the_loss(prior):
 
 def test_matrix_is_the_fisher_information():
     model, _, likelihood = problem(0.0)
-    likelihood.CHUNK = 1  # one group at a time
+    likelihood.BLOCK_ENTRIES = 1  # one group at a time
     theta = likelihood.vector()
     expected = 0.0
-    for share, nodes in zip(likelihood.samples.share, likelihood.samples.nodes, strict=True):
+    for fraction, nodes in zip(likelihood.samples.fraction, likelihood.samples.nodes, strict=True):
         J = torch.autograd.functional.jacobian(lambda t, x=nodes: likelihood.apply(t, x, "value"), theta)
         q = torch.softmax(-model.value(nodes).detach(), 0)
         centred = J - q @ J
-        expected = expected + share * (centred * q[:, None]).T @ centred
+        expected = expected + fraction * (centred * q[:, None]).T @ centred
     torch.testing.assert_close(
         2 * likelihood.linearise(theta, likelihood.evaluate(theta)).gram, expected, rtol=1e-9, atol=1e-12
     )
@@ -167,9 +167,11 @@ def test_errors_say_what_is_wrong():
     model = wb.LSEICNN(dim=1, modes=2)
     with pytest.raises(ValueError, match="needs a support"):
         wb.fit(model, data, match="density", seed=0)
-    with pytest.raises(DatasetError, match="4 samples of x lie outside the support .0, 3., the first at 4"):
+    with pytest.raises(
+        DatasetError, match=r"x must lie in its support \[0, 3\], but 4 sample\(s\) do not, the first at 4; widen"
+    ):
         wb.fit(model, data, match="density", seed=0, support=wb.Support({"x": (0, 3)}))
-    with pytest.raises(DatasetError, match="not an integer"):
+    with pytest.raises(DatasetError, match="x = 0.5 is not an integer"):
         wb.fit(
             model, data.assign(x=data.x + 0.5), match="density", seed=0, support=wb.Support({"x": (0, 9)}, integer=True)
         )
@@ -177,18 +179,18 @@ def test_errors_say_what_is_wrong():
         wb.fit(model, data, match="density", seed=0, support=wb.Support({"y": (0, 9)}))
     with pytest.raises(ValueError, match="natural-gradient"):
         wb.fit(model, data, match="density", seed=0, support=wb.Support({"x": (0, 9)}), optimiser=wb.Adam())
-    with pytest.raises(ValueError, match="matched alone"):
+    with pytest.raises(ValueError, match="must be matched alone"):
         wb.fit(model, data, match={"density": 1, "potential": 1}, seed=0)
-    with pytest.raises(ValueError, match="belong to match='density'"):
+    with pytest.raises(ValueError, match="are settings of match='density' only"):
         wb.fit(model, QUARTIC.points(9, seed=0), match="potential", seed=0, prior=0.1)
     for bounds in ({}, {"x": (1, 0)}, {"x": (0, np.inf)}):
         with pytest.raises(ValueError, match="support"):
             wb.Support(bounds)
-    with pytest.raises(ValueError, match="must be integers"):
+    with pytest.raises(ValueError, match="the bounds of an integer support must be integers"):
         wb.Support({"x": (0.5, 3)}, integer=True)
     with pytest.raises(ValueError, match="no support"):
         model.log_prob([[0.0]])
-    with pytest.raises(ValueError, match="share between 0 and 1"):
+    with pytest.raises(ValueError, match="p must be a probability between 0 and 1"):
         wb.Density(QUARTIC, LINE).quantile(1.5)
 
 

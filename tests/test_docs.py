@@ -1,4 +1,4 @@
-"""Every page of the guide runs: its Python in a fresh namespace and an empty folder, and its commands exist."""
+"""Every page of the guide: its Python code runs in a fresh namespace and an empty folder, and its commands exist."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ PAGES = sorted(GUIDE.glob("*.md"))
 
 @pytest.fixture
 def registries(monkeypatch):
-    """Forget what a page registers."""
+    """Undo the registrations of a page."""
     for registry in (systems.SYSTEMS, studies.STUDIES):
         registry.names()
         monkeypatch.setattr(registry, "_classes", dict(registry._classes))

@@ -1,4 +1,4 @@
-"""Gradient flows against closed forms and an independent integrator; what goes wrong is named and kept apart."""
+"""Gradient flow against closed forms and an independent integrator; failing trajectories are reported and isolated."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_quadratic_well_decays_exponentially():
     assert run["x"].dims == ("trajectory", "time", "state")
 
 
-def test_each_trajectory_keeps_the_tolerance_in_company():
+def test_each_trajectory_meets_the_tolerance_among_many():
     well = Formula(lambda x: (x**2).sum(-1) / 2)
     crowd = np.zeros((500, 1))
     crowd[0] = 1.0
@@ -91,10 +91,10 @@ def test_ensembles_run_at_once():
     np.testing.assert_allclose(run["x"].values[1], one["x"].values, atol=1e-6)
 
 
-def test_blow_up_is_named_and_the_others_are_kept():
+def test_blow_up_is_reported_and_other_trajectories_are_kept():
     cliff = Formula(lambda x: -(x**3).sum(-1) / 3)
     with pytest.warns(
-        SimulationWarning, match=r"1 trajectories blew up, the first: trajectory 1 before t = 1.5 \(step 3\)"
+        SimulationWarning, match=r"1 of 2 trajectories blew up, such as trajectory 1 before t = 1.5 \(time index 3\)"
     ):
         run = wb.simulate(cliff, [[-1.0], [1.0]], [0.0, 0.5, 0.9, 1.5, 2.0])
     assert json.loads(run.attrs["blown_up_json"]) == [{"trajectory": 1, "step": 3, "time": 1.5}]
@@ -108,10 +108,10 @@ def test_blow_up_is_named_and_the_others_are_kept():
     [lambda x: -(x**5).sum(-1), lambda x: -torch.exp(x**2).sum(-1), lambda x: (1.5 - x).sqrt().sum(-1)],
     ids=["-x^5", "-exp(x^2)", "undefined beyond 1.5"],
 )
-def test_violent_blow_ups_keep_the_others_too(formula):
+def test_sudden_blow_ups_leave_other_trajectories_intact(formula):
     still = Formula(lambda x: (x**2).sum(-1))
     both = Formula(lambda x: torch.where(x[..., 0] > 0, formula(x), (x**2).sum(-1)))
-    with pytest.warns(SimulationWarning, match="1 trajectories blew up, the first: trajectory 1"):
+    with pytest.warns(SimulationWarning, match="1 of 3 trajectories blew up, such as trajectory 1"):
         run = wb.simulate(both, [[-1.0], [1.0], [-2.0]], [0.0, 0.001, 5.0])
     alone = wb.simulate(still, [[-1.0], [-2.0]], [0.0, 0.001, 5.0])
     np.testing.assert_allclose(run["x"].values[[0, 2]], alone["x"].values, atol=1e-7)
@@ -120,7 +120,7 @@ def test_violent_blow_ups_keep_the_others_too(formula):
 
 
 @pytest.mark.parametrize("method", ["dopri5", "dopri8", "bosh3", "adaptive_heun"])
-def test_adaptive_methods_keep_the_tolerance_in_company(method):
+def test_adaptive_methods_meet_the_tolerance_among_many(method):
     crowd, well = np.zeros((2000, 1)), Formula(lambda x: (x**2).sum(-1) / 2)
     crowd[0] = 1.0
     run, alone = (wb.simulate(well, x0, [0.0, 1.0], method=method, rtol=1e-6, options={}) for x0 in (crowd, crowd[:1]))
@@ -128,26 +128,26 @@ def test_adaptive_methods_keep_the_tolerance_in_company(method):
     assert abs(float(alone["x"][0, -1, 0]) - np.exp(-1)) < 1e-4
 
 
-def test_methods_that_step_over_kinks_are_refused(circuit):
+def test_methods_that_step_over_kinks_are_rejected(circuit):
     with pytest.raises(ValueError, match=r"rk4 may step over the kinks of Step\(at=0.5.*; use one of dopri5"):
         wb.simulate(wb.Blend(circuit, circuit, wb.Step(0.5)), [[1.0, 1.0]], [0.0, 1.0], method="rk4")
 
 
-def test_a_run_says_where_it_left_the_data(small_fit):
+def test_states_outside_the_data_are_flagged(small_fit):
     run = wb.simulate(small_fit.model, [[1.0, 1.0], [2.5, 1.0]], [0.0, 0.01])
     assert run["inside_data"].values.tolist() == [[1, 1], [0, 0]]
 
 
-def test_bad_requests_are_refused(circuit):
+def test_invalid_arguments_are_rejected(circuit):
     with pytest.raises(TypeError, match="expected a potential .*, got function; of a fit take"):
         wb.simulate(lambda x: x, [[1.0]], [0.0, 1.0])
     with pytest.raises(ValueError, match="defined for 0 <= x1"):
         wb.simulate(circuit, [[-0.1, 1.0]], [0.0, 1.0])
     with pytest.raises(ValueError, match="defined for 0 <= x2"):
         wb.simulate(wb.Blend(circuit, circuit, wb.Ramp(0.0, 1.0)), [[0.1, -1.0]], [0.0, 1.0])
-    with pytest.raises(ValueError, match=r"expected starts with shape \(trajectory, 2\), got \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"x0 must have shape \(trajectory, 2\), got \(1, 3\)"):
         wb.simulate(circuit, [[0.1, 1.0, 2.0]], [0.0, 1.0])
-    with pytest.raises(ValueError, match="start 0 is not finite"):
+    with pytest.raises(ValueError, match=r"x0 must be finite, got .* for trajectory 0"):
         wb.simulate(random_model(0), [[np.nan, 1.0]], [0.0, 1.0])
     with pytest.raises(ValueError, match="strictly increasing"):
         wb.simulate(circuit, [[0.1, 1.0]], [0.0, 1.0, 0.5])
@@ -157,9 +157,9 @@ def test_bad_requests_are_refused(circuit):
         wb.simulate(Formula(lambda x: x.sqrt().sum(-1)), [[-1.0]], [0.0, 1.0])
 
 
-def test_stiff_problems_say_so_and_have_a_way_out():
+def test_stiff_problems_exceed_the_budget_and_are_solved_as_advised():
     stiff = Formula(lambda x: 1e7 * (x**2).sum(-1))
-    with pytest.raises(SimulationError, match=r"3000 evaluations reach t = .*scipy_solver"):
+    with pytest.raises(SimulationError, match=r"3000 evaluations reach only t = .*scipy_solver"):
         wb.simulate(stiff, [[1.0]], [0.0, 10.0], budget=3000)
     run = wb.simulate(stiff, [[1.0]], [0.0, 10.0], method="scipy_solver", options={"solver": "LSODA"})
     assert abs(float(run["x"][0, -1, 0])) < 1e-6

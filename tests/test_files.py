@@ -1,4 +1,4 @@
-"""Result files: whole or not at all, equal to the last bit, and refused when damaged."""
+"""Result files: written atomically, restored bitwise, and refused when damaged."""
 
 import json
 import os
@@ -138,7 +138,7 @@ def test_targets_are_checked_before_any_work(tmp_path, monkeypatch):
 def test_contents_are_checked(tmp_path, saved):
     with pytest.raises(ValueError, match="nothing to save; give some of data, fits"):
         wb.save(tmp_path / "a.nc")
-    with pytest.raises(TypeError, match=r"/fits/fit is to be a fit or a model \(LSEICNN, .*\), got int"):
+    with pytest.raises(TypeError, match=r"/fits/fit must be a fit or a model \(LSEICNN, .*\), got int"):
         wb.save(tmp_path / "a.nc", fits=3)
     with pytest.raises(KeyError, match="no model 'ps' in the file, did you mean 'psi'. It holds: psi"):
         wb.load(saved).models["ps"]
@@ -187,14 +187,16 @@ def edited(saved, tmp_path, *, sealed=True, **attrs):
 def test_incomplete_foreign_and_edited_files_are_refused(saved, tmp_path):
     with pytest.raises(FileError, match=r"incomplete \(status 'writing'\)"):
         wb.load(edited(saved, tmp_path, status="writing"))
-    with pytest.raises(FileError, match="has schema 'workbench-result/9', this version reads 'workbench-result/2'"):
+    with pytest.raises(FileError, match="has schema 'workbench-result/9', but this version reads 'workbench-result/2'"):
         wb.load(edited(saved, tmp_path, schema="workbench-result/9"))
-    with pytest.raises(FileError, match=r"before names changed \(schema workbench-result/1\); run its study"):
+    with pytest.raises(FileError, match=r"has the outdated schema workbench-result/1; repeat its study or fit"):
         wb.load(edited(saved, tmp_path, schema="workbench-result/1"))
     with pytest.raises(FileError, match="damaged"):
         wb.load(edited(saved, tmp_path, sealed=False, seed="8", long="x" * 5000))
     wb.dataset.points([1.0, 2.0]).to_netcdf(tmp_path / "plain.nc")
-    with pytest.raises(FileError, match="plain.nc holds plain data and no fit; run first: workbench fit"):
+    with pytest.raises(
+        FileError, match=r"plain.nc holds plain data and no fit; fit them first: workbench.learn\(workbench.read_data\("
+    ):
         wb.load(tmp_path / "plain.nc")
 
 
@@ -258,7 +260,7 @@ def test_a_full_disk_leaves_nothing_behind(saved, tmp_path, monkeypatch):
 def test_content_that_does_not_come_back_is_refused(tmp_path, monkeypatch):
     opened = results._open
     monkeypatch.setattr(results, "_open", lambda path: opened(path).map_over_datasets(lambda ds: ds * 1.0000001))
-    with pytest.raises(FileError, match="/data came back other than it was"):
+    with pytest.raises(FileError, match="/data does not read back identically"):
         wb.save(tmp_path / "a.nc", data=wb.dataset.points([1.0, 2.0]))
     assert list(tmp_path.iterdir()) == []
 
@@ -266,7 +268,7 @@ def test_content_that_does_not_come_back_is_refused(tmp_path, monkeypatch):
 def test_two_writers_never_mix(tmp_path):
     target, trees = tmp_path / "a.nc", [results.tree_of(data=wb.dataset.points(np.full(1000, k))) for k in (1.0, 2.0)]
     with netCDF4.Dataset(results.write(trees[0], target)):
-        results.write(trees[1], target, overwrite=True)  # someone has it open
+        results.write(trees[1], target, overwrite=True)  # another process has it open
     assert set(np.unique(results.read(target)["data/x"])) == {2.0}
 
 

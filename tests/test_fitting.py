@@ -1,4 +1,4 @@
-"""fit(): what it returns, repeats, refuses and survives."""
+"""`fit`: results, reproducibility, rejected input and degenerate data."""
 
 import numpy as np
 import pytest
@@ -107,7 +107,7 @@ def test_physical_units_do_not_matter():
     np.testing.assert_allclose(1e5 * two.model.gradient(1e3 * x + 7), one.model.gradient(x), rtol=0.05, atol=0.05)
 
 
-def test_slopes_alone_are_measured_from_the_lowest_sample(small_fit):
+def test_without_potential_data_the_lowest_sample_is_zero(small_fit):
     train = small_fit.data.isel(trajectory=(small_fit.data["split"] == "train").values)
     assert small_fit.model.value(train["x"].values).min() == pytest.approx(0, abs=1e-12)
 
@@ -163,7 +163,7 @@ def test_a_fit_is_repeated_from_the_seed_of_its_branch():
     assert again.error == fit.error
 
 
-def test_noise_levels_decide_whom_to_believe():
+def test_samples_are_weighted_by_their_noise_levels():
     data = double_well(200)
     wrong = np.arange(200) % 2 == 0
     data["potential"][wrong] += 5.0
@@ -190,7 +190,7 @@ def test_degenerate_data_run_or_say_so(data, runs):
     model = wb.LSEICNN(dim=data.sizes["state"], modes=4, hidden=(3,))
     match = "potential" if "potential" in data else "gradient"
     if not runs:
-        with pytest.raises(DatasetError, match="1 sample only: at least 2 are needed"):
+        with pytest.raises(DatasetError, match="only 1 sample: at least 2 are needed"):
             wb.fit(model, data, match=match, seed=0)
         return
     fit = wb.fit(model, data, match=match, seed=0, restarts=1, optimiser=QUICK)
@@ -212,23 +212,23 @@ def test_bad_requests_are_refused():
         ValueError, match=r"cannot match 'potental', did you mean 'potential'\? Known: potential, gradient"
     ):
         wb.fit(model, data, match="potental")
-    with pytest.raises(DatasetError, match="hold no 'velocity' but 'gradient': use match='gradient'"):
+    with pytest.raises(DatasetError, match="hold 'gradient' but no 'velocity': use match='gradient'"):
         wb.fit(model, data, match="velocity")
-    with pytest.raises(DatasetError, match="the data have 1 states, the model dim = 2"):
+    with pytest.raises(DatasetError, match="the data have 1-dimensional states, but the model has dim = 2"):
         wb.fit(wb.LSEICNN(dim=2, modes=2), data, match="potential")
-    with pytest.raises(DatasetError, match="a joint match takes noise levels by name, for every quantity"):
+    with pytest.raises(DatasetError, match="a joint match needs the noise level of every quantity by name"):
         wb.fit(model, data.assign(sigma=("sample", np.ones(80))), match={"potential": 1, "gradient": 1})
-    with pytest.raises(DatasetError, match="a joint match takes noise levels by name"):
+    with pytest.raises(DatasetError, match="a joint match needs the noise level of every quantity by name"):
         wb.fit(model, data.assign(sigma_gradient=("sample", np.ones(80))), match={"potential": 1, "gradient": 1})
-    with pytest.raises(
-        DatasetError, match="sigma_potental is the noise or weight of nothing, did you mean 'potential'"
-    ):
+    with pytest.raises(DatasetError, match="sigma_potental refers to no known quantity, did you mean 'potential'"):
         wb.dataset.points([1.0, 2.0], potential=[1.0, 2.0], sigma={"potental": 1.0})
-    with pytest.raises(DatasetError, match="hold no 'velocity': estimate it from trajectories by workbench.velocities"):
+    with pytest.raises(
+        DatasetError, match="hold no 'velocity': estimate it from trajectories with workbench.velocities"
+    ):
         wb.fit(model, wb.dataset.points([1.0, 2.0]), match="velocity")
     with pytest.raises(ValueError, match="weight of 'gradient' must be positive"):
         wb.fit(model, data, match={"gradient": -1})
-    with pytest.raises(ValueError, match="match names nothing"):
+    with pytest.raises(ValueError, match="match is empty"):
         wb.fit(model, data, match={})
     with pytest.raises(ValueError, match="members must be an integer >= 1, got 0"):
         wb.fit(model, data, match="potential", members=0)
@@ -240,9 +240,7 @@ def test_bad_requests_are_refused():
         wb.fit(model, data.assign_coords(split=("sample", ["train"] * 80)), match="potential")
     spoiled = data.copy(deep=True)
     spoiled["potential"][3] = np.nan
-    with pytest.raises(
-        DatasetError, match=r"potential holds 1 values that are not finite, the first at \{'sample': 3\}"
-    ):
+    with pytest.raises(DatasetError, match=r"potential holds 1 value that is not finite, the first at \{'sample': 3\}"):
         wb.fit(model, spoiled, match="potential")
 
 
@@ -250,7 +248,7 @@ def test_bad_requests_are_refused():
     ("x", "y"),
     [
         (np.linspace(-1, 1, 4), np.linspace(-1, 1, 4) ** 2),  # fewer samples than modes
-        (np.linspace(-1, 1, 2), np.array([0.0, 1.0])),  # one to learn from, one to choose by
+        (np.linspace(-1, 1, 2), np.array([0.0, 1.0])),  # one training and one validation sample
         (np.linspace(-1, 1, 20), np.full(20, 3.0)),  # constant
         (np.full(20, 0.5), np.full(20, 3.0)),  # one point, repeated
         (np.repeat([0.0, 1.0], 10), np.repeat([1.0, 2.0], 10)),  # two points, repeated
@@ -266,7 +264,7 @@ def test_poor_data_run_sensibly(x, y, optimiser):
 
 
 def test_one_sample_and_impossible_models_are_refused():
-    with pytest.raises(DatasetError, match="at least 2 are needed, one of them to validate"):
+    with pytest.raises(DatasetError, match="at least 2 are needed, one of them for validation"):
         wb.fit(wb.LSEICNN(dim=1, modes=2), wb.dataset.points([1.0], potential=[2.0]), match="potential")
     with pytest.raises(ValueError, match="modes"):
         wb.LSEICNN(dim=1, modes=0)
@@ -282,7 +280,7 @@ def test_tolerance_is_of_training_and_held_out_error():
     assert float(max(last["loss"][-2], last["validation_loss"][-2])) > 1e-6
 
 
-def test_history_tells_time_and_a_rerun_may_differ_in_it(small_fit):
+def test_history_records_elapsed_time_as_wall_clock(small_fit):
     elapsed = small_fit.history["elapsed"].isel(member=0).dropna("step").values
     assert (np.diff(elapsed) > 0).all()
     assert small_fit.history["elapsed"].attrs["wall_clock"] == 1
@@ -304,5 +302,5 @@ def test_members_fitted_apart_are_joined():
     np.testing.assert_allclose(joined.model.value(x), joined.ensemble.value(x)[joined.best], rtol=1e-12)
     assert joined.error == min(whole.error, *(part.error for part in parts))
     assert len(joined.outcomes) == 5
-    with pytest.raises(ValueError, match="fits can be joined where data"):
+    with pytest.raises(ValueError, match="only fits of the same data and match can be joined"):
         wb.Fit.joined([whole, wb.fit(model, double_well(seed=1), seed=0, **options)])

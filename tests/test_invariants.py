@@ -1,4 +1,4 @@
-"""Invariants: closed forms against matrices, autodiff and the symmetry itself."""
+"""Invariants: closed forms against matrix products, automatic differentiation and the symmetry group."""
 
 import numpy as np
 import pytest
@@ -40,11 +40,11 @@ def test_derivatives_are_autodiff(invariants):
     shear = E.new_tensor(SHEAR)
     at, by = E.clone().requires_grad_(), D.clone().requires_grad_()
     for k in range(len(invariants.names)):
-        (slope,) = torch.autograd.grad(invariants.value(at)[..., k].sum(), at)
-        torch.testing.assert_close(invariants.gradient(E)[..., k, :], slope / shear)
+        (gradient,) = torch.autograd.grad(invariants.value(at)[..., k].sum(), at)
+        torch.testing.assert_close(invariants.gradient(E)[..., k, :], gradient / shear)
     for k in range(len(invariants.joint_names)):
-        slopes = torch.autograd.grad(invariants.joint(at, by)[..., k].sum(), (at, by))
-        torch.testing.assert_close(invariants.joint_gradient(E, D)[..., k, :], torch.stack(slopes) / shear)
+        gradients = torch.autograd.grad(invariants.joint(at, by)[..., k].sum(), (at, by))
+        torch.testing.assert_close(invariants.joint_gradient(E, D)[..., k, :], torch.stack(gradients) / shear)
 
 
 @BOTH
@@ -79,14 +79,14 @@ def test_linear_invariants_are_linear(invariants):
     torch.testing.assert_close(between, 0.3 * invariants.value(E)[..., places] + 0.7 * invariants.value(D)[..., places])
 
 
-def test_rotations_span_what_the_isotropic_set_sees():
+def test_isotropic_invariants_are_power_sums_of_eigenvalues():
     eigenvalues = np.linalg.eigvalsh(E.numpy()[..., FULL])
     powers = np.stack([(eigenvalues**p).sum(-1) for p in (1, 2, 3)], -1)
     np.testing.assert_allclose(Invariants().value(E), powers, atol=1e-13)
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="axis is a direction in space"):
+    with pytest.raises(ValueError, match="axis must be a direction, three finite numbers that are not all zero"):
         Invariants(axis=(0, 0, 0))
     with pytest.raises(ValueError, match=r"expected \(…, 6\) with the states"):
         Invariants().value(np.zeros((3, 3)))

@@ -1,4 +1,4 @@
-"""Rates and first passages against exact quadrature, known ratios, and synthetic censored laws."""
+"""Rates and first passages against exact quadrature, known ratios, and synthetic censored distributions."""
 
 import warnings
 
@@ -42,8 +42,8 @@ def test_kramers_is_within_a_tenth_at_high_barriers(tilt, height):
         assert float(found["time"][2, side]) == pytest.approx(exact, rel=0.1)
 
 
-def test_low_barriers_are_told():
-    with pytest.warns(LandscapeWarning, match=r"2 barriers are below 6 T, the lowest 5 T .*ask first_passage"):
+def test_low_barriers_are_reported():
+    with pytest.warns(LandscapeWarning, match=r"2 barrier\(s\) below 6 T, the lowest 5 T .*use first_passage"):
         wb.rates(Quartic(), BOX, 0.05)
 
 
@@ -56,7 +56,7 @@ def test_quadrature_of_a_harmonic_well_is_known():
     assert wb.first_passage_exact(Harmonic(0.0), 0.0, -1.5, 1.0) == pytest.approx(exact, rel=1e-8)
 
 
-def test_prefactor_weighs_the_width_of_the_pass():
+def test_prefactor_accounts_for_the_width_of_the_saddle():
     class Narrow(PotentialSystem):
         """A double well in x with a valley whose stiffness is 1 in the wells and 4 at the saddle."""
 
@@ -74,15 +74,15 @@ def test_rates_of_the_published_surface():
     surface = systems.get("muller_brown")
     found = wb.rates(surface, surface.box, temperature=1.4)
     assert found["joins"].values[3:].tolist() == [[2, 1], [2, 0]]
-    bend = [np.linalg.eigvalsh(h) for h in surface.hessian(found["x"].values)]
-    by_hand = -bend[3][0] / (2 * np.pi) * np.sqrt(np.prod(bend[2]) / -np.prod(bend[3]))
+    curvature = [np.linalg.eigvalsh(h) for h in surface.hessian(found["x"].values)]
+    by_hand = -curvature[3][0] / (2 * np.pi) * np.sqrt(np.prod(curvature[2]) / -np.prod(curvature[3]))
     by_hand *= np.exp(-float(found["potential"][3] - found["potential"][2]) / 1.4)
     assert float(found["rate"][3, 0]) == pytest.approx(by_hand, rel=1e-9)
     assert np.isnan(found["rate"].values[:3]).all()
 
 
 @pytest.mark.parametrize("end", [60.0, 2000.0])
-def test_simulated_passages_hold_the_exact_time(end):
+def test_interval_of_simulated_passages_contains_the_exact_time(end):
     T = 0.25 / 2
     found = wb.first_passage(Quartic(), -1.0, 1.0, T, radius=0.2, end=end, step=0.05, count=1000, seed=2)
     exact = wb.first_passage_exact(Quartic(), -1.0, 0.8, T)
@@ -91,43 +91,43 @@ def test_simulated_passages_hold_the_exact_time(end):
     assert float(found["interval"][1] / found["interval"][0]) < 1.2
 
 
-def test_times_are_real_numbers_whatever_the_end():
+def test_times_are_floats_for_an_integer_end():
     options = {"radius": 0.2, "step": 0.05, "count": 16, "seed": 2}
     whole, real = (wb.first_passage(Quartic(), -1.0, 1.0, 0.2, end=end, **options)["time"] for end in (60, 60.0))
     np.testing.assert_array_equal(whole, real)
 
 
 @pytest.mark.parametrize("step", [0.1, 0.025])
-def test_arrivals_between_two_steps_are_seen(step):
-    """Noise goes half as far in a step as the ball is away: seen at the ends of steps alone, arrivals come too late."""
+def test_arrivals_between_two_steps_are_detected(step):
+    """The noise per step is half the distance to the target: detection at the ends of steps only would be late."""
     found = wb.first_passage(Harmonic(0.0), 0.0, 1.5, 1.0, radius=0.5, end=60.0, step=step, count=4000, seed=4)
     exact = wb.first_passage_exact(Harmonic(0.0), 0.0, 1.0, 1.0)
     assert float(found["interval"][0]) < exact < float(found["interval"][1])
     assert float(found["interval"][1] / found["interval"][0]) < 1.1
 
 
-def test_a_small_ball_is_not_jumped_over():
-    """In one dimension only the near rim counts, here at 0.51 for both."""
+def test_a_small_ball_is_not_missed():
+    """In one dimension only the near edge of the target matters, here at 0.51 for both."""
     options = {"end": 60.0, "step": 0.1, "count": 64, "seed": 3}
     small = wb.first_passage(Quartic(), -1.0, 0.52, 0.2, radius=0.01, **options)
     large = wb.first_passage(Quartic(), -1.0, 10.51, 0.2, radius=10.0, **options)
     np.testing.assert_array_equal(small["time"], large["time"])
 
 
-def test_estimates_and_intervals_of_a_law_with_a_lag():
-    rng, held, means = np.random.default_rng(0), [], []
+def test_estimates_and_intervals_of_a_distribution_with_a_lag():
+    rng, covered, means = np.random.default_rng(0), [], []
     for _ in range(400):
         time = rng.gamma(2.0, 0.5, 300) + rng.exponential(10.0, 300)  # mean 11
         mean, error = mean_time(np.minimum(time, 8.0), time < 8.0)
-        held.append(abs(np.log(mean / 11.0)) < 1.96 * error / mean)
+        covered.append(abs(np.log(mean / 11.0)) < 1.96 * error / mean)
         means.append(mean)
     assert abs(np.mean(means) - 11.0) < 0.15
-    assert 0.92 <= np.mean(held) <= 0.98
+    assert 0.92 <= np.mean(covered) <= 0.98
     mean, _ = mean_time(time, np.ones(300, dtype=bool))
     assert mean == pytest.approx(time.mean(), rel=1e-12)
 
 
-def test_members_and_company(small_fit):
+def test_members_and_independence_of_the_count(small_fit):
     options = {"radius": 0.3, "end": 20.0, "step": 0.05, "seed": 1}
     start, target = (0.41, 1.54), (1.54, 0.41)
     both = wb.first_passage(small_fit.ensemble, start, target, 0.2, count=16, **options)
@@ -137,33 +137,33 @@ def test_members_and_company(small_fit):
     np.testing.assert_allclose(both["time"].values[1], more["time"].values[:16])
 
 
-class Slope(PotentialSystem):
+class Unbounded(PotentialSystem):
     state_space = (State("x", box=(-1.0, 1.0)),)
 
     def potential(self, x):
         return (x**3 / 3 - x).sum(-1)
 
 
-def test_questions_without_an_answer():
+def test_invalid_requests_are_rejected():
     with pytest.raises(ValueError, match="temperature is T in"):
         wb.rates(Quartic(), BOX, 0.0)
     with pytest.raises(ValueError, match="temperature is T in"):
         wb.first_passage_exact(Quartic(), -1.0, 1.0, -0.1)
-    with pytest.raises(LandscapeError, match="no saddle in the box has a minimum at its foot"):
+    with pytest.raises(LandscapeError, match="no index-1 saddle in the box is connected to a minimum"):
         wb.rates(Quartic(), [(0.5, 2.0)], 0.05)
     with pytest.raises(LandscapeError, match="unbounded below there"):
-        wb.first_passage_exact(Slope(), 1.0, 2.0, 0.1)
-    with pytest.raises(ValueError, match="for one dimension and a plain potential, got 2 states"):
+        wb.first_passage_exact(Unbounded(), 1.0, 2.0, 0.1)
+    with pytest.raises(ValueError, match=r"needs one state and no members, got 2 state\(s\)"):
         wb.first_passage_exact(systems.get("muller_brown"), 0.0, 1.0, 0.1)
     options = {"temperature": 0.05, "radius": 0.1, "end": 2.0, "step": 0.05, "seed": 0}
-    with pytest.raises(LandscapeError, match="of 16 trajectories arrive by t = 2, too few"):
+    with pytest.raises(LandscapeError, match="of 16 trajectories arrive by t = 2, fewer than the 8"):
         wb.first_passage(Quartic(), -1.0, 1.0, count=16, **options)
-    with pytest.raises(LandscapeError, match="nearly all arrivals fall into one time step"):
+    with pytest.raises(LandscapeError, match="most arrivals fall within one time step"):
         wb.first_passage(Harmonic(0.0), 1.0, 0.0, count=16, **options | {"radius": 0.99, "end": 9.0, "step": 1.0})
-    with pytest.raises(ValueError, match="the start lies within 0.1 of the target"):
+    with pytest.raises(ValueError, match="start lies within radius = 0.1 of target"):
         wb.first_passage(Quartic(), 1.0, 1.0, count=16, **options)
-    with pytest.raises(LandscapeError, match="trajectory . runs away at t = .*unbounded below"):
-        wb.first_passage(Slope(), -1.5, 1.0, count=16, **options | {"end": 20.0})
+    with pytest.raises(LandscapeError, match="trajectory . diverges at t = .*unbounded below"):
+        wb.first_passage(Unbounded(), -1.5, 1.0, count=16, **options | {"end": 20.0})
     with pytest.raises(ValueError, match="count must be an integer >= 8, got 1"):
         wb.first_passage(Quartic(), -1.0, 1.0, count=1, **options)
     with pytest.raises(ValueError, match="step must be a finite number > 0, got 0"):

@@ -1,4 +1,4 @@
-"""Stationary points and splits against closed forms, in one to six dimensions."""
+"""Stationary points and splits against closed forms, in one to ten dimensions."""
 
 import numpy as np
 import pytest
@@ -72,13 +72,13 @@ def test_all_minima_in_ten_dimensions_and_no_false_one():
 
 
 @pytest.mark.parametrize("index", [0, 1, 2, 3])
-def test_points_of_one_index_are_found_by_climbing_as_many_directions(index):
+def test_points_of_one_index_are_found_by_following_as_many_eigenvectors(index):
     found = wb.stationary_points(DoubleWells(3), [(-1.6, 1.6)] * 3, starts=256, index=index)
     assert set(found["index"].values) == {index}
     assert found.sizes["point"] == [8, 12, 6, 1][index]
 
 
-def test_further_starts_find_what_few_starts_miss():
+def test_further_starting_points_find_what_few_miss():
     wells, box = DoubleWells(6), [(-1.6, 1.6)] * 6
     few = wb.stationary_points(wells, box, starts=8, index=0)
     corners = np.array(np.meshgrid(*[[-0.7, 0.7]] * 6)).reshape(6, -1).T
@@ -86,7 +86,7 @@ def test_further_starts_find_what_few_starts_miss():
     assert wb.stationary_points(wells, box, starts=8, also=corners, index=0).sizes["point"] == 64
 
 
-def test_members_are_told_apart(small_fit):
+def test_points_are_labelled_by_member(small_fit):
     found = wb.stationary_points(small_fit.ensemble, within=BOX)
     assert set(found["member"].values) == {0, 1}
     alone = wb.stationary_points(small_fit.ensemble.member(1), within=BOX)
@@ -104,7 +104,7 @@ def test_degenerate_and_absent_points():
     found = wb.stationary_points(Flat(), within=[(-1, 1)] * 2)
     assert "degenerate" in found["kind"].values
     assert np.abs(found["x"].values).max() < 0.01
-    with pytest.raises(ValueError, match="flat over the box; a new model is, until it is fitted"):
+    with pytest.raises(ValueError, match="flat over the box: its gradient is zero at .*; fit a new model first"):
         wb.stationary_points(wb.LSEICNN(dim=2, modes=2), within=[(-1, 1)] * 2)
     none = wb.stationary_points(systems.get("gene_circuit", b=1.0), within=[(1.6, 2.0)] * 2)
     assert none.sizes["point"] == 0
@@ -120,15 +120,16 @@ class Valley(PotentialSystem):
         return x[..., 0] ** 2 + 0 * x[..., 1]
 
 
-def test_flat_directions_are_told():
-    with pytest.warns(LandscapeWarning, match=r"64 of 64 points are samples of a continuum: at .* flat along \[0.0, "):
+def test_a_continuous_family_is_reported():
+    expected = r"64 of 64 stationary point\(s\) belong to a continuous family, .* flat along \[0.0, "
+    with pytest.warns(LandscapeWarning, match=expected):
         found = wb.stationary_points(Valley(), [(-1, 1)] * 2, starts=64)
     assert set(found["kind"].values) == {"degenerate"}
     np.testing.assert_allclose(found["x"][:, 0], 0, atol=1e-12)
 
 
 @pytest.mark.parametrize("power", [3, 4])
-def test_flat_points_of_one_dimension_are_degenerate(power):
+def test_flat_points_in_one_dimension_are_degenerate(power):
     class Power(PotentialSystem):
         state_space = (State("x", box=(-1, 1)),)
 
@@ -139,7 +140,7 @@ def test_flat_points_of_one_dimension_are_degenerate(power):
     assert found["kind"].values.tolist() == ["degenerate"]
 
 
-def test_a_bent_continuum_is_told_and_a_flat_point_is_none(recwarn):
+def test_a_curved_family_is_reported_and_a_single_flat_point_is_not(recwarn):
     class Hat(PotentialSystem):
         """A circle of minima about a maximum."""
 
@@ -154,7 +155,7 @@ def test_a_bent_continuum_is_told_and_a_flat_point_is_none(recwarn):
 
     wb.stationary_points(Flat(), Flat().box)
     assert not recwarn.list
-    with pytest.warns(LandscapeWarning, match="points are samples of a continuum"):
+    with pytest.warns(LandscapeWarning, match=r"stationary point\(s\) belong to a continuous family"):
         found = wb.stationary_points(Hat(), Hat().box, starts=64)
     assert set(found["kind"].values) == {"degenerate", "maximum"}
 
@@ -168,15 +169,15 @@ class Undefined(PotentialSystem):
         return ((x - 0.5) ** 2 + 0 * x.sqrt()).sum(-1)
 
 
-def test_values_that_are_not_finite_are_told():
-    with pytest.warns(LandscapeWarning, match=r"not finite at \d+ of 64 starts, such as .*; the search left them"):
+def test_values_that_are_not_finite_are_reported():
+    with pytest.warns(LandscapeWarning, match=r"not finite at \d+ of 64 starting points, such as .*; they are left"):
         found = wb.stationary_points(Undefined(), [(-1, 1)], starts=64)
     np.testing.assert_allclose(found["x"], [[0.5]], atol=1e-12)
-    with pytest.raises(LandscapeError, match="not finite at any of the 64 starts"):
+    with pytest.raises(LandscapeError, match="not finite at any of the 64 starting points"):
         wb.stationary_points(Undefined(), [(-1, -0.5)], starts=64)
 
 
-def test_a_potential_unbounded_below_has_its_points_all_the_same():
+def test_a_potential_unbounded_below_still_has_its_stationary_points():
     class Cubic(PotentialSystem):
         state_space = (State("x", box=(-2, 2)),)
 
@@ -203,7 +204,7 @@ def test_split_of_the_exact_blend():
     assert float(at_once["b"]) == float(at_once["time"]) == 0
 
 
-def test_bad_boxes_are_refused(circuit):
+def test_invalid_arguments_are_rejected(circuit):
     with pytest.raises(ValueError, match=r"within must be 2 pairs \(low, high\)"):
         wb.stationary_points(circuit, within=[(0, 2)])
     with pytest.raises(ValueError, match="low < high"):
@@ -217,6 +218,6 @@ def test_bad_boxes_are_refused(circuit):
 
 
 @pytest.mark.parametrize("within", ["ab", [(0, 1), (2,)], None, [(0, 1)] * 3, [(1, 0), (0, 1)], [(0, np.nan), (0, 1)]])
-def test_boxes_that_are_none_are_refused(within, circuit):
+def test_invalid_boxes_are_rejected(within, circuit):
     with pytest.raises(ValueError, match=r"within must be 2 pairs \(low, high\) with low < high"):
         wb.stationary_points(circuit, within)

@@ -1,4 +1,4 @@
-"""Langevin dynamics against the Boltzmann law, its weak order, and an independent solution of the backward equation."""
+"""Langevin dynamics: Boltzmann distribution, weak order, and an independent solution of the backward equation."""
 
 import json
 
@@ -47,10 +47,10 @@ def test_equipartition_and_boltzmann_weights():
     x0 = np.tile([[-1.0, 0.0], [1.0, 0.0]], (1500, 1))
     run = wb.simulate(well, x0, [0.0, 25.0], temperature=T, step=0.05, seed=0)
     x = run["x"].values[:, -1]
-    slope = well.gradient(torch.as_tensor(x)).numpy()
+    gradient = well.gradient(torch.as_tensor(x)).numpy()
     for k in (0, 1):  # E[xᵢ ∂ᵢΨ] = T
-        share = x[:, k] * slope[:, k]
-        assert abs(share.mean() - T) < 3 * share.std() / np.sqrt(len(x))
+        product = x[:, k] * gradient[:, k]
+        assert abs(product.mean() - T) < 3 * product.std() / np.sqrt(len(x))
 
     def weight(low, high):
         return quad(lambda z: np.exp(-(z**4 / 4 - z**2 / 2 + 0.05 * z) / T), low, high)[0]
@@ -63,14 +63,14 @@ def test_equipartition_and_boltzmann_weights():
 NODES = np.linspace(-3.5, 3.5, 701)
 
 
-def expected(slope, f, T, h, end):
-    """Return E[f(x(end)) | x(0) = node] under the scheme, exactly: Gauss–Hermite over the noise of every step."""
+def expected(gradient, f, T, h, end):
+    """Return E[f(x(end)) | x(0) = node] under the scheme, by Gauss–Hermite quadrature over the noise of each step."""
     xi, weight = np.polynomial.hermite_e.hermegauss(12)
     x = torch.as_tensor(NODES)[None, :, None]
     kick = torch.as_tensor(np.sqrt(2 * T * h) * xi)[:, None, None].expand(-1, len(NODES), -1)
     u = f(NODES)
     for k in reversed(range(round(end / h))):
-        ahead = heun(slope, x, k * h, h, kick)[..., 0].clamp(-3.5, 3.5).numpy()
+        ahead = heun(gradient, x, k * h, h, kick)[..., 0].clamp(-3.5, 3.5).numpy()
         u = (weight / weight.sum()) @ CubicSpline(NODES, u)(ahead)
     return u
 
@@ -96,8 +96,8 @@ def backward_equation(f, T, end, steps=2000):
 
 def test_weak_order_is_two_in_a_double_well():
     T, middle = 0.3, np.abs(NODES) < 1.5
-    f, slope = (lambda z: np.tanh(z) + 0.5 * z**2), (lambda x, t: x**3 - x)
-    coarse = [expected(slope, f, T, h, 1.0)[middle] for h in (1 / 16, 1 / 32, 1 / 64, 1 / 128)]
+    f, gradient = (lambda z: np.tanh(z) + 0.5 * z**2), (lambda x, t: x**3 - x)
+    coarse = [expected(gradient, f, T, h, 1.0)[middle] for h in (1 / 16, 1 / 32, 1 / 64, 1 / 128)]
     gaps = [np.abs(a - b).max() for a, b in zip(coarse, coarse[1:], strict=False)]
     assert gaps[0] > 3e-4
     orders = np.log2(np.array(gaps[:-1]) / gaps[1:])
@@ -107,18 +107,18 @@ def test_weak_order_is_two_in_a_double_well():
     np.testing.assert_allclose(limit, backward_equation(f, T, 1.0)[middle], atol=2e-4)
 
 
-def test_weak_order_is_two_where_the_landscape_moves():
-    """Mean and variance of a harmonic well whose centre moves as sin t, in closed form."""
+def test_weak_order_is_two_for_a_time_dependent_landscape():
+    """Second moment in a harmonic well whose centre moves as sin t, in closed form."""
     T, end = 0.2, 2.0
-    slope = lambda x, t: x - np.sin(t)  # noqa: E731
+    gradient = lambda x, t: x - np.sin(t)  # noqa: E731
     mean = NODES * np.exp(-end) + (np.sin(end) - np.cos(end) + np.exp(-end)) / 2
     exact = mean**2 + T * (1 - np.exp(-2 * end))
     middle = np.abs(NODES) < 1
-    errors = [np.abs(expected(slope, np.square, T, h, end) - exact)[middle].max() for h in (0.2, 0.1, 0.05)]
+    errors = [np.abs(expected(gradient, np.square, T, h, end) - exact)[middle].max() for h in (0.2, 0.1, 0.05)]
     np.testing.assert_allclose(np.log2(np.array(errors[:-1]) / errors[1:]), 2, atol=0.15)
 
 
-def test_a_blend_is_followed_and_kinks_are_met():
+def test_steps_end_at_the_kinks_of_a_blend():
     left, right = (Harmonic(c) for c in (-1.0, 1.0))
     run = wb.simulate(
         wb.Blend(left, right, wb.Step(0.55)), np.zeros((2000, 1)), [0.0, 1.0], temperature=0.1, step=0.1, seed=3
@@ -145,7 +145,7 @@ class Harmonic:
         return torch.ones_like(x).unsqueeze(-1)
 
 
-def test_trajectory_i_does_not_depend_on_how_many():
+def test_trajectory_i_does_not_depend_on_their_number():
     few, many = (
         wb.simulate(Quartic(), np.zeros((n, 1)), [0.0, 3.0], temperature=0.2, step=0.1, seed=5)["x"].values
         for n in (3, 130)
@@ -156,7 +156,7 @@ def test_trajectory_i_does_not_depend_on_how_many():
     assert np.abs(other - few)[:, -1].min() > 0
 
 
-def test_members_feel_the_same_noise():
+def test_members_receive_the_same_noise():
     ensemble = random_model(0, members=2)
     x0 = np.full((4, 2), 0.5)
     run = wb.simulate(ensemble, x0, [0.0, 0.2], temperature=0.01, step=0.02, seed=1)
@@ -166,10 +166,10 @@ def test_members_feel_the_same_noise():
     assert run.attrs["seed"] == "1"
 
 
-def test_what_runs_away_is_told(circuit):
+def test_trajectories_that_blow_up_or_leave_the_domain_are_reported(circuit):
     cliff = Quartic(tilt=0.0)
     cliff.gradient = lambda x: -(x**3)
-    with pytest.warns(SimulationWarning, match="trajectories blew up, the first: trajectory 1"):
+    with pytest.warns(SimulationWarning, match="1 of 2 trajectories blew up, such as trajectory 1"):
         run = wb.simulate(cliff, [[0.0], [3.0]], [0.0, 0.05, 1.0], temperature=1e-6, step=0.01, seed=0)
     assert [one["trajectory"] for one in json.loads(run.attrs["blown_up_json"])] == [1]
     assert abs(run["x"].values[0]).max() < 0.02
@@ -177,12 +177,12 @@ def test_what_runs_away_is_told(circuit):
         wb.simulate(circuit, np.full((64, 2), 0.1), [0.0, 5.0], temperature=0.5, step=0.05, seed=0)
 
 
-def test_steps_too_long_for_the_curvature_are_told():
+def test_steps_too_long_for_the_curvature_are_reported():
     well = Quartic(stiffness=10.0)
-    with pytest.raises(ValueError, match="steps of 0.2 diverge: they must be well below 0.2, "):
+    with pytest.raises(ValueError, match="steps of 0.2 are unstable: they must be well below 0.2, "):
         wb.simulate(well, [[0.0, 0.0]], [0.0, 1.0], temperature=0.1, step=0.2, seed=0)
     wb.simulate(well, [[0.0, 0.0]], [0.0, 0.1, 0.2], temperature=0.1, step=50.0, seed=0)  # steps end at the times: 0.1
-    with pytest.warns(SimulationWarning, match="steps of 1.1 are too long at t = .* the steepest curvature"):
+    with pytest.warns(SimulationWarning, match="steps of 1.1 are too long at t = .* the largest curvature"):
         wb.simulate(Quartic(), np.zeros((64, 1)), np.arange(11) * 1.1, temperature=0.05, step=1.1, seed=0)
 
 
@@ -192,10 +192,10 @@ def test_temperatures_must_be_positive(temperature):
         wb.simulate(Quartic(), [[0.0]], [0.0, 1.0], temperature=temperature, step=0.1)
 
 
-def test_bad_requests_are_refused():
+def test_invalid_arguments_are_rejected():
     with pytest.raises(ValueError, match="needs the longest time step, step=… > 0, got None"):
         wb.simulate(Quartic(), [[0.0]], [0.0, 1.0], temperature=0.1)
-    with pytest.raises(ValueError, match="step and seed belong to Langevin dynamics"):
+    with pytest.raises(ValueError, match="step and seed apply to Langevin dynamics"):
         wb.simulate(Quartic(), [[0.0]], [0.0, 1.0], seed=0)
     with pytest.raises(ValueError, match="seed must be an integer"):
         wb.simulate(Quartic(), [[0.0]], [0.0, 1.0], temperature=0.1, step=0.1, seed=-1)

@@ -1,4 +1,4 @@
-"""Levenberg–Marquardt against problems whose answer is known, and against what is not finite."""
+"""Levenberg–Marquardt on problems with known solutions, and with values that are not finite."""
 
 import numpy as np
 import pytest
@@ -79,7 +79,7 @@ def test_jacobian_is_the_derivative_of_the_residuals(match, circuit, monkeypatch
     data = circuit.points(9, seed=0)
     data["velocity"] = -data["gradient"]
     problem = problem_of(random_model(0), data, match)
-    monkeypatch.setattr(LeastSquares, "CHUNK", 500)
+    monkeypatch.setattr(LeastSquares, "BLOCK_ENTRIES", 500)
     theta = problem.vector()
     J = torch.cat(list(problem.jacobians(theta)))
     direction = torch.as_tensor(np.random.default_rng(0).normal(size=len(theta)))
@@ -91,10 +91,10 @@ def test_jacobian_is_the_derivative_of_the_residuals(match, circuit, monkeypatch
 def test_loss_is_the_stated_mean_square(circuit):
     data, model = circuit.points(9, seed=0), random_model(0)
     match = {"potential": 2.0, "gradient": 5.0}
-    value, slope = model.value(data["x"].values), model.gradient(data["x"].values)
+    value, gradient = model.value(data["x"].values), model.gradient(data["x"].values)
     psi, force = data["potential"].values, data["gradient"].values
     expected = 2 * np.mean(((value - psi) / psi.std()) ** 2)
-    expected += 5 * np.mean(((slope - force) / np.sqrt((force**2).mean(0))) ** 2)
+    expected += 5 * np.mean(((gradient - force) / np.sqrt((force**2).mean(0))) ** 2)
     expected /= 7
     problem = problem_of(model, data, match)
     residuals = problem.residuals(problem.vector())
@@ -127,7 +127,7 @@ def test_training_loss_never_rises_and_best_is_the_lowest_held_out(small_fit):
 
 
 class Poisoned(LeastSquares):
-    """Residuals that are NaN away from the start."""
+    """Residuals that are NaN away from the starting point."""
 
     def residuals(self, theta, observations=None):
         residuals = super().residuals(theta, observations)
@@ -136,22 +136,22 @@ class Poisoned(LeastSquares):
         return residuals if torch.equal(theta, self.origin) else residuals * torch.nan
 
 
-def test_what_is_not_finite_ends_in_an_error_that_keeps_the_last_good_state(circuit):
+def test_non_finite_steps_raise_an_error_and_keep_the_last_finite_state(circuit):
     clean = problem_of(random_model(0), circuit.points(9, seed=0), {"gradient": 1.0})
     problem = Poisoned(clean.model, clean.observations, clean.match)
     descent = Descent(problem, LevenbergMarquardt())
     start = descent.theta.clone()
-    while len(descent.records) < Descent.BAD:
+    while len(descent.records) < Descent.MOST_NON_FINITE:
         descent.step()
         assert descent.outcome is Outcome.RUNNING
     with pytest.raises(
-        FitError, match="step 6: 6 steps in a row were not finite .the gradient predicted is not finite"
+        FitError, match="step 6: 6 consecutive steps were not finite .the predicted gradient is not finite"
     ):
         descent.step()
     assert torch.equal(descent.theta, start)
     with torch.no_grad():
         clean.model.convex.b[0][0, 0, 0] = torch.nan
-    with pytest.raises(FitError, match="the start is not finite"):
+    with pytest.raises(FitError, match="the predicted gradient is not finite at the starting point"):
         Descent(LeastSquares(clean.model, clean.observations, clean.match), LevenbergMarquardt())
 
 

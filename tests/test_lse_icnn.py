@@ -28,14 +28,14 @@ def test_gradient_and_hessian_are_autodiff(shape, members):
     value, gradient, hessian = model.value(x), model.gradient(x), model.hessian(x)
     rows = [(value, gradient, hessian)] if members is None else list(zip(value, gradient, hessian, strict=True))
     for v, g, h in rows:
-        (slope,) = torch.autograd.grad(v.sum(), x, retain_graph=True)
-        assert (slope - g).abs().max() < 1e-10
-        bend = [torch.autograd.grad(g[:, k].sum(), x, retain_graph=True)[0] for k in range(shape["dim"])]
-        assert (torch.stack(bend, -2) - h).abs().max() < 1e-10
+        (by_autograd,) = torch.autograd.grad(v.sum(), x, retain_graph=True)
+        assert (by_autograd - g).abs().max() < 1e-10
+        hessian_rows = [torch.autograd.grad(g[:, k].sum(), x, retain_graph=True)[0] for k in range(shape["dim"])]
+        assert (torch.stack(hessian_rows, -2) - h).abs().max() < 1e-10
 
 
-def shaken(seed, size, **shape):
-    """Return a model whose every raw parameter was thrown about, as a careless optimiser might."""
+def perturbed(seed, size, **shape):
+    """Return a model with large random perturbations of every raw parameter."""
     model = random_model(seed, **shape)
     rng = np.random.default_rng(seed)
     with torch.no_grad():
@@ -44,16 +44,17 @@ def shaken(seed, size, **shape):
     return model
 
 
-@given(seed=st.integers(0, 10_000), size=st.floats(0, 8), dim=st.integers(1, 4), share=st.floats(0, 1))
+@given(seed=st.integers(0, 10_000), size=st.floats(0, 8), dim=st.integers(1, 4), fraction=st.floats(0, 1))
 @settings(max_examples=60, deadline=None)
-def test_every_mode_is_convex(seed, size, dim, share):
-    model = shaken(seed, size, dim=dim, modes=3, hidden=(6, 4))
+def test_every_mode_is_convex(seed, size, dim, fraction):
+    model = perturbed(seed, size, dim=dim, modes=3, hidden=(6, 4))
     rng = np.random.default_rng(seed + 1)
     a, b = (torch.as_tensor(rng.normal(0, 3, (1, 10, dim))) for _ in range(2))
     f = model.convex.value
-    chord = share * f(a) + (1 - share) * f(b)
-    rounding = 1e-12 * (f(a).abs() + f(b).abs() + f(share * a + (1 - share) * b).abs() + 1)
-    assert (f(share * a + (1 - share) * b) <= chord + rounding).all()
+    chord = fraction * f(a) + (1 - fraction) * f(b)
+    between = f(fraction * a + (1 - fraction) * b)
+    rounding = 1e-12 * (f(a).abs() + f(b).abs() + between.abs() + 1)
+    assert (between <= chord + rounding).all()
     curvature = torch.linalg.eigvalsh(model.convex.hessian(a)[2])
     assert (curvature >= -1e-10 * (1 + curvature.abs().amax(-1, keepdim=True))).all()
 
@@ -122,8 +123,8 @@ def test_extremes_are_finite_and_keep_their_limits(rho, height, gate):
         model.convex.b[-1] += height * torch.tensor([1.0, 0.0, -1.0])[:, None]
     x = torch.as_tensor(np.random.default_rng(0).uniform(-1, 3, (50, 2))).requires_grad_()
     value, gradient, hessian = model.value(x), model.gradient(x), model.hessian(x)
-    slope, by_u = torch.autograd.grad(value.sum(), (x, model.u))
-    for y in (value, gradient, hessian, slope, by_u):
+    by_x, by_u = torch.autograd.grad(value.sum(), (x, model.u))
+    for y in (value, gradient, hessian, by_x, by_u):
         assert torch.isfinite(y).all()
     f, df, _ = model.convex.hessian((x[None] - model.x_shift) / model.x_scale)
     weight = log_gate(model.alpha)
@@ -155,7 +156,7 @@ def test_modes_may_be_permuted():
     np.testing.assert_allclose(model.mode_weights(x).sum(-1), 1, rtol=1e-14)
 
 
-def test_gate_is_the_papers():
+def test_gate_is_that_of_the_paper():
     model = wb.LSEICNN(dim=1, modes=2)
     np.testing.assert_allclose(model.gate.detach().numpy(), 0.99, rtol=1e-9)
     assert float(log_gate(torch.tensor(0.0, dtype=torch.float64)).exp()) == pytest.approx(4.54e-5, rel=1e-3)
@@ -171,7 +172,7 @@ def test_rho_stays_above_its_bound():
 
 def test_members_are_independent_copies():
     models = [random_model(seed, dim=2, modes=2) for seed in (1, 1, 2)]
-    with pytest.raises(ValueError, match="share their scaling, but x_shift differs"):
+    with pytest.raises(ValueError, match="must share their scaling, but x_shift differs"):
         wb.LSEICNN.stack(models)
     models[2].load_state_dict(models[2].state_dict() | {k: getattr(models[0], k) for k in SHARED})
     ensemble = wb.LSEICNN.stack(models)
@@ -253,8 +254,8 @@ def test_modes_start_tangent_to_the_data():
     scaled = (torch.as_tensor(x) - model.x_shift) / model.x_scale
     f, df, _ = model.convex.hessian(scaled[None])
     target = torch.as_tensor(potential - float(model.offset)) / model.potential_scale
-    slope = torch.as_tensor(gradient) * model.x_scale / model.potential_scale
-    gap = (f[0] - target).abs() + (df[0].mT - slope).abs().amax(-1)
+    target_gradient = torch.as_tensor(gradient) * model.x_scale / model.potential_scale
+    gap = (f[0] - target).abs() + (df[0].mT - target_gradient).abs().amax(-1)
     assert gap.amin(-1).max() < 1e-10
 
 
@@ -280,13 +281,13 @@ def test_landscape_lies_below_its_modes_and_touches_the_lowest():
 
 
 @pytest.mark.parametrize("gate", [0.99, 0.5, 1e-6])
-def test_gates_start_where_they_are_asked_to(gate):
+def test_gates_start_at_the_given_value(gate):
     model = wb.LSEICNN(dim=1, modes=3).initialise(np.random.default_rng(0), gate=gate, rho=2.0)
     np.testing.assert_allclose(model.gate.detach().numpy(), gate, rtol=1e-9)
     np.testing.assert_allclose(model.rho.detach().numpy(), 2.0, rtol=1e-12)
 
 
-def test_uniform_start_is_that_of_linear_layers():
+def test_uniform_initial_weights_are_those_of_linear_layers():
     model = wb.LSEICNN(dim=4, modes=50, hidden=(9, 16)).initialise(np.random.default_rng(0), weights="uniform")
     convex = model.requires_grad_(False).convex
     for k, inner in enumerate((4, 9, 16)):
@@ -303,19 +304,19 @@ def test_uniform_start_is_that_of_linear_layers():
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"rho": (0.0,)}, "rho at the start must be positive and finite"),
-        ({"rho": ()}, "rho at the start must be positive and finite"),
-        ({"rho": (1.0, float("nan"))}, "rho at the start must be positive and finite"),
-        ({"gate": 0.0}, "gate at the start must lie between 0 and 1"),
-        ({"gate": 1.0}, "gate at the start must lie between 0 and 1"),
-        ({"weights": "zero"}, "weights start 'spread' or 'uniform', got 'zero'"),
+        ({"rho": (0.0,)}, "the initial rho must be positive and finite"),
+        ({"rho": ()}, "the initial rho must be positive and finite"),
+        ({"rho": (1.0, float("nan"))}, "the initial rho must be positive and finite"),
+        ({"gate": 0.0}, "the initial gate must lie strictly between 0 and 1"),
+        ({"gate": 1.0}, "the initial gate must lie strictly between 0 and 1"),
+        ({"weights": "zero"}, "the initial weights must be 'spread' or 'uniform', got 'zero'"),
     ],
 )
-def test_impossible_starts_are_refused(bad, message):
+def test_invalid_initial_values_are_rejected(bad, message):
     with pytest.raises(ValueError, match=message):
         wb.Initialisation(**bad)
 
 
-def test_impossible_sharpness_of_a_start_is_refused():
-    with pytest.raises(ValueError, match="rho at the start must be positive"):
+def test_invalid_initial_sharpness_is_rejected():
+    with pytest.raises(ValueError, match="the initial rho must be positive"):
         wb.LSEICNN(dim=1, modes=2).initialise(np.random.default_rng(0), rho=-1.0)

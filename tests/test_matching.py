@@ -1,4 +1,4 @@
-"""Points matched over members: known shifts come back as mean and spread, and nothing is lost."""
+"""Points matched over members: known shifts are recovered as mean and spread, and no point is lost."""
 
 import numpy as np
 import pytest
@@ -10,10 +10,10 @@ from workbench.potentials.ensembles import joined_members
 
 
 class Tilted(PotentialSystem):
-    """A quartic double well in x with the wells at ±a, a parabola in y, and an offset; a saddle between."""
+    """A quartic double well in x, with wells at ±a and a saddle between, a parabola in y, and an offset."""
 
     state_space = (State("x", box=(-2, 2)), State("y", box=(-2, 2)))
-    a: float = parameter(1.0, "place of the wells")
+    a: float = parameter(1.0, "position of the wells")
     tilt: float = parameter(0.05, "asymmetry")
     offset: float = parameter(0.0, "constant")
 
@@ -68,9 +68,9 @@ def test_points_of_a_fitted_ensemble(small_fit):
     assert (both["x_std"] < 0.05).all()
 
 
-def test_bad_requests_are_refused(circuit):
+def test_invalid_arguments_are_rejected(circuit):
     found = wb.stationary_points(circuit, circuit.box)
-    with pytest.raises(ValueError, match="matched takes the points of an ensemble"):
+    with pytest.raises(ValueError, match="summary needs the stationary points of an ensemble"):
         wb.summary(found)
     with pytest.raises(ValueError, match="distance must be positive, got 0"):
         wb.summary(found.assign_coords(member=("point", [0, 0, 1])), distance=0)

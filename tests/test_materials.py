@@ -1,4 +1,4 @@
-"""Materials: exact steps, the energy balance, derivatives against differences, and short fits."""
+"""Materials: exact steps, energy balance, derivatives against finite differences, and short fits."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def material(name, seed=0):
 
 
 def true_play():
-    """Return the play whose dissipative part is that of the Rossi material: q = −E₀:C:E + Δψ, b = H, k."""
+    """Return the play operator with the dissipative part of the Rossi material: q = −E₀:C:E + Δψ, b = H, k."""
     model = wb.GeneralisedPlay(AXIS, hidden=(4,)).requires_grad_(False)
     model.w.copy_(torch.tensor([[0.1 * 2 / 3, 0.1]]))
     model.d.fill_(0.006)
@@ -49,15 +49,15 @@ def test_scan_is_the_loop():
     low = torch.as_tensor(rng.uniform(-1, 1, (4, 37, 3)))
     high = low + torch.as_tensor(rng.uniform(0, 0.5, low.shape))
     h = start = torch.as_tensor(rng.uniform(-1, 1, (4, 3)))
-    looped = []
+    expected = []
     for t in range(37):
         h = torch.minimum(torch.maximum(h, low[:, t]), high[:, t])
-        looped.append(h)
-    torch.testing.assert_close(clamp_scan(low, high, start), torch.stack(looped, 1), rtol=0, atol=0)
+        expected.append(h)
+    torch.testing.assert_close(clamp_scan(low, high, start), torch.stack(expected, 1), rtol=0, atol=0)
 
 
 def test_one_play_is_the_phase_of_rossi():
-    """The steps are those of the generator, with its phase fraction and dissipation."""
+    """The play operator reproduces the phase fraction and the dissipation of the generator."""
     path = ROSSI.paths(30, loading="random", seed=5)
     response = true_play().respond(path["strain"].values)
     np.testing.assert_allclose(response.internal[..., 0], path["phase_fraction"], atol=1e-7)
@@ -76,7 +76,7 @@ def test_play_does_not_depend_on_steps_or_rate(name):
 
 
 def imbalance(model, by):
-    """Return the largest |W − ΔΨ − D| of some paths in so many smaller steps, over the largest |D|."""
+    """Return the largest |W − ΔΨ − D| of some paths, refined by a factor, relative to the largest |D|."""
     fine = refined(E[:4], by)
     response = model.respond(fine)
     forces = response.stress
@@ -86,7 +86,7 @@ def imbalance(model, by):
 
 
 @pytest.mark.parametrize("name", [*PLAYS, "node", "node, rk4", "rate-independent node"])
-def test_the_work_that_is_not_stored_is_told(name):
+def test_dissipation_is_the_work_that_is_not_stored(name):
     coarse, fine = (imbalance(material(name), by) for by in (20, 80))
     assert fine < 1e-3
     assert fine < coarse / 8
@@ -94,7 +94,7 @@ def test_the_work_that_is_not_stored_is_told(name):
 
 @pytest.mark.parametrize("name", PLAYS)
 @pytest.mark.parametrize("by", [20, 80])
-def test_play_never_dissipates_less_than_nothing(name, by):
+def test_dissipation_of_play_is_nonnegative(name, by):
     assert (material(name).respond(refined(E[:4], by)).dissipation >= 0).all()
 
 
@@ -106,13 +106,13 @@ def test_forces_are_derivatives_of_the_energy(name):
     h = model.states(features, None).detach().requires_grad_()
     by_E, *by_h = torch.autograd.grad(model.energy(features, h).sum(), (strain, h) if model.internal else (strain,))
     torch.testing.assert_close(model._stress(features, h), by_E / torch.tensor(SHEAR), rtol=1e-10, atol=1e-12)
-    for slope in by_h:
-        torch.testing.assert_close(model.gradients(features, h)[1], slope, rtol=1e-10, atol=1e-12)
+    for gradient in by_h:
+        torch.testing.assert_close(model.gradients(features, h)[1], gradient, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_tangent_is_the_difference_of_responses(name):
-    """At steps where no operator changes between resting and moving within the difference."""
+    """At steps where no operator switches between rest and motion within the finite difference."""
     model, size, paths = material(name), 1e-6, E[:3, :8]
     tangent, h = model.tangent(paths, TIME[:8]), model.respond(paths, TIME[:8]).internal
     compared = 0
@@ -126,9 +126,9 @@ def test_tangent_is_the_difference_of_responses(name):
                 sides.append(model.respond(moved, TIME[t - 1 : t + 1], start=h[:, t - 1]).stress[:, 1])
             middle = model.respond(pair, TIME[t - 1 : t + 1], start=h[:, t - 1]).stress[:, 1]
             smooth = np.abs(sides[0] + sides[1] - 2 * middle).max(-1) < 1e-3 * size
-            slope = (sides[0] - sides[1]) / (2 * size)
+            expected = (sides[0] - sides[1]) / (2 * size)
             np.testing.assert_allclose(
-                tangent[smooth, t, :, k], slope[smooth], rtol=1e-6, atol=1e-6 * np.abs(slope).max()
+                tangent[smooth, t, :, k], expected[smooth], rtol=1e-6, atol=1e-6 * np.abs(expected).max()
             )
             compared += smooth.sum()
     assert compared >= 50
@@ -136,7 +136,7 @@ def test_tangent_is_the_difference_of_responses(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_tangent_is_finite_where_strain_rests(name):
-    """Newton's method begins there; without a rate h stays, and the tangent is the elastic one."""
+    """Newton's method starts there; without a strain rate h rests, and the tangent is the elastic one."""
     model = material(name)
     held = np.concatenate([E, E[:, -1:]], 1)
     tangent = model.tangent(held)
@@ -172,7 +172,7 @@ def test_paths_can_be_taken_in_pieces_and_one_at_a_time(name):
 
 
 def test_operators_start_in_sequence():
-    """Each begins its way where the one before it ends, both forth and back, so that together they are one play."""
+    """Each starts to move where the one before it ends, in both directions, so that together they are one operator."""
     model = wb.GeneralisedPlay(AXIS, operators=4, hidden=(4,))
     model.initialise(np.random.default_rng(2), E, S, TIME)
     h = model.requires_grad_(False).respond(E).internal
@@ -200,15 +200,15 @@ def test_fits_go_on_from_a_model():
     fit = wb.fit(model, DATA, match="stress", seed=0, warm_start=True, optimiser=kept)
     np.testing.assert_array_equal(fit.model.respond(E).stress, model.respond(E).stress)
     assert fit.settings["warm_start"] is True
-    assert "no step was better than the start" in repr(fit)
+    assert "no step improved on the start" in repr(fit)
     longer = wb.fit(
         model, DATA, match="stress", seed=0, warm_start=True, optimiser=wb.PathTraining(steps=20, polish=20)
     )
     assert longer.error < fit.error
-    assert "no step was better" not in repr(longer)
+    assert "no step improved" not in repr(longer)
     for wrong, message in (
-        ({"init": wb.Initialisation()}, "init is no setting of a material"),
-        ({"restarts": 2}, "nothing to rest"),
+        ({"init": wb.Initialisation()}, "init does not apply to a material"),
+        ({"restarts": 2}, "warm_start=True allows no restarts, got restarts=2"),
     ):
         with pytest.raises(ValueError, match=message):
             wb.fit(model, DATA, match="stress", **{"warm_start": True} | wrong)
@@ -265,11 +265,11 @@ def test_blow_up_is_named_by_trajectory_and_step():
 def test_bad_paths_are_refused():
     model = material("play")
     for strain in (np.zeros((4, 1, 6)), np.zeros((4, 5, 3)), np.zeros(6), np.zeros((4, 5, 3, 3))):
-        with pytest.raises(DatasetError, match="strain has shape .* expected .* two samples or more"):
+        with pytest.raises(DatasetError, match="strain has shape .* expected .* at least two samples"):
             model.respond(strain)
     with pytest.raises(DatasetError, match=r"strain is not finite at \[0, 2, 1\]"):
         model.respond(np.where(np.arange(60).reshape(2, 5, 6) == 13, np.nan, 0.0))
-    with pytest.raises(DatasetError, match="expected 5 finite times that increase strictly"):
+    with pytest.raises(DatasetError, match="expected 5 finite, strictly increasing times"):
         model.respond(np.zeros((1, 5, 6)), np.zeros(5))
     with pytest.raises(DatasetError, match=r"start has shape \(1, 2\); expected \(1, 3\)"):
         model.respond(np.zeros((1, 5, 6)), start=np.zeros((1, 2)))
@@ -300,7 +300,7 @@ def fitted():
 
 
 def test_play_learns_the_stress_and_its_dissipation(fitted):
-    """Well below what any elastic material leaves, about 0.5, and with the dissipation it was never shown."""
+    """The error is far below that of any elastic material, about 0.5; dissipation was not part of the training data."""
     unseen = ROSSI.paths(40, loading="compression", seed=2)
     response = fitted.model.respond(unseen["strain"].values)
     error = (response.stress - unseen["stress"].values)[..., :3]
@@ -324,7 +324,7 @@ def test_fit_repeats_and_records(fitted):
 
 
 @pytest.mark.parametrize(("adam", "polish"), [(30, 0), (0, 30), (7, 0), (0, 7)])
-def test_no_step_is_lost_between_looks(adam, polish):
+def test_no_step_is_lost_between_evaluations(adam, polish):
     steps = wb.PathTraining(steps=adam, polish=polish, every=20)
     fit = wb.fit(material("play"), CYCLES, match="stress", seed=0, warm_start=True, optimiser=steps)
     assert fit.history["step"].values.tolist() == ([0, 20, 30] if adam + polish == 30 else [0, 7])
@@ -344,7 +344,7 @@ def test_elastic_material_is_scored():
 
 
 def test_padding_is_not_learned():
-    """A path held at its last sample teaches no more than the path itself."""
+    """Samples that pad a shorter path do not enter the loss."""
     short = [E[k, : 30 - 2 * k] for k in range(8)]
     data = ROSSI.paths(strain=short)
     wrong = data.copy(deep=True)
@@ -355,7 +355,7 @@ def test_padding_is_not_learned():
 
 
 def test_loss_is_its_definition():
-    """Squares of all nine entries over those of the spread; over the noise; and each by its weight."""
+    """Squares of all nine tensor entries, relative to the spread or to the noise level, and weighted."""
     model, roles = material("play"), np.repeat(["train", "validation"], [8, 4])
     rng = np.random.default_rng(0)
     sigma, weight = rng.uniform(0.01, 0.1, (2, 12, 30))
@@ -364,7 +364,7 @@ def test_loss_is_its_definition():
     squares = (residual**2) @ SHEAR / spread
     noisy = ((residual / sigma[..., None]) ** 2).mean(-1)
     steps = wb.PathTraining(steps=0, polish=0)
-    for given, each, share in (
+    for given, each, factor in (
         ({}, squares, np.ones((12, 30))),
         ({"sigma": sigma}, noisy, np.ones((12, 30))),
         ({"weight": weight}, squares, weight),
@@ -373,22 +373,22 @@ def test_loss_is_its_definition():
         data = wb.dataset.paths(E, TIME, stress=S, split=roles, **given)
         history = wb.fit(model, data, match="stress", seed=0, warm_start=True, optimiser=steps).history
         for name, part in (("loss", slice(8)), ("validation_loss", slice(8, None))):
-            expected = (each[part] * share[part]).sum() / share[part].sum()
+            expected = (each[part] * factor[part]).sum() / factor[part].sum()
             assert float(history[name][0]) == pytest.approx(expected, rel=1e-12), (name, given.keys())
 
 
 @pytest.mark.parametrize(("adam", "polish"), [(5, 0), (0, 5)])
 def test_best_weights_on_held_out_paths_are_kept(fitted, adam, polish):
-    """Of paths to learn from that are twice as stiff as those to choose by: every step is one too many."""
+    """The training paths are twice as stiff as the validation paths, so that every step raises the validation loss."""
     data = CYCLES.assign_coords(split=fitted.data["split"])
-    seen = data["split"] == "train"
-    data["stress"] = data["stress"] * (1.0 + seen)
+    train = data["split"] == "train"
+    data["stress"] = data["stress"] * (1.0 + train)
     steps = wb.PathTraining(steps=adam, polish=polish, every=5)
     fit = wb.fit(fitted.model, data, match="stress", seed=0, warm_start=True, optimiser=steps)
     best, last = fit.history["validation_loss"].values
     assert last > 2 * best
-    held, spread = data.isel(trajectory=~seen.values), data["stress"].values[seen.values].reshape(-1, 6).var(0)
-    residual = (fit.model.respond(held["strain"].values).stress - held["stress"].values) ** 2 @ SHEAR
+    held_out, spread = data.isel(trajectory=~train.values), data["stress"].values[train.values].reshape(-1, 6).var(0)
+    residual = (fit.model.respond(held_out["strain"].values).stress - held_out["stress"].values) ** 2 @ SHEAR
     assert residual.mean() / (spread * SHEAR).sum() == pytest.approx(best, rel=1e-9)
 
 
@@ -400,7 +400,7 @@ def test_polishing_begins_at_the_best_weights(fitted):
     assert polished < first
 
 
-def test_best_start_goes_on():
+def test_best_start_is_continued():
     steps = wb.PathTraining(steps=10, polish=0, screening=5, every=5)
     fit = wb.fit(MODELS["play"](), DATA, match="stress", seed=0, restarts=4, optimiser=steps)
     screened = fit.restarts["restart_loss"].values
@@ -410,20 +410,20 @@ def test_best_start_goes_on():
 
 @pytest.fixture
 def adam(monkeypatch):
-    """Return the rate and the norm of the gradient of every step of Adam that is taken."""
+    """Return the learning rate and the norm of the gradient at every step that Adam takes."""
     taken, step = [], torch.optim.Adam.step
 
-    def told(self, *given):
+    def recorded(self, *given):
         (group,) = self.param_groups
-        slopes = [p.grad.ravel() for p in group["params"] if p.grad is not None]
-        taken.append((group["lr"], float(torch.cat(slopes).norm())))
+        gradients = [p.grad.ravel() for p in group["params"] if p.grad is not None]
+        taken.append((group["lr"], float(torch.cat(gradients).norm())))
         return step(self, *given)
 
-    monkeypatch.setattr(torch.optim.Adam, "step", told)
+    monkeypatch.setattr(torch.optim.Adam, "step", recorded)
     return taken
 
 
-def test_rate_falls_along_a_cosine_and_slopes_are_clipped(adam):
+def test_learning_rate_falls_along_a_cosine_and_gradients_are_clipped(adam):
     steps = wb.PathTraining(steps=20, polish=0, lr=0.01, clip=1e-3, every=5)
     wb.fit(MODELS["play"](), DATA, match="stress", seed=0, restarts=1, optimiser=steps)
     rates, norms = np.array(adam).T
@@ -431,8 +431,8 @@ def test_rate_falls_along_a_cosine_and_slopes_are_clipped(adam):
     np.testing.assert_allclose(norms, 1e-3, rtol=1e-2)
 
 
-def test_training_that_leaves_the_finite_rolls_back(monkeypatch, adam):
-    """Step 8 fails: step 9 begins where step 6 did, after the last look, and at half the rate."""
+def test_training_that_is_not_finite_rolls_back(monkeypatch, adam):
+    """Step 8 fails: step 9 starts where step 6 did, after the last evaluation, with half the learning rate."""
     model, weights = MODELS["play"](), []
     forward = type(model).forward
 
@@ -454,7 +454,7 @@ def test_training_that_leaves_the_finite_rolls_back(monkeypatch, adam):
 
 
 class Fragile(wb.GeneralisedPlay):
-    """A play that breaks beyond a strain, after some calls."""
+    """A generalised play whose internal variables are NaN beyond some strain, after some calls."""
 
     calls = 0
 
@@ -464,41 +464,48 @@ class Fragile(wb.GeneralisedPlay):
         return torch.where((features["x"][..., :1] > 5) & (Fragile.calls > self.good), torch.nan, h)
 
 
-@pytest.mark.parametrize(("good", "step"), [(0, "the start is not finite"), (8, "step 12 of Adam: not finite 7 times")])
+@pytest.mark.parametrize(
+    ("good", "step"),
+    [(0, "the starting point is not finite"), (8, "step 12 of Adam: loss or gradient not finite 7 times")],
+)
 def test_training_that_cannot_be_finite_names_trajectory_and_step(good, step):
     wild = E.copy()
     wild[7, 12:] = 2.0
     data = wb.dataset.paths(wild, TIME, stress=S, split=["train"] * 9 + ["validation"] * 3)
     model = Fragile(AXIS, hidden=(4,))
     Fragile.calls, model.good = 0, good
-    with pytest.raises(wb.FitError, match=f"{step}.*trajectory 7 blows up at its step 12"):
+    with pytest.raises(wb.FitError, match=f"{step}.*trajectory 7 blows up at sample 12"):
         wb.fit(model, data, match="stress", seed=0, restarts=1, optimiser=wb.PathTraining(steps=100, polish=0, every=5))
 
 
 def test_mismatched_requests_are_refused(circuit):
     play, landscape = MODELS["play"](), wb.LSEICNN(dim=2, modes=2)
-    with pytest.raises(ValueError, match="a material by match='stress'; got GeneralisedPlay and match='potential'"):
+    with pytest.raises(
+        ValueError, match="a material requires match='stress'; got GeneralisedPlay and match='potential'"
+    ):
         wb.fit(play, DATA, match="potential")
-    with pytest.raises(ValueError, match="stress is matched by a material .* got LSEICNN"):
+    with pytest.raises(ValueError, match="match='stress' requires a material .* got LSEICNN"):
         wb.fit(landscape, DATA, match="stress")
-    with pytest.raises(ValueError, match=r"the optimiser of a material is PathTraining\(...\), got LevenbergMarquardt"):
+    with pytest.raises(
+        ValueError, match=r"optimiser of a material must be a workbench.PathTraining\(...\), got LevenbergMarquardt"
+    ):
         wb.fit(play, DATA, match="stress", optimiser=wb.LevenbergMarquardt())
-    with pytest.raises(ValueError, match="members is no setting of a material's fit, got 3"):
+    with pytest.raises(ValueError, match="members does not apply to a material: omit it, got 3"):
         wb.fit(play, DATA, match="stress", members=3)
-    with pytest.raises(DatasetError, match="paths are matched by stress"):
+    with pytest.raises(DatasetError, match="the data are strain paths: fit a material to them with match='stress'"):
         wb.fit(landscape, DATA, match="potential")
-    with pytest.raises(DatasetError, match="needs paths"):
+    with pytest.raises(DatasetError, match="needs paths with strain"):
         wb.fit(play, circuit.points(5, seed=0).assign(stress=("sample", np.zeros(5))), match="stress")
     with pytest.raises(DatasetError, match="hold no 'stress'"):
         wb.fit(play, DATA.drop_vars("stress"), match="stress")
 
 
-def test_paths_that_teach_nothing_are_refused_by_name():
+def test_paths_without_information_are_refused_by_name():
     still = np.zeros((5, 4, 6))
     with pytest.raises(DatasetError, match="stress of all training paths is 0: there is nothing to learn"):
         wb.fit(MODELS["play"](), wb.dataset.paths(still, stress=still), match="stress", seed=0)
     halves = DATA.assign_coords(split=("time", np.repeat(["train", "validation"], 15)))
-    with pytest.raises(DatasetError, match=r"split of paths marks whole trajectories, .* dimensions \('time',\)"):
+    with pytest.raises(DatasetError, match=r"split of paths must mark whole trajectories, .* dimensions \('time',\)"):
         wb.fit(MODELS["play"](), halves, match="stress")
 
 

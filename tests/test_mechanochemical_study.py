@@ -114,7 +114,7 @@ def test_wrong_data_are_refused():
     data = CRYSTAL.points(12, seed=0)
     x, g = data["x"].values, data["gradient"].values
     six = wb.dataset.points(x[:, :6], gradient=g[:, :6])
-    with pytest.raises(wb.DatasetError, match="6 states, the model dim = 7"):
+    with pytest.raises(wb.DatasetError, match="6-dimensional states, but the model has dim = 7"):
         wb.fit(_model(), six, match="gradient", seed=0)
     with pytest.raises(wb.DatasetError, match="not finite"):
         wb.dataset.points(x, gradient=np.where(g == g[3, 4], np.nan, g))

@@ -1,4 +1,4 @@
-"""Own data: trajectories of any lengths and times, their derivatives, shooting, and the commands for them."""
+"""User data: trajectories of unequal lengths and times, derivatives, multiple shooting, and the command line."""
 
 import json
 
@@ -40,7 +40,7 @@ def test_unequal_trajectories_are_what_flat_makes_of_equal_ones():
     assert rows["velocity"].values.tolist() == (-rows["x"].values).tolist()
 
 
-def test_whole_trajectories_are_held_out_and_dealt_into_folds():
+def test_whole_trajectories_are_held_out_and_assigned_to_folds():
     lengths = [3, 1, 4, 2, 5]
     data = wb.dataset.trajectories([np.full((n, 1), k) for k, n in enumerate(lengths)], [np.arange(n) for n in lengths])
     split = dataset.assign_split(data, np.random.SeedSequence(0), 0.4)
@@ -56,7 +56,11 @@ def test_whole_trajectories_are_held_out_and_dealt_into_folds():
 @pytest.mark.parametrize(
     ("x", "time", "message"),
     [
-        ([np.ones((3, 1)), np.ones((2, 1))], np.arange(3.0), "expected the times of each, a list of as many arrays"),
+        (
+            [np.ones((3, 1)), np.ones((2, 1))],
+            np.arange(3.0),
+            "expected the times of each, a list of arrays of these lengths",
+        ),
         ([np.ones((3, 1)), np.ones((2, 1))], [[0, 1, 2], [1, 0]], "sample 4, of trajectory 1, has 0.0 after 1.0"),
         ([np.ones((3, 1)), np.ones((2, 1))], [[0, 1, 2], [1, np.nan]], "sample 4, of trajectory 1, has nan"),
         ([np.ones((3, 1)), np.ones((2, 2))], [[0, 1, 2], [0, 1]], "dimension"),
@@ -72,7 +76,7 @@ def test_trajectories_without_times_and_a_single_one_are_refused():
     with pytest.raises(DatasetError, match="trajectories need times"):
         dataset.check(bare)
     one = wb.velocities(wb.dataset.trajectories(np.exp(-np.linspace(0, 1, 9))[None, :, None], np.linspace(0, 1, 9)))
-    with pytest.raises(DatasetError, match="there is 1 trajectory only: .* cut it in pieces"):
+    with pytest.raises(DatasetError, match="only 1 trajectory: .* cut trajectories into pieces"):
         wb.fit(wb.LSEICNN(1, 1), one, match="velocity", seed=0)
 
 
@@ -87,7 +91,7 @@ def test_quadratics_are_differentiated_exactly():
 
 
 def test_smoothing_is_the_spline_that_scipy_makes_of_a_cubic_penalty():
-    """The curve minimises Σ (y − x)² + ratio ∫ x‴²: no other curve in a rich basis does better."""
+    """The curve minimises Σ (y − x)² + ratio ∫ x‴² within a basis of splines that contains the minimiser."""
     from scipy.interpolate import BSpline
 
     from workbench.dataset.velocities import _Curve, _spline
@@ -97,7 +101,7 @@ def test_smoothing_is_the_spline_that_scipy_makes_of_a_cubic_penalty():
     y = np.sin(5 * t) + 0.1 * rng.normal(size=15)
     spline = _spline(tuple(t.tolist()))
     smooth = _Curve(spline, y[:, None])._state(0, 20.0, 0.1)[0]
-    knots = np.concatenate([[0] * 5, t, [1] * 5])  # quintic splines with knots at the samples hold the minimiser
+    knots = np.concatenate([[0] * 5, t, [1] * 5])  # quintic splines with knots at the samples contain the minimiser
     basis = BSpline(knots, np.eye(len(knots) - 6), 5)
     node, weight = np.polynomial.legendre.leggauss(4)
     fine = (t[:-1, None] + np.diff(t)[:, None] * (node + 1) / 2).ravel()
@@ -145,7 +149,7 @@ def test_constant_trajectories_are_differentiated_to_zero():
 
 @pytest.fixture(scope="module")
 def shot():
-    """Return a small model, its trajectories on its own landscape, and the shooting problem of noisy ones."""
+    """Return a small model and trajectories on its landscape."""
     rng = np.random.default_rng(3)
     x0 = rng.uniform(-1, 1, (4, 2))
     model = wb.LSEICNN(dim=2, modes=2, hidden=(3,))
@@ -168,21 +172,21 @@ def test_true_landscape_leaves_no_residual(shot):
     problem = problem_of(model, data)
     assert (
         problem.loss(problem.evaluate(problem.vector())) ** 0.5 < 1e-4
-    )  # a step of length 0.6 in units of the curvature errs by 0.6⁵/5! of what it moves
+    )  # a step of 0.6 over the largest curvature has a relative error of 0.6⁵/5!
 
 
-def test_flow_and_its_derivative_by_the_start_are_those_of_scipy(shot):
+def test_flow_and_its_sensitivity_to_the_initial_state_are_those_of_scipy(shot):
     model, data = shot
     problem = problem_of(model, data)
     x, phi = problem._flow(problem.vector(), problem.segments.y[:, 0], problem.segments)
-    start, wait = problem.segments.y[0, 0].numpy(), float(problem.segments.wait[0, 0])
+    start, interval = problem.segments.y[0, 0].numpy(), float(problem.segments.interval[0, 0])
 
     def end(x0):
-        return solve_ivp(lambda t, x: -model.gradient(x), (0, wait), x0, rtol=1e-11, atol=1e-12).y[:, -1]
+        return solve_ivp(lambda t, x: -model.gradient(x), (0, interval), x0, rtol=1e-11, atol=1e-12).y[:, -1]
 
     np.testing.assert_allclose(x[0, 0, -1].numpy(), end(start), atol=1e-5)
-    slope = np.stack([(end(start + d) - end(start - d)) / 2e-5 for d in 1e-5 * np.eye(2)], -1)
-    np.testing.assert_allclose(phi[0, 0, -1].numpy(), slope, atol=1e-4)
+    derivative = np.stack([(end(start + d) - end(start - d)) / 2e-5 for d in 1e-5 * np.eye(2)], -1)
+    np.testing.assert_allclose(phi[0, 0, -1].numpy(), derivative, atol=1e-4)
 
 
 def test_gradient_of_the_best_starts_is_that_of_the_loss(shot):
@@ -190,20 +194,19 @@ def test_gradient_of_the_best_starts_is_that_of_the_loss(shot):
     noisy = data.assign(x=data["x"] + 0.05 * np.random.default_rng(0).normal(size=data["x"].shape))
     problem = problem_of(model, noisy)
     theta = problem.vector()
-    for _ in range(4):  # until the starts are the best ones
-        seen = problem.evaluate(theta)
-        linear = problem.linearise(theta, seen)
+    for _ in range(4):  # until the initial states are optimal
+        linear = problem.linearise(theta, problem.evaluate(theta))
     gradient = linear.jacobian.T @ linear.residuals if isinstance(linear, Dual) else linear.gradient
     direction = torch.as_tensor(np.random.default_rng(1).normal(size=len(theta)))
 
     def loss(step):
         return problem.loss(problem.evaluate(theta + step * direction))
 
-    slope = (loss(1e-4) - loss(-1e-4)) / 2e-4
-    assert 2 * float(gradient @ direction) == pytest.approx(slope, rel=1e-3)
+    difference = (loss(1e-4) - loss(-1e-4)) / 2e-4
+    assert 2 * float(gradient @ direction) == pytest.approx(difference, rel=1e-3)
 
 
-def test_polishing_starts_from_the_model_and_goes_down(small_fit, circuit):
+def test_polishing_starts_from_the_model_and_lowers_the_loss(small_fit, circuit):
     runs = circuit.trajectories(6, time=np.linspace(0, 1, 5), seed=4)
     data = wb.dataset.trajectories(runs["x"].values, runs["time"].values)
     quick = wb.LevenbergMarquardt(steps=2)
@@ -217,11 +220,11 @@ def test_polishing_starts_from_the_model_and_goes_down(small_fit, circuit):
     assert bool((again.models["fit"].value([0.3, 0.4]) == done.model.value([0.3, 0.4])).all())
 
 
-def test_segments_of_unequal_trajectories_wait_at_their_end():
+def test_segments_of_unequal_trajectories_are_padded_by_intervals_of_zero():
     data = wb.dataset.trajectories([np.arange(8.0)[:, None], np.arange(3.0)[:, None]], [np.arange(8.0), [0, 0.5, 2.0]])
     part = Segments.of(data, np.ones(1), torch.zeros(1, dtype=torch.float64))
     assert part.y[..., 0].tolist() == [[0, 1, 2, 3, 4, 5], [5, 6, 7, 7, 7, 7], [0, 1, 2, 2, 2, 2]]
-    assert part.wait.tolist()[2] == [0.5, 1.5, 0, 0, 0]
+    assert part.interval.tolist()[2] == [0.5, 1.5, 0, 0, 0]
     entries = (part.factor > 0).sum()
     assert float(part.factor.square().sum()) == pytest.approx(int(entries) / int(entries - 3))
 
@@ -229,22 +232,25 @@ def test_segments_of_unequal_trajectories_wait_at_their_end():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"match": "trajectory"}, "match='trajectory' polishes a model"),
-        ({"match": "trajectory", "warm_start": True}, "this one has not seen data yet"),
-        ({"match": {"trajectory": 1, "velocity": 1}}, "trajectories are matched alone"),
-        ({"match": "velocity", "init": "modle"}, r"init is Initialisation\(...\), got 'modle'"),
-        ({"match": "velocity", "warm_start": True, "restarts": 3}, "leave modes, restarts and members out"),
-        ({"match": "velocity", "bootstrap": True, "optimiser": wb.Adam(epochs=1)}, "belong to the optimiser Leven"),
-        ({"match": "velocity"}, r"estimate it from trajectories by workbench.velocities\(data\)"),
+        ({"match": "trajectory"}, "match='trajectory' refines a fitted model"),
+        ({"match": "trajectory", "warm_start": True}, "requires a fitted model, this one is not"),
+        ({"match": {"trajectory": 1, "velocity": 1}}, "trajectories must be matched alone"),
+        ({"match": "velocity", "init": "modle"}, "init must be an Initialisation, got 'modle'"),
+        ({"match": "velocity", "warm_start": True, "restarts": 3}, "omit modes, restarts and members"),
+        (
+            {"match": "velocity", "bootstrap": True, "optimiser": wb.Adam(epochs=1)},
+            "require the optimiser LevenbergMarquardt; got Adam",
+        ),
+        ({"match": "velocity"}, r"estimate it from trajectories with workbench.velocities\(data\)"),
     ],
 )
-def test_wrong_fits_say_what_to_do(options, message):
+def test_errors_of_fits_say_what_to_do(options, message):
     data = wb.dataset.trajectories(np.random.default_rng(0).normal(size=(3, 6, 1)), np.arange(6.0))
     with pytest.raises(ValueError, match=message):
         wb.fit(wb.LSEICNN(1, 1), data, seed=0, **options)
 
 
-def test_smoothed_states_are_no_observations(small_fit, circuit):
+def test_smoothed_states_are_not_accepted_as_observations(small_fit, circuit):
     runs = circuit.trajectories(3, time=np.linspace(0, 1, 6), seed=4)
     smooth = wb.velocities(wb.dataset.trajectories(runs["x"].values, runs["time"].values))
     with pytest.raises(DatasetError, match="x was smoothed"):
@@ -254,7 +260,7 @@ def test_smoothed_states_are_no_observations(small_fit, circuit):
 # ---- resampling
 
 
-def test_members_weigh_whole_trajectories_anew():
+def test_bootstrap_reweights_whole_trajectories():
     data = wb.dataset.trajectories([np.ones((3, 1)), np.zeros((2, 1)), np.ones((4, 1))], [range(3), range(2), range(4)])
     data = data.assign(velocity=data["x"], weight=xr.full_like(data["x"].isel(state=0, drop=True), 2.0))
     data = data.assign_coords(split=("sample", ["train"] * 5 + ["validation"] * 4))
@@ -287,7 +293,7 @@ def test_resampled_means_spread_as_the_bayesian_bootstrap_says():
 
 
 def exported(path, count=30, noise=0.0, seed=0):
-    """Write trajectories of the gene circuit as another tool would: plain xarray, its own names, netCDF-3."""
+    """Write trajectories of the gene circuit as other software would: plain xarray, other names, netCDF-3."""
     runs = systems.get("gene_circuit", b=1.0).trajectories(count, time=np.linspace(0, 3, 25), seed=seed, spread="edges")
     x = runs["x"].values + noise * np.random.default_rng(seed).normal(size=runs["x"].shape)
     size = ("trajectory", "time")
@@ -324,11 +330,11 @@ def test_plain_trajectories_go_to_the_right_wells():
     assert call("analyse", "mine-fit.nc", "--question", "pahts", "-o", "no.nc").exit_code == 2
     assert call("analyse", "mine-fit.nc", "--fit", "psi", "-o", "no.nc").exit_code == 2
     assert call("analyse", "mine-fit.nc", "--question", "rates", "-o", "no.nc").exit_code == 2
-    assert "which is not asked" in call("analyse", "mine-fit.nc", "--temperature", 0.1, "-o", "no.nc").stderr
+    assert "which is not requested" in call("analyse", "mine-fit.nc", "--temperature", 0.1, "-o", "no.nc").stderr
     assert call("simulate", "mine-fit.nc", "--start", "0.9", "-o", "no.nc").exit_code == 2
 
 
-def test_units_of_ones_own_go_along():
+def test_units_of_the_data_are_kept():
     time = xr.Variable("time", np.linspace(0, 2, 9), {"units": "h"})
     genes = {}
     for k, name in ((1, "a"), (2, "b")):
@@ -343,7 +349,7 @@ def test_units_of_ones_own_go_along():
     assert units == {"x": "nM", "sigma_x": "nM", "velocity": "nM h-1", "sigma_velocity": "nM h-1"}
 
 
-def test_what_is_no_gradient_flow_is_told():
+def test_data_of_no_gradient_flow_are_reported():
     time = np.linspace(0, 6, 30)
     phase = time + np.linspace(0, 5, 8)[:, None]
     circles = np.stack([np.cos(phase), np.sin(phase)], -1)
@@ -365,30 +371,30 @@ def saved(small_fit):
     return small_fit.model
 
 
-def test_answers_are_printed_as_numbers(saved):
-    asked = ("stationary_points", "wells", "paths", "basins", "rates")
-    questions = [argument for name in asked for argument in ("--question", name)]
+def test_analyses_are_printed_as_numbers(saved):
+    requested = ("stationary_points", "wells", "paths", "basins", "rates")
+    questions = [argument for name in requested for argument in ("--question", name)]
     done = call("analyse", "two.nc", *questions, "--temperature", 0.02, "-o", "all.nc", "--json")
     assert done.exit_code == 0, done.output
-    told, found = json.loads(done.stdout), results.read("all.nc")["analysis"]
+    printed, found = json.loads(done.stdout), results.read("all.nc")["analysis"]
     rates = found["rates"].to_dataset().isel(point=2)
-    for k, side in enumerate(told["rates"][2]["sides"]):
+    for k, side in enumerate(printed["rates"][2]["sides"]):
         here = rates.isel(side=k)
         numbers = {name: float(here[name]) for name in ("barrier", "rate", "time")}
         assert side == {"minimum": int(here["joins"])} | numbers
-        assert told["graph"][2]["sides"][k] == {name: side[name] for name in ("minimum", "barrier")}
-    assert told["paths"][0]["barrier"] == found["paths/barrier"].values[0].tolist()
-    assert sorted(told["paths"][0]["joins"]) == [0, 1]
-    assert [row["prominence"] for row in told["wells"]] == [None, float(found["wells/prominence"][1])]
-    assert [row["mode_weight"] for row in told["wells"]] == found["wells/mode_weight"].values.tolist()
+        assert printed["graph"][2]["sides"][k] == {name: side[name] for name in ("minimum", "barrier")}
+    assert printed["paths"][0]["barrier"] == found["paths/barrier"].values[0].tolist()
+    assert sorted(printed["paths"][0]["joins"]) == [0, 1]
+    assert [row["prominence"] for row in printed["wells"]] == [None, float(found["wells/prominence"][1])]
+    assert [row["mode_weight"] for row in printed["wells"]] == found["wells/mode_weight"].values.tolist()
     labels = found["basins/label"].values
-    assert [row["starts"] for row in told["basins"]][:2] == [(labels == k).sum() for k in (0, 1)]
-    assert sum(row["starts"] for row in told["basins"]) == labels.size
-    matched = told["stationary_points_summary"]
+    assert [row["starts"] for row in printed["basins"]][:2] == [(labels == k).sum() for k in (0, 1)]
+    assert sum(row["starts"] for row in printed["basins"]) == labels.size
+    matched = printed["stationary_points_summary"]
     assert [(row["kind"], row["members"]) for row in matched] == [("minimum", 2), ("minimum", 2), ("saddle", 2)]
 
 
-def test_answers_are_printed_as_lines(saved):
+def test_analyses_are_printed_as_lines(saved):
     questions = ["--question", "rates", "--question", "stationary_points"]
     done = call("analyse", "two.nc", *questions, "--temperature", 0.02, "-o", "all.nc")
     assert done.exit_code == 0, done.output
@@ -398,19 +404,19 @@ def test_answers_are_printed_as_lines(saved):
     assert f"from minimum {int(side['joins'])}: {numbers}" in done.stdout
 
 
-def test_simulations_that_leave_the_data_are_told(saved):
+def test_simulations_that_leave_the_data_are_reported(saved):
     (low, high), _ = saved.box
     inside, outside = f"{(low + high) / 2},{(low + high) / 2}", f"{low - 1},{low}"
     done = call("simulate", "two.nc", "--start", inside, "--start", outside, "--until", 0.1, "--samples", 3, "--json")
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert (told["outside_data"], told["first_outside"], told["blown_up"]) == (1, 0.0, 0)
+    printed = json.loads(done.stdout)
+    assert (printed["outside_data"], printed["first_outside"], printed["blown_up"]) == (1, 0.0, 0)
     assert "1 of 2 trajectories leave the box of the data, the first by t = 0;" in done.stderr
     quiet = call("simulate", "two.nc", "--start", inside, "--until", 0.1, "--samples", 3, "-o", "quiet.nc")
     assert "leave the box" not in quiet.stderr
     long = ["--start", inside, "--temperature", 0.1, "--step", 50, "--until", 1000, "--samples", 3, "-o", "long.nc"]
     steep = call("simulate", "two.nc", *long)
-    assert (steep.exit_code, "steps of 50 diverge" in steep.stderr) == (2, True), steep.output
+    assert (steep.exit_code, "steps of 50 are unstable" in steep.stderr) == (2, True), steep.output
 
 
 @pytest.mark.parametrize("name", ["asymmetric_quartic", "gene_circuit"])
@@ -458,7 +464,7 @@ def test_padded_samples_are_dropped_on_request():
     assert data.attrs["dropped_samples"] == 2
     refused = call("validate", "padded.nc")
     assert refused.exit_code == 1
-    assert "'state': 'x1'}; remove or repair them; of a file, --drop-missing" in refused.stderr
+    assert "'state': 'x1'}; remove or repair such samples; when reading a file, --drop-missing" in refused.stderr
     assert json.loads(call("validate", "padded.nc", "--drop-missing", "--json").stdout)["sizes"]["sample"] == 6
     xr.Dataset({"x": (("sample", "state"), x[1])}).to_netcdf("points.nc")
     assert read_data("points.nc", drop_missing=True).sizes["sample"] == 2
@@ -486,14 +492,14 @@ def test_plain_data_are_not_taken_for_a_damaged_result(form):
     for command in ("analyse", "info"):
         done = call(command, "plain.nc")
         assert done.exit_code == 1
-        assert "plain.nc holds plain data and no fit; run first: workbench fit plain.nc" in done.stderr
+        assert "plain.nc holds plain data and no fit; fit them first: workbench fit plain.nc" in done.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"text, not data\n" * 20, b"\x89PNG\r\n\x1a\n" + bytes(99), b"PK\x03\x04zip"])
 def test_what_is_no_netcdf_is_refused(content):
     with open("odd.nc", "wb") as file:
         file.write(content)
-    with pytest.raises(FileError, match="odd.nc is no netCDF file"):
+    with pytest.raises(FileError, match="odd.nc is no readable netCDF file"):
         read_data("odd.nc")
     done = call("validate", "odd.nc")
     assert done.exit_code == 1

@@ -1,4 +1,4 @@
-"""The graph of wells and saddles against known surfaces."""
+"""The saddle graph against known surfaces."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_every_edge_of_a_cube_of_wells():
     np.testing.assert_allclose(found["barrier"].values[saddles], 1, atol=1e-12)
 
 
-def test_a_side_that_runs_away_has_no_barrier():
+def test_a_side_that_descends_without_bound_has_no_barrier():
     class Cubic(PotentialSystem):
         state_space = (State("x", box=(-2, 2)),)
 
@@ -60,12 +60,12 @@ def test_members_keep_their_own_points(small_fit):
     assert (found["joins"].values >= 0).all(-1).sum() == 2
 
 
-def test_flat_points_are_told():
+def test_degenerate_points_are_reported():
     class Power(PotentialSystem):
         state_space = (State("x", box=(-1, 1)),)
 
         def potential(self, x):
             return (x**4).sum(-1)
 
-    with pytest.warns(LandscapeWarning, match=r"1 of 1 stationary points are flat in a direction"):
+    with pytest.warns(LandscapeWarning, match=r"1 of 1 stationary point\(s\) are degenerate \(zero"):
         assert wb.graph(Power(), [(-1, 1.3)]).sizes["point"] == 0

@@ -1,4 +1,4 @@
-"""Drawings of analyses hold what the datasets hold."""
+"""Figures of analyses show the values of the datasets."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""One contract for every potential: learned, exact, summed, symmetrised, blended."""
+"""One interface for every potential: learned, exact, summed, symmetrised, blended."""
 
 import numpy as np
 import pytest
@@ -16,24 +16,24 @@ POTENTIALS = {
     "sum": wb.WeightedSum([random_model(0), STRONG], [0.3, 0.7]),
     "symmetrised": wb.Symmetrised(random_model(0), [(1, 0)]),
     "symmetrised in 3-D": wb.Symmetrised(random_model(1, dim=3), [(1, 2, 0)]),
-    "symmetrised by turns": wb.Symmetrised(random_model(0), [[[0, -1], [1, 0]]]),
+    "symmetrised by rotations": wb.Symmetrised(random_model(0), [[[0, -1], [1, 0]]]),
     "at b": BLEND.at(b=0.4),
     "at t": wb.Blend(random_model(0), random_model(1), wb.Ramp(0.0, 10.0)).at(time=3.0),
 }
 
 
 @pytest.mark.parametrize("potential", POTENTIALS.values(), ids=POTENTIALS)
-def test_contract(potential):
+def test_interface(potential):
     assert isinstance(potential, wb.Potential)
     dim = len(potential.states)
     array = np.random.default_rng(0).uniform(0.1, 2, (4, 3, dim))
     x = torch.as_tensor(array).requires_grad_()
     value, gradient, hessian = potential.value(x), potential.gradient(x), potential.hessian(x)
     assert value.shape == (4, 3)
-    (slope,) = torch.autograd.grad(value.sum(), x, retain_graph=True)
-    torch.testing.assert_close(gradient, slope, rtol=1e-10, atol=1e-11)
-    bend = [torch.autograd.grad(gradient[..., k].sum(), x, retain_graph=True)[0] for k in range(dim)]
-    torch.testing.assert_close(hessian, torch.stack(bend, -2), rtol=1e-10, atol=1e-10)
+    (by_autograd,) = torch.autograd.grad(value.sum(), x, retain_graph=True)
+    torch.testing.assert_close(gradient, by_autograd, rtol=1e-10, atol=1e-11)
+    rows = [torch.autograd.grad(gradient[..., k].sum(), x, retain_graph=True)[0] for k in range(dim)]
+    torch.testing.assert_close(hessian, torch.stack(rows, -2), rtol=1e-10, atol=1e-10)
     for name in ("value", "gradient", "hessian"):
         result = getattr(potential, name)(array)
         assert isinstance(result, np.ndarray)
@@ -54,14 +54,16 @@ def test_blend_is_the_circuit_in_between():
 
 def test_symmetrised_is_invariant_and_leaves_the_symmetric_alone():
     x = np.random.default_rng(0).uniform(-1, 3, (20, 3))
-    fair = wb.Symmetrised(random_model(1, dim=3), [(1, 2, 0)])
-    assert len(fair.group) == 3
-    np.testing.assert_allclose(fair.value(x), fair.value(x[:, [1, 2, 0]]), rtol=1e-13)
-    np.testing.assert_allclose(fair.gradient(x)[:, [1, 2, 0]], fair.gradient(x[:, [1, 2, 0]]), rtol=1e-12, atol=1e-13)
+    symmetric = wb.Symmetrised(random_model(1, dim=3), [(1, 2, 0)])
+    assert len(symmetric.group) == 3
+    np.testing.assert_allclose(symmetric.value(x), symmetric.value(x[:, [1, 2, 0]]), rtol=1e-13)
+    np.testing.assert_allclose(
+        symmetric.gradient(x)[:, [1, 2, 0]], symmetric.gradient(x[:, [1, 2, 0]]), rtol=1e-12, atol=1e-13
+    )
     assert len(wb.Symmetrised(random_model(1, dim=3), [(1, 2, 0), (1, 0, 2)]).group) == 6
-    turned = wb.Symmetrised(random_model(0), [[[0, -1], [1, 0]]])
-    assert len(turned.group) == 4
-    np.testing.assert_allclose(turned.value(x[:, :2]), turned.value(x[:, [1, 0]] * [-1, 1]), rtol=1e-13)
+    rotated = wb.Symmetrised(random_model(0), [[[0, -1], [1, 0]]])
+    assert len(rotated.group) == 4
+    np.testing.assert_allclose(rotated.value(x[:, :2]), rotated.value(x[:, [1, 0]] * [-1, 1]), rtol=1e-13)
     y = x[:, :2]
     np.testing.assert_allclose(wb.Symmetrised(STRONG, [(1, 0)]).hessian(y), STRONG.hessian(y), rtol=1e-12)
 
@@ -85,9 +87,9 @@ def test_what_does_not_fit_is_refused():
         wb.Blend(STRONG, random_model(0, dim=3), wb.Ramp(0.0, 1.0))
     with pytest.raises(ValueError, match="one weight per potential"):
         wb.WeightedSum([STRONG], [1.0, 2.0])
-    with pytest.raises(ValueError, match=r"say either b=… or time=…"):
+    with pytest.raises(ValueError, match=r"expected either b=… or time=…, got neither"):
         BLEND.at()
-    with pytest.raises(ValueError, match="at one b or one time at once, got several"):
+    with pytest.raises(ValueError, match="at a single b or a single time, got several"):
         BLEND.gradient(np.ones((2, 2)), np.array([1.0, 2.0]))
     with pytest.raises(TypeError, match="expected a potential .*, got function"):
         wb.Blend(STRONG, lambda x: x, wb.Ramp(0.0, 1.0))
@@ -95,7 +97,7 @@ def test_what_does_not_fit_is_refused():
         wb.score(object(), wb.dataset.points([[1.0, 1.0]], potential=[1.0]))
     with pytest.raises(TypeError, match=r"take blend.at\(b=…\)"):
         wb.stationary_points(BLEND, within=[(0, 2)] * 2)
-    with pytest.raises(ValueError, match="no permutation"):
+    with pytest.raises(ValueError, match="not a permutation"):
         wb.Symmetrised(STRONG, [(1, 1)])
     with pytest.raises(ValueError, match="expected a permutation or an orthogonal matrix of 2 coordinates"):
         wb.Symmetrised(STRONG, [[[1, 1], [0, 1]]])

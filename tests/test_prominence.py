@@ -1,4 +1,4 @@
-"""Prominence against closed forms and against SciPy's peaks; the three counts."""
+"""Prominence against closed forms and SciPy's peak prominences; the three mode counts."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from workbench.dataset import points
 
 
 class Waves:
-    """A sum of cosines on a parabola: a plain potential in one dimension with many wells."""
+    """A sum of cosines on a parabola: a one-dimensional potential with many wells."""
 
     states, members = ("x",), None
 
@@ -55,14 +55,14 @@ def test_prominence_in_two_dimensions_is_the_barrier(circuit):
     assert "mode_weight" not in found
 
 
-def test_prominence_follows_the_passes_of_a_known_surface():
+def test_prominence_follows_the_saddles_of_a_known_surface():
     found = wb.wells(systems.get("muller_brown"), [(-1.5, 1.2), (-0.2, 2.0)])
     np.testing.assert_allclose(found["potential"], [-146.6995, -108.1667, -80.7678], atol=1e-3)
     expected = [np.inf, -40.6648 + 108.1667, -72.2489 + 80.7678]
     np.testing.assert_allclose(found["prominence"], expected, atol=1e-3)
 
 
-def test_share_is_the_weight_of_the_loudest_mode(small_fit):
+def test_mode_weight_is_that_of_the_dominant_mode(small_fit):
     found = wb.wells(small_fit.ensemble, [(0, 2), (0, 2)])
     assert set(found["member"].values) == {0, 1}
     for k in range(found.sizes["point"]):

@@ -1,4 +1,4 @@
-"""The two-phase material: published thresholds, exact laws, and the size of its energy budget."""
+"""The two-phase material: published thresholds, exact constitutive laws, and energy balance."""
 
 import numpy as np
 import pytest
@@ -16,9 +16,9 @@ def uniaxial(E11):
 
 
 def refined(strain, by):
-    """Return the same path with `by` equal steps in place of one."""
-    share = np.arange(by)[:, None] / by
-    steps = strain[..., :-1, None, :] * (1 - share) + strain[..., 1:, None, :] * share
+    """Return the same path with every step divided into `by` equal steps."""
+    fraction = np.arange(by)[:, None] / by
+    steps = strain[..., :-1, None, :] * (1 - fraction) + strain[..., 1:, None, :] * fraction
     return np.concatenate([steps.reshape(*strain.shape[:-2], -1, 6), strain[..., -1:, :]], -2)
 
 
@@ -85,7 +85,7 @@ def test_driving_force_stays_within_its_bounds(rossi):
 
 @BOTH
 def test_work_less_energy_is_dissipated(rossi):
-    """The trapezoidal rule leaves an error at the kinks: below h²/8 times the jump in slope, so of second order."""
+    """The trapezoidal rule errs at kinks, by less than h²/8 times the jump in the derivative: second order."""
     E = rossi.paths(10, loading="random", samples=30, seed=3)["strain"].values
     for by in (4, 16, 64, 256):
         fine = refined(E, by)
@@ -122,7 +122,7 @@ def test_frozen_phase_is_elastic():
 
 
 def test_hardening_solves_its_equation():
-    """Against bisection of the bound's own equation, at strains all along the way."""
+    """Against bisection of the threshold equation, at strains along the whole transition."""
     E11 = np.linspace(-0.02, -0.3, 60)
     c = HARD.respond(uniaxial(E11))["phase_fraction"]
     e = -0.1 * 5 / 3 * E11 - 0.006

@@ -1,4 +1,4 @@
-"""Symmetry of landscapes and of the data they are learned from."""
+"""Symmetry of landscapes and of the data from which they are learned."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_group_is_closed():
     assert len(np.unique(np.vstack([products, maps.reshape(-1, 49)]).round(9), axis=0)) == 24
 
 
-def test_images_are_what_the_exact_system_says_there():
+def test_equivalent_samples_have_the_values_of_the_exact_system():
     data = CRYSTAL.points(12, seed=1)
     data = wb.dataset.points(
         data["x"],
@@ -37,16 +37,16 @@ def test_images_are_what_the_exact_system_says_there():
     assert more.identical(wb.augmented(data, CRYSTAL.symmetry, count=5, seed=0))
 
 
-def test_noise_of_components_goes_along():
+def test_noise_levels_and_weights_of_components_are_transformed():
     data = wb.dataset.points([[1.0, 2.0]], gradient=[[3.0, 4.0]], sigma=[[0.1, 0.2]], weight=[[1.0, 5.0]])
     both = wb.augmented(data, [(1, 0)])
     np.testing.assert_allclose(both["sigma"], [[0.1, 0.2], [0.2, 0.1]])
     np.testing.assert_allclose(both["weight"], [[1.0, 5.0], [5.0, 1.0]])
     half = wb.augmented(data, [np.array([[1, -1], [1, 1]]) / 2**0.5], count=2, seed=2)
     angle = np.arctan2(*half["x"].values[1][::-1]) - np.arctan2(2, 1)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    np.testing.assert_allclose(half["gradient"].values[1], turn @ [3.0, 4.0])
-    np.testing.assert_allclose(half["sigma"].values[1] ** 2, np.diag(turn @ np.diag([0.01, 0.04]) @ turn.T))
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    np.testing.assert_allclose(half["gradient"].values[1], rotation @ [3.0, 4.0])
+    np.testing.assert_allclose(half["sigma"].values[1] ** 2, np.diag(rotation @ np.diag([0.01, 0.04]) @ rotation.T))
 
 
 def test_errors_say_what_is_wrong():

@@ -1,6 +1,6 @@
-"""Learn multi-well energy landscapes from data, then analyse them and simulate on them.
+"""Learn multi-well energy landscapes from data, analyse them and simulate on them.
 
-Public names load on first use, so that `import workbench` is cheap: see `dir(workbench)`.
+Public names are imported lazily, so that `import workbench` is fast; `dir(workbench)` lists them.
 """
 
 from typing import Any
@@ -60,7 +60,7 @@ _load, __dir__, __all__ = lazy_loader.attach(__name__, submodules=["dataset", "p
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name on first use; of an unknown one, say which name is nearest and where it lives."""
+    """Import a public name on first use; the error for an unknown name suggests the closest match."""
     if name in __all__:
         return _load(name)
     from workbench.checks import no_attribute

@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all, and that say when they were damaged.
+"""Atomic file writing with damage detection.
 
-A file is written beside its target, sealed, and only then moved into place. The seal is a last line with the SHA-256 of
-everything before it. Readers check it before any library sees the content, because libraries may crash on it.
+A file is written next to its target, sealed, and only then moved into place, so that it appears complete or not at all.
+The seal is a final line with the SHA-256 digest of everything before it. Readers check it before any library parses the
+content, because libraries may crash on damaged files.
 """
 
 import contextlib
@@ -20,11 +21,11 @@ SEAL_LENGTH = len(SEAL) + 64
 
 
 def check_target(path: str | Path, *, overwrite: bool = False) -> Path:
-    """Return the path as absolute, or raise `FileError` if no file can be written there: call it before the work."""
+    """Return the absolute path, or raise `FileError` if no file can be written there. Call it before long runs."""
     target = Path(path).expanduser().absolute()
     try:
         if target.is_dir():
-            raise FileError(f"{target} is a directory; give the name of a file, such as {target / 'result.nc'}")
+            raise FileError(f"{target} is a directory; give a file name, such as {target / 'result.nc'}")
         if target.exists() and not overwrite:
             raise FileError(f"{target} exists; choose another name or pass overwrite=True")
         if not target.parent.is_dir():
@@ -42,7 +43,7 @@ def check_target(path: str | Path, *, overwrite: bool = False) -> Path:
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Yield a path beside the target to write to; what stands there at the end becomes the target, in one move."""
+    """Yield a temporary path next to the target; on exit the file written there replaces the target atomically."""
     temporary = _beside(target)
     try:
         yield temporary
@@ -56,7 +57,7 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def seal(path: Path) -> None:
-    """Append the seal, and see that everything reaches the disk."""
+    """Append the seal and flush the file to disk."""
     with open(path, "r+b") as file:
         line = SEAL + hashlib.file_digest(file, "sha256").hexdigest().encode()
         file.seek(0, os.SEEK_END)
@@ -66,35 +67,34 @@ def seal(path: Path) -> None:
 
 
 def is_sealed(source: Path) -> bool:
-    """Return whether a file ends in a seal, that of its content or another."""
+    """Return whether a file ends in a seal, valid or not."""
     with open(source, "rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - SEAL_LENGTH))
         return file.read().startswith(SEAL)
 
 
 def check_seal(source: Path, file: BinaryIO) -> None:
-    """Raise `FileError` unless the open file ends in the SHA-256 of its content."""
+    """Raise `FileError` unless the open file ends in the seal of its content."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - SEAL_LENGTH))
     line = file.read()
     if not line.startswith(SEAL):
-        raise FileError(
-            f"{source} is damaged, was edited, or was not written by workbench: it does not end in its SHA-256"
-        )
+        raise FileError(f"{source} is damaged, was edited or was not written by workbench: its SHA-256 seal is missing")
     file.seek(0)
     total = hashlib.sha256()
     for start in range(0, size - SEAL_LENGTH, 2**22):
         total.update(file.read(min(2**22, size - SEAL_LENGTH - start)))
     if line[len(SEAL) :].decode("ascii", "replace") != total.hexdigest():
-        raise FileError(f"{source} is damaged: its content does not have the SHA-256 it was written with")
+        raise FileError(f"{source} is damaged: its content does not match its SHA-256 seal")
 
 
 def _beside(target: Path) -> Path:
+    """Return the temporary path of this process next to the target."""
     return target.with_name(f".{target.name}.tmp-{os.getpid()}")
 
 
 def _sweep(target: Path) -> None:
-    """Remove what writers that no longer live left beside the target."""
+    """Remove temporary files that terminated writers left next to the target."""
     with contextlib.suppress(OSError):
         for leftover in target.parent.glob(f".{target.name}.tmp-*"):
             pid = leftover.name.rpartition("-")[2]
@@ -103,6 +103,7 @@ def _sweep(target: Path) -> None:
 
 
 def _alive(pid: int) -> bool:
+    """Return whether a process exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

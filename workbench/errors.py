@@ -1,4 +1,4 @@
-"""Every exception and warning of the package: what users may catch, and import from `workbench`."""
+"""Exceptions and warnings of the package, all of them importable from `workbench`."""
 
 from typing import Any
 
@@ -14,30 +14,30 @@ __all__ = [
 
 
 class DatasetError(ValueError):
-    """Data that do not follow the vocabulary; the message says what was expected, what came, and what to do."""
+    """Raised when data violate the data format; the message says what was expected, what was found and what to do."""
 
 
 class FileError(OSError):
-    """A file that cannot be written or read; the message names it and says what to do."""
+    """Raised when a file cannot be read or written; the message names the file and says what to do."""
 
 
 class FitError(RuntimeError):
-    """A fit that could not go on; the message names step and term, `model` holds the last good weights, if any."""
+    """Raised when a fit cannot continue; the message names step and loss term, `model` is the last valid one."""
 
     model: Any = None
 
 
 class LandscapeError(ValueError):
-    """A question that the landscape cannot answer; the message says why, and what to try."""
+    """Raised when an analysis of a landscape is impossible; the message says why and what to try."""
 
 
 class LandscapeWarning(UserWarning):
-    """An answer that stands on weak ground; the message says what is weak."""
+    """Issued when the result of an analysis may be unreliable; the message says why."""
 
 
 class SimulationError(RuntimeError):
-    """A simulation that could not go on; the message says where, and what to try."""
+    """Raised when a simulation cannot continue; the message says where and what to try."""
 
 
 class SimulationWarning(UserWarning):
-    """Some trajectories blew up; they are NaN from there on, and the others stand."""
+    """Issued when trajectories blow up: they are NaN from then on, and all others remain valid."""

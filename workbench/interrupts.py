@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, at moments when they do no harm."""
+"""Deferred delivery of Ctrl-C (SIGINT) and SIGTERM around critical sections."""
 
 import signal
 import threading
@@ -10,10 +10,10 @@ __all__ = ["held_signals"]
 
 @contextmanager
 def held_signals(patience: int | None = None) -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back inside and deliver them after, each once.
+    """Defer Ctrl-C and SIGTERM inside the context and deliver each of them once on exit.
 
-    With `patience`, so many of them are held, and the next one acts at once. A signal that is ignored stays ignored.
-    Outside the main thread, which alone receives signals, nothing is changed.
+    At most `patience` signals are deferred and the next one acts immediately; None means no limit. Ignored signals stay
+    ignored. Outside the main thread, which alone receives signals, the context has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -27,11 +27,11 @@ def held_signals(patience: int | None = None) -> Iterator[None]:
             signal.raise_signal(number)
 
     def restore() -> None:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
-    heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, hold) for number in heard}
+    active = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, hold) for number in active}
     try:
         yield
     finally:

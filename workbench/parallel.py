@@ -1,7 +1,7 @@
-"""Independent fits side by side: one process a job, one thread a process, progress bars in the parent.
+"""Parallel execution of independent jobs: one process per job, one thread per process, progress bars in the parent.
 
-One thread each is what makes results equal to the last bit wherever they are computed, and what makes two fits on two
-cores take the time of one: more threads than free cores slow small matrices down many times over.
+A single thread makes results bitwise reproducible for any number of processes, and lets two fits on two cores take the
+time of one: more threads than free cores slow down operations on small matrices severely.
 """
 
 import multiprocessing
@@ -30,15 +30,15 @@ _child: dict[str, Any] = {}
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use a single thread inside, and as many as before outside."""
+    """Limit torch to a single thread inside the context."""
     import torch
 
-    before = torch.get_num_threads()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
 
 
 def run(
@@ -49,19 +49,41 @@ def run(
     workers: int = 1,
     progress: bool | Report | None = None,
 ) -> list[Any]:
-    """Return `[function(*job, report) for job in jobs]`, computed by `workers` processes.
+    """Return `[function(*job, report) for job in jobs]`, computed by several processes.
 
-    `function` is importable by name and calls `report(done, total, text)` now and then. Progress goes to stderr;
-    None shows bars where that is a terminal and a line per finished job elsewhere, and a `Report` takes it instead.
-    With one worker or one job, or a `Report`, everything happens in this process.
+    With one worker, one job or a callable `progress`, everything runs in the calling process.
+
+    Parameters
+    ----------
+    function : callable
+        Importable by name; it calls `report(done, total, text)` from time to time.
+    jobs : sequence of tuple
+        The arguments of each call.
+    labels : sequence of str
+        The name of each job, shown with its progress.
+    workers : int
+        Number of processes.
+    progress : bool or callable or None
+        Whether to show progress bars on stderr; None shows bars on a terminal and otherwise one line per finished job.
+        A callable receives the reports instead.
+
+    Returns
+    -------
+    list
+        The results, in the order of the jobs.
+
+    Raises
+    ------
+    RuntimeError
+        If a worker process dies.
     """
     require_integer(workers=workers)
     if callable(progress):
         with one_thread():
             return [function(*job, progress) for job in jobs]
     shown = sys.stderr.isatty() if progress is None else progress
-    told = progress is None and not shown and len(jobs) > 1
-    with _lines(labels) if told else _bars(labels, shown) as update:
+    as_lines = progress is None and not shown and len(jobs) > 1
+    with _lines(labels) if as_lines else _bars(labels, shown) as update:
         if workers == 1 or len(jobs) == 1:
             with one_thread():
                 return [function(*job, _reporter(update, index)) for index, job in enumerate(jobs)]
@@ -69,22 +91,23 @@ def run(
 
 
 def _in_processes(function: Callable, jobs: Sequence[tuple], workers: int, update: Callable) -> list[Any]:
+    """Return the results of all jobs, computed by a pool of processes that forward their reports to `update`."""
     context = multiprocessing.get_context("spawn")
-    news = context.Queue()
+    messages = context.Queue()
     others = set(multiprocessing.active_children())
-    listener = threading.Thread(target=_listen, args=(news, update), daemon=True)
+    listener = threading.Thread(target=_listen, args=(messages, update), daemon=True)
     listener.start()
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (news,))
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (messages,))
     try:
-        with held_signals():  # a pool that is interrupted while it starts cannot be shut down
+        with held_signals():  # a pool interrupted during start-up cannot be shut down
             futures = [pool.submit(_call, function, index, job) for index, job in enumerate(jobs)]
         return [future.result() for future in futures]
     except BrokenProcessPool:
         raise RuntimeError(
-            "a worker process died: out of memory, or killed, or a script without `if __name__ == '__main__':` around "
-            "what it runs; with workers=1 no processes are started"
+            "a worker process died: it ran out of memory, was killed, or the calling script lacks the guard "
+            "`if __name__ == '__main__':`; workers=1 starts no processes"
         ) from None
-    except BaseException:  # also Ctrl-C: workers save what they have; at a second one they are killed
+    except BaseException:  # including Ctrl-C: workers save their state first; a second Ctrl-C kills them
         workers_left = set(multiprocessing.active_children()) - others
         for process in workers_left:
             process.terminate()
@@ -97,41 +120,45 @@ def _in_processes(function: Callable, jobs: Sequence[tuple], workers: int, updat
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        news.put(None)
+        messages.put(None)
         listener.join(timeout=5)
-        news.close()
+        messages.close()
 
 
-def _begin(news: Any) -> None:
+def _begin(messages: Any) -> None:
+    """Initialise a worker process: signal handlers, one thread, the queue for its reports."""
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, _stop)
     torch.set_num_threads(1)
-    _child["news"] = news
+    _child["messages"] = messages
 
 
 def _stop(number: int, frame: object) -> None:
-    """Unwind, so that work can be saved, and do not let a second SIGTERM disturb that."""
+    """Exit by unwinding the stack, so that work can be saved, and ignore any further SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
 def _call(function: Callable, index: int, job: tuple) -> Any:
+    """Run one job in a worker process."""
     try:
-        return function(*job, _reporter(lambda *news: _child["news"].put(news), index))
-    except SystemExit as stop:  # the pool would take this for a result, and hand out the next job
+        return function(*job, _reporter(lambda *messages: _child["messages"].put(messages), index))
+    except SystemExit as stop:  # the pool would treat it as a result and assign the next job
         os._exit(int(stop.code or 0))
 
 
 def _reporter(send: Callable[..., None], index: int) -> Report:
+    """Return a report function that adds the index of the job."""
     return lambda done, total, text: send(index, done, total, text)
 
 
-def _listen(news: Any, update: Callable) -> None:
+def _listen(messages: Any, update: Callable) -> None:
+    """Forward reports from the queue until None arrives."""
     while True:
         try:
-            item = news.get(timeout=3600)
+            item = messages.get(timeout=3600)
         except (queue.Empty, EOFError, OSError):
             return
         if item is None:
@@ -141,7 +168,7 @@ def _listen(news: Any, update: Callable) -> None:
 
 @contextmanager
 def _lines(labels: Sequence[str]) -> Iterator[Callable[[int, int, int, str], None]]:
-    """Say on stderr when each of several jobs is done: for logs, where bars cannot move."""
+    """Yield an update function that writes one line to stderr per finished job, for logs."""
     console, ended = Console(stderr=True, highlight=False, markup=False), set()
 
     def update(index: int, done: int, total: int, text: str) -> None:
@@ -154,6 +181,7 @@ def _lines(labels: Sequence[str]) -> Iterator[Callable[[int, int, int, str], Non
 
 @contextmanager
 def _bars(labels: Sequence[str], shown: bool) -> Iterator[Callable[[int, int, int, str], None]]:
+    """Yield an update function that moves one progress bar per job on stderr, if `shown`."""
     columns = (
         "{task.description}",
         BarColumn(),

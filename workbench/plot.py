@@ -1,7 +1,7 @@
-"""Dataset in, axes out: the drawings that studies and users share.
+"""Figures of landscapes, trajectories and analyses: each function draws a dataset into given axes.
 
-Everything reads in grey: landscapes are a sequential map with contour lines, truth is dashed or hollow, kinds of
-stationary points differ by marker. Labels come from the attributes of the data.
+All figures remain readable in greyscale: landscapes use a sequential colour map with contour lines, the truth is dashed
+or hollow, and kinds of stationary points differ in their markers. Axis labels come from the attributes of the data.
 """
 
 from collections.abc import Iterable, Sequence
@@ -45,19 +45,36 @@ STYLE: dict[Any, Any] = {
     "savefig.bbox": "tight",
     "pdf.fonttype": 42,
 }
-SECOND = "tab:blue"  # beside black, where there are two
+ACCENT = "tab:blue"  # second colour, next to black
 MARKERS = {"minimum": "o", "saddle": "X", "maximum": "^", "degenerate": "D"}
 
 
 def style() -> AbstractContextManager:
-    """Return a context in which figures are drawn and saved in the project's type sizes and line widths."""
+    """Return a context manager that sets the type sizes and line widths of this package's figures."""
     return rc_context(STYLE)
 
 
 def figure(rows: int, columns: int, *, size: tuple[float, float], **options: Any) -> tuple[Figure, np.ndarray]:
-    """Return a figure with an array of axes, shape (rows, columns); no window, no global state.
+    """Create a figure with an array of axes; it opens no window and leaves matplotlib's global state unchanged.
 
-    >>> figure(1, 2, size=(4, 2))[1].shape
+    Parameters
+    ----------
+    rows, columns : int
+        Numbers of rows and columns of axes.
+    size : tuple of float
+        Width and height in inches.
+    **options
+        Passed to `matplotlib.figure.Figure.subplots`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure, numpy.ndarray
+        The figure and its axes, shape (rows, columns).
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> wb.plot.figure(1, 2, size=(4, 2))[1].shape
     (1, 2)
     """
     page = Figure(figsize=size, layout="constrained")
@@ -65,7 +82,16 @@ def figure(rows: int, columns: int, *, size: tuple[float, float], **options: Any
 
 
 def letters(axes: np.ndarray) -> None:
-    """Put (a), (b), … before the titles of the axes."""
+    """Prefix the titles of an array of axes with (a), (b), … (at most twelve).
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> page, axes = wb.plot.figure(1, 2, size=(4, 2))
+    >>> wb.plot.letters(axes)
+    >>> axes[0, 1].get_title(loc="left")
+    '(b) '
+    """
     for letter, panel in zip("abcdefghijkl", axes.ravel(), strict=False):
         title = panel.get_title()
         panel.set_title("")
@@ -82,9 +108,24 @@ def legend(
     shade: str | None = None,
     **options: Any,
 ) -> None:
-    """Put one legend below all axes, every name once: what the panels hold, after `handles` made for it.
+    """Place one legend below all axes of a figure, with every label once.
 
-    `order` names the entries that are wanted, in their order; `shade` is the ground for light colours, else none.
+    Parameters
+    ----------
+    page : matplotlib.figure.Figure
+        Figure that receives the legend.
+    panels : iterable of matplotlib.axes.Axes
+        Axes whose labelled artists are listed.
+    columns : int
+        Number of columns of the legend.
+    handles : iterable of matplotlib.artist.Artist
+        Further artists, listed first.
+    order : sequence of str, optional
+        Labels to include, in order. Default: all.
+    shade : str, optional
+        Background colour, for light artists. Default: no frame.
+    **options
+        Passed to `matplotlib.figure.Figure.legend`.
     """
     named = {str(handle.get_label()): handle for handle in handles}
     for panel in panels:
@@ -92,18 +133,46 @@ def legend(
         named |= dict(zip(names, artists, strict=True))
     if order is not None:
         named = {name: named[name] for name in order if name in named}
-    ground = {"frameon": False} if shade is None else {"facecolor": shade, "edgecolor": "none"}
-    page.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns, **ground, **options)
+    background = {"frameon": False} if shade is None else {"facecolor": shade, "edgecolor": "none"}
+    page.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns, **background, **options)
 
 
 def label(variable: xr.DataArray) -> str:
-    """Return "long name [unit]" of a variable, without the unit where it is 1."""
+    """Return the axis label "long name [unit]" of a variable, without the unit if it is 1 or mixed.
+
+    Examples
+    --------
+    >>> import xarray as xr, workbench as wb
+    >>> wb.plot.label(xr.DataArray(0.0, attrs={"long_name": "time", "units": "s"}))
+    'time [s]'
+    """
     name, unit = variable.attrs.get("long_name", variable.name), variable.attrs.get("units", "1")
     return str(name) if unit in ("1", "mixed") else f"{name} [{unit}]"
 
 
 def landscape(axes: Axes, potential: xr.DataArray, *, levels: Any = 24) -> Any:
-    """Draw Ψ over two coordinates as filled contours with lines; returns the mappable for a colour bar."""
+    """Draw a potential over two states as filled contours with contour lines.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Target of the drawing.
+    potential : xarray.DataArray
+        Values on a grid, with one dimension per state, such as ``potential`` of `workbench.grid`.
+    levels : int or array_like
+        Number of contour levels, or the levels themselves.
+
+    Returns
+    -------
+    matplotlib.contour.QuadContourSet
+        The filled contours, for a colour bar.
+
+    Examples
+    --------
+    >>> import systems, workbench as wb
+    >>> grid = wb.grid(systems.get("gene_circuit"), [(0, 2), (0, 2)])
+    >>> filled = wb.plot.landscape(wb.plot.figure(1, 1, size=(3, 3))[1][0, 0], grid.potential)
+    """
     first, second = (potential[str(dim)] for dim in potential.dims)
     values = potential.values.T
     filled = axes.contourf(first, second, values, levels=levels, cmap="viridis", extend="max")
@@ -113,7 +182,17 @@ def landscape(axes: Axes, potential: xr.DataArray, *, levels: Any = 24) -> Any:
 
 
 def overview(tree: xr.DataTree) -> Figure:
-    """Draw the landscape of a fit's file, in one or two dimensions, with the data and the stationary points."""
+    """Draw the landscape of a result file, in one or two dimensions, with the data and the stationary points.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        A result file with the groups /data and /landscape, such as ``workbench.load(path).tree``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
     potential = tree["landscape"].to_dataset()["potential"]
     page, panels = figure(1, 1, size=(4, 3.2))
     axes = panels[0, 0]
@@ -139,7 +218,15 @@ def overview(tree: xr.DataTree) -> Figure:
 
 
 def nullclines(axes: Axes, gradient: xr.DataArray) -> None:
-    """Draw where each component of the gradient vanishes: solid for the first, dash-dotted for the second."""
+    """Draw the nullclines of ẋ = −∇Ψ, solid for the first state and dash-dotted for the second.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Target of the drawing.
+    gradient : xarray.DataArray
+        ``gradient`` on a grid of two states, such as that of `workbench.grid`, with the dimension ``state``.
+    """
     grid = [dim for dim in gradient.dims if dim != "state"]
     first, second = (gradient[str(dim)] for dim in grid)
     for k, style in enumerate(("solid", "dashdot")):
@@ -150,7 +237,17 @@ def nullclines(axes: Axes, gradient: xr.DataArray) -> None:
 
 
 def trajectories(axes: Axes, x: xr.DataArray, **style: Any) -> None:
-    """Draw x(trajectory, time, state) in the plane of its two states; `style` is for the lines."""
+    """Draw trajectories in the plane of the first two states.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Target of the drawing.
+    x : xarray.DataArray
+        States with the dimensions trajectory, time and state.
+    **style
+        Passed to `matplotlib.axes.Axes.plot`.
+    """
     options = {"color": "0.45", "linewidth": 0.6, **style}
     name = options.pop("label", None)
     for k, path in enumerate(x.transpose("trajectory", "time", "state").values):
@@ -158,7 +255,25 @@ def trajectories(axes: Axes, x: xr.DataArray, **style: Any) -> None:
 
 
 def stationary_points(axes: Axes, points: xr.Dataset, *, hollow: bool = False, size: float = 30) -> None:
-    """Draw x(point, state) with a marker for each kind; hollow for the truth, filled for a fit."""
+    """Draw stationary points in the plane of the first two states, with one marker per kind.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Target of the drawing.
+    points : xarray.Dataset
+        ``x(point, state)`` and ``kind(point)``, from `workbench.stationary_points`.
+    hollow : bool
+        Whether to draw hollow markers, labelled "truth", instead of filled ones, labelled "fit".
+    size : float
+        Marker area in points squared.
+
+    Examples
+    --------
+    >>> import systems, workbench as wb
+    >>> circuit, axes = systems.get("gene_circuit"), wb.plot.figure(1, 1, size=(3, 3))[1][0, 0]
+    >>> wb.plot.stationary_points(axes, wb.stationary_points(circuit, circuit.box), hollow=True)
+    """
     for kind, marker in MARKERS.items():
         at = points["x"].values[(points["kind"] == kind).values]
         if len(at):
@@ -170,7 +285,17 @@ def stationary_points(axes: Axes, points: xr.Dataset, *, hollow: bool = False, s
 
 
 def history(axes: Axes, record: xr.Dataset, *, color: str = "black") -> None:
-    """Draw the error (root of the loss) of a fit over its steps: training, validation, and the step that was kept."""
+    """Draw the relative errors of a fit, the square roots of its losses, and mark the step that was kept.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Target of the drawing.
+    record : xarray.Dataset
+        ``loss(member, step)`` and ``validation_loss(member, step)``, such as `Fit.history`.
+    color : str
+        Colour of all lines: solid for training, dashed for validation.
+    """
     for member in range(record.sizes["member"]):
         mine = np.sqrt(record[["loss", "validation_loss"]].isel(member=member).dropna("step"))
         kept = int(np.argmin(np.asarray(mine["validation_loss"])))
@@ -183,7 +308,17 @@ def history(axes: Axes, record: xr.Dataset, *, color: str = "black") -> None:
 
 
 def path(axes: Axes, found: xr.Dataset, **style: Any) -> None:
-    """Draw minimum-energy paths x(…, image, state) in the plane of their two states."""
+    """Draw minimum-energy paths in the plane of the first two states.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Target of the drawing.
+    found : xarray.Dataset
+        ``x(…, image, state)``, from `workbench.minimum_energy_path`.
+    **style
+        Passed to `matplotlib.axes.Axes.plot`.
+    """
     options = {"color": "black", "linewidth": 1.4, **style}
     name = options.pop("label", "minimum-energy path")
     x = found["x"].values.reshape(-1, found.sizes["image"], found.sizes["state"])
@@ -192,7 +327,17 @@ def path(axes: Axes, found: xr.Dataset, **style: Any) -> None:
 
 
 def profile(axes: Axes, found: xr.Dataset, **style: Any) -> None:
-    """Draw the potential along minimum-energy paths over the distance, from the level of the start."""
+    """Draw the potential along minimum-energy paths, relative to the start, against the distance.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Target of the drawing.
+    found : xarray.Dataset
+        ``potential(…, image)`` and ``distance(…, image)``, from `workbench.minimum_energy_path`.
+    **style
+        Passed to `matplotlib.axes.Axes.plot`.
+    """
     options = {"color": "black", **style}
     name = options.pop("label", None)
     level = (found["potential"] - found["potential"].isel(image=0)).values.reshape(-1, found.sizes["image"])
@@ -203,7 +348,15 @@ def profile(axes: Axes, found: xr.Dataset, **style: Any) -> None:
 
 
 def basins(axes: Axes, found: xr.Dataset) -> None:
-    """Draw label(x, y) in shades of grey, white where a start ends in no minimum, and the separatrix as points."""
+    """Draw basins of attraction in shades of grey (white: no minimum reached), minima and separatrix.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Target of the drawing.
+    found : xarray.Dataset
+        ``label`` over two states, ``separatrix`` and ``well_x``, from `workbench.basins`.
+    """
     first, second = (found[str(dim)] for dim in found["label"].dims)
     wells = found.sizes["well"]
     shades = np.where(found["label"] >= 0, found["label"], np.nan)
@@ -214,13 +367,25 @@ def basins(axes: Axes, found: xr.Dataset) -> None:
 
 
 def branches(axes: Axes, found: xr.Dataset, *, state: str | None = None, color: str = "black") -> None:
-    """Draw a component of x over the parameter: minima solid, other points dashed, bifurcations as diamonds."""
+    """Draw branches of stationary points: minima solid, saddles and maxima dashed, bifurcations as diamonds.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Target of the drawing.
+    found : xarray.Dataset
+        Result of `workbench.branches`.
+    state : str, optional
+        Component of x drawn against the parameter. Default: the first state.
+    color : str
+        Colour of the lines.
+    """
     name = str(found["state"].values[0]) if state is None else state
     x, b = found["x"].sel(state=name).values, found["b"].values
     owner = np.stack([found["branch"].values, found["member"].values if "member" in found.coords else 0 * b])
-    stable = (found["index"] == 0).values
+    minimum = (found["index"] == 0).values
     for rank, (style, text) in enumerate((("solid", "minimum"), ("dashed", "saddle or maximum"))):
-        mine = stable == (rank == 0)
+        mine = minimum == (rank == 0)
         for k, group in enumerate(np.unique(owner, axis=1).T):
             on = np.all(owner.T == group, axis=1)
             near = mine | (np.roll(mine, 1) & on & np.roll(on, 1))

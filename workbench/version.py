@@ -1,4 +1,4 @@
-"""The version of this package, as it was installed."""
+"""Version of the installed package."""
 
 from importlib.metadata import PackageNotFoundError, version
 
@@ -8,5 +8,5 @@ DISTRIBUTION = "multiwell-workbench"
 
 try:
     __version__ = version(DISTRIBUTION)
-except PackageNotFoundError:  # run from its folder, not installed
+except PackageNotFoundError:  # run from the source tree without installation
     __version__ = "unknown"

@@ -1,3 +1,3 @@
-"""Crossings: wells, paths and rates of the Müller–Brown surface learned from gradients."""
+"""Crossings: wells, paths and rates of the Müller–Brown surface, learned from gradients."""
 
 from studies.crossings import study as study

@@ -1,14 +1,14 @@
-r"""Which way, how high, how long: a published surface learned from slopes, and the noise that crosses its passes.
+"""Paths, barriers and rates of a surface learned from gradients, and first passages over a barrier.
 
-The Müller–Brown surface rises by thousands beyond its wells, where no state ever goes. Samples are spread evenly over
-the box and kept where Ψ is below a level, which is above all wells and passes: 500 of them, a fifth to choose by, and
-others to judge by. Nothing but ∇Ψ is matched. Asked of truth and fit: wells and saddles, matched over the ensemble,
-what they join, the minimum-energy path, and the Eyring–Kramers rates at a temperature T of a seventh of the lowest
-barrier.
+The Müller–Brown surface rises by thousands outside its wells, a region that is never visited. Samples are spread evenly
+over the box and kept where Ψ is below a level above all wells and saddles. There are 500 of them, one fifth for
+validation, and further ones for testing. Only ∇Ψ is matched. For truth and fit, the study computes the wells and
+saddles, matched over the ensemble, the graph that they form, the minimum-energy path, and the Eyring–Kramers rates at a
+temperature T of one seventh of the lowest barrier.
 
-Beyond a few T a crossing is too rare to watch. On the asymmetric double well (Eq 8), which has one dimension, simulated
-first passages meet the exact quadrature, and that the law of Kramers; and halving the time step shows the weak order
-of the integrator.
+Crossings of barriers above a few T are too rare to simulate. For the one-dimensional asymmetric double well (Eq 8 of
+Jones et al. 2025), simulated first-passage times are compared with exact quadrature, and the latter with Kramers'
+formula. Halving the time step shows the weak order of the integrator.
 """
 
 from __future__ import annotations
@@ -34,63 +34,67 @@ from workbench.parallel import Report
 
 __all__ = ["CrossingsStudy"]
 
-ENDS = [(-0.558, 1.442), (0.623, 0.028)]  # near the deepest well and the second
-NEAR = 0.15  # of a sample: states further from all of them are extrapolation
+PATH_ENDS = [(-0.558, 1.442), (0.623, 0.028)]  # near the deepest and the second deepest well
+NEAR_SAMPLE = 0.15  # distance to the nearest sample beyond which the landscape is extrapolated
 Height = Annotated[float, Field(gt=0)]
 
 
 @register("crossings")
 class CrossingsStudy(Study):
-    """Wells, passes, paths and rates of the Müller–Brown surface, learned from 500 slopes; first passages in 1-D."""
+    """Wells, saddles, paths and rates of the Müller–Brown surface, learned from gradients; first passages in 1-D."""
 
-    title: ClassVar[str] = "Crossings: paths, barriers and rates of a surface learned from slopes, and first passages"
+    title: ClassVar[str] = (
+        "Crossings: paths, barriers and rates of a surface learned from gradients, and first passages"
+    )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {},
         "paper": {"members": 5, "steps": 400, "restarts": 2, "heights": (2.0, 3.0, 4.0, 5.0), "count": 2000},
     }
 
-    samples: int = parameter(500, "slopes to learn from, a fifth of them to choose by", ge=10)
-    test: int = parameter(200, "slopes to judge by", ge=1)
-    level: float = parameter(20.0, "samples are kept where the potential is below this")
+    samples: int = parameter(500, "gradients to learn from, one fifth of them for validation", ge=10)
+    test: int = parameter(200, "gradients for testing", ge=1)
+    level: float = parameter(20.0, "level of the potential below which samples are kept")
     members: int = parameter(3, "independent fits", ge=1)
     modes: int = parameter(4, "convex modes", ge=1)
     hidden: tuple[int, ...] = parameter((8, 8, 8), "widths of the hidden layers", min_length=1)
-    steps: int = parameter(200, "steps of Levenberg–Marquardt", ge=1)
-    restarts: int = parameter(1, "starts screened per fit", ge=1)
-    temperature: float = parameter(1.2, "temperature of the rates on the surface", symbol="T", gt=0)
-    heights: tuple[Height, ...] = parameter((2.0, 3.0, 4.0), "barriers of simulated passages, over T", min_length=1)
-    count: int = parameter(500, "trajectories of each", ge=8)
+    steps: int = parameter(200, "Levenberg–Marquardt steps", ge=1)
+    restarts: int = parameter(1, "initialisations screened per fit", ge=1)
+    temperature: float = parameter(1.2, "temperature for the rates on the surface", symbol="T", gt=0)
+    heights: tuple[Height, ...] = parameter(
+        (2.0, 3.0, 4.0), "barriers of simulated first passages, in units of T", min_length=1
+    )
+    count: int = parameter(500, "trajectories for each barrier", ge=8)
     end: float = parameter(300.0, "time at which trajectories that have not arrived are censored", gt=0)
     halvings: int = parameter(5, "halvings of the time step in the refinement", ge=2)
-    starts: int = parameter(128, "starts of each search for stationary points", ge=1)
-    grid: int = parameter(101, "points per side of the landscape grid", ge=3)
+    starts: int = parameter(128, "starting points of each search for stationary points", ge=1)
+    grid: int = parameter(101, "grid points per side for landscapes", ge=3)
 
     def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
-        """Return data, fit, landscape, points, crossings, paths, passages, refinement and numbers."""
+        """Return data, fit, landscape, stationary points, crossings, paths, first passages, refinement and metrics."""
         for_data, for_fits, for_noise = seed.spawn(3)
         surface = systems.get("muller_brown")
         data = self._data(surface, for_data)
         model = wb.LSEICNN(dim=2, modes=self.modes, hidden=self.hidden, states=surface.states)
-        how = {"restarts": self.restarts, "optimiser": wb.LevenbergMarquardt(steps=self.steps, patience=100)}
-        fits = [(learn, (model, data, {"seed": own, **how})) for own in for_fits.spawn(self.members)]
+        settings = {"restarts": self.restarts, "optimiser": wb.LevenbergMarquardt(steps=self.steps, patience=100)}
+        fits = [(learn, (model, data, {"seed": own, **settings})) for own in for_fits.spawn(self.members)]
         seeds = for_noise.spawn(len(self.heights))
         runs = [
             (first_passages.passage, (h, self.count, self.end, s)) for h, s in zip(self.heights, seeds, strict=True)
         ]
         jobs = [*fits, *runs, (first_passages.refinement, (self.halvings,))]
-        labels = [f"fit {k + 1}" for k in range(self.members)] + [f"passages at {h:g} T" for h in self.heights]
+        labels = [f"fit {k + 1}" for k in range(self.members)] + [f"passages over {h:g} T" for h in self.heights]
         done = options.parallel(call, jobs, [*labels, "refinement"])
         fit = wb.Fit.joined(done[: self.members])
         learned = [fit.ensemble.member(k) for k in range(self.members)]
         jobs = [(explore, (psi, data, self.starts, self.temperature)) for psi in (surface, *learned)]
         found = options.parallel(call, jobs, ["truth", *(f"member {k}" for k in range(self.members))])
-        true, mine = found[0], {k: one for k, one in enumerate(found[1:])}
+        true, fitted = found[0], {k: one for k, one in enumerate(found[1:])}
         points = concat_labelled(
             (one["points"], {"source": "fit" if k else "truth", "member": k - 1}) for k, one in enumerate(found)
         )
         members = points.isel(point=(points["source"] == "fit").values)
-        crossings = metrics.crossings(true["rates"], {k: one.get("rates") for k, one in mine.items()})
-        paths = {k: one["path"] for k, one in mine.items() if "path" in one}
+        crossings = metrics.crossings(true["rates"], {k: one.get("rates") for k, one in fitted.items()})
+        paths = {k: one["path"] for k, one in fitted.items() if "path" in one}
         passages = xr.concat(done[self.members : -1], "height").assign_coords(height=list(self.heights))
         passages["height"].attrs = {"long_name": "barrier over temperature", "units": "1"}
         analysis = {
@@ -105,28 +109,30 @@ class CrossingsStudy(Study):
             "kramers": first_passages.laws(),
             "refinement": done[-1],
         }
-        told = [*metrics.of_field(fit, surface), *metrics.of_points(points), *metrics.of_crossings(crossings)]
-        told += [*metrics.of_paths(analysis), *metrics.of_noise(analysis)]
+        reported = [*metrics.of_field(fit, surface), *metrics.of_points(points), *metrics.of_crossings(crossings)]
+        reported += [*metrics.of_paths(analysis), *metrics.of_noise(analysis)]
         landscape = self._landscape(surface, fit)
-        analysis["metrics"] = metrics_dataset(told)
+        analysis["metrics"] = metrics_dataset(reported)
         return {"data": {"surface": fit.data}, "fits": {"fit": fit}, "landscape": landscape, "analysis": analysis}
 
     def _data(self, surface: Any, seed: np.random.SeedSequence) -> xr.Dataset:
-        """Return samples below the level: some to learn and choose from, others marked "test"."""
+        """Return samples below the level, split into train, validation and test."""
         for_points, for_split = seed.spawn(2)
         wanted = self.samples + self.test
         drawn = surface.points(8 * wanted, seed=for_points, spread="sobol")
         low = np.flatnonzero(drawn["potential"].values < self.level)[:wanted]
         if len(low) < wanted:
-            raise ValueError(f"level = {self.level:g} keeps {len(low)} of {8 * wanted} samples, fewer than {wanted}")
+            raise ValueError(
+                f"level = {self.level:g} keeps {len(low)} of {8 * wanted} samples, fewer than {wanted}; raise it"
+            )
         kept = drawn.isel(sample=low).assign_coords(sample=np.arange(wanted))
         kept.attrs["description"] = f"kept where the potential is below {self.level:g}"
-        mine = dataset.assign_split(kept.isel(sample=slice(0, self.samples)), for_split)
-        split = np.concatenate([mine["split"].values, np.full(self.test, "test", dtype="<U10")])
-        return kept.assign_coords(split=("sample", split, mine["split"].attrs))
+        fitted = dataset.assign_split(kept.isel(sample=slice(0, self.samples)), for_split)
+        split = np.concatenate([fitted["split"].values, np.full(self.test, "test", dtype="<U10")])
+        return kept.assign_coords(split=("sample", split, fitted["split"].attrs))
 
     def _landscape(self, surface: Any, fit: wb.Fit) -> xr.Dataset:
-        """Return potential and gradient of the best member and true, on a grid; offsets over the sampled part."""
+        """Return potential and gradient on a grid, of the best member and true, and the offset over the sampled part."""
         result = wb.grid({"": fit.model, "true": surface}, surface.box, self.grid)
         x = np.stack(np.meshgrid(*(result[name] for name in surface.states), indexing="ij"), -1)
         for name, text in zip(surface.states, ("first coordinate", "second coordinate"), strict=True):
@@ -134,22 +140,24 @@ class CrossingsStudy(Study):
         known = near_data(x.reshape(-1, 2), fit.data).reshape(x.shape[:-1])
         result["near_data"] = (surface.states, known.astype(np.int8), {"long_name": "near a sample", "units": "1"})
         offset = (result["potential"] - result["potential_true"]).where(known).mean()
-        result["potential_offset"] = offset.assign_attrs(long_name="constant that slopes leave free", units="1")
+        result["potential_offset"] = offset.assign_attrs(
+            long_name="undetermined constant of the potential: mean of fit − truth near samples", units="1"
+        )
         return result
 
 
 def call(function: Callable[..., Any], arguments: tuple, report: Report) -> Any:
-    """Return `function(*arguments, report)`: jobs of several kinds side by side."""
+    """Return `function(*arguments, report)`, so that jobs of several kinds run in parallel."""
     return function(*arguments, report)
 
 
 def learn(model: wb.LSEICNN, data: xr.Dataset, settings: Mapping[str, Any], report: Report) -> wb.Fit:
-    """Return one fit to the slopes."""
+    """Return one fit to the gradients."""
     return wb.fit(model, data, match="gradient", progress=report, **settings)
 
 
 def explore(psi: Any, data: xr.Dataset, starts: int, temperature: float, report: Report) -> dict[str, xr.Dataset]:
-    """Return the stationary points of a landscape near the data, and its rates and path where it has them."""
+    """Return the stationary points of a landscape near the data, and its rates and path if they exist."""
     box = systems.get("muller_brown").box
     points = wb.stationary_points(psi, box, starts=starts)
     points = points.isel(point=near_data(points["x"].values, data)).drop_vars("inside_data", errors="ignore")
@@ -157,16 +165,16 @@ def explore(psi: Any, data: xr.Dataset, starts: int, temperature: float, report:
     found = {"points": points}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", LandscapeWarning)  # the true barriers are held to 6 T, and a fit to them
+            warnings.simplefilter("ignore", LandscapeWarning)  # barriers are checked by the metrics
             found["rates"] = wb.rates(psi, box, temperature, points=points)
-        found["path"] = wb.minimum_energy_path(psi, *ENDS, images=201, within=box, points=points)
+        found["path"] = wb.minimum_energy_path(psi, *PATH_ENDS, images=201, within=box, points=points)
     except LandscapeError as error:
-        report(1, 1, f"no answer: {error}")
-    report(1, 1, f"{points.sizes['point']} stationary points")
+        report(1, 1, f"no result: {error}")
+    report(1, 1, f"{points.sizes['point']} stationary point(s)")
     return found
 
 
 def near_data(x: np.ndarray, data: xr.Dataset) -> np.ndarray:
-    """Return whether states, shape (row, 2), are near a sample that was learned from, shape (row,)."""
+    """Return whether states x, shape (row, 2), are near a training or validation sample, shape (row,)."""
     samples = data["x"].values[data["split"].values != "test"]
-    return np.linalg.norm(x[:, None] - samples, axis=-1).min(-1) < NEAR
+    return np.linalg.norm(x[:, None] - samples, axis=-1).min(-1) < NEAR_SAMPLE

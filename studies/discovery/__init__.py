@@ -1,3 +1,3 @@
-"""Discovery: the number of modes and of wells by model selection."""
+"""Discovery: the numbers of modes and wells by model selection."""
 
 from studies.discovery import study as study

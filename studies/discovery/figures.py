@@ -1,4 +1,4 @@
-"""Figures of the study of discovery, drawn from its file alone."""
+"""Figures of the discovery study, drawn from its result file alone."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ __all__ = ["figures"]
 
 
 def figures(tree: xr.DataTree) -> dict[str, Figure]:
-    """Return name → figure."""
+    """Return the figures by name."""
     return {"scans": scans(tree), "landscapes": landscapes(tree), "bound": bound(tree)}
 
 
 def scans(tree: xr.DataTree) -> Figure:
-    """Return the held-out error over the number of modes, with its standard error, and what was chosen."""
+    """Return the held-out loss over the number of modes, with its standard error, and the selected number."""
     titles = _titles(tree)
     scanned, rows = tree["analysis/scanned"].to_dataset(), _levels(tree)
-    page, axes = plot.figure(len(rows), len(titles), size=(7.2, 0.6 + 1.8 * len(rows)), sharex=True, sharey=True)
+    figure, axes = plot.figure(len(rows), len(titles), size=(7.2, 0.6 + 1.8 * len(rows)), sharex=True, sharey=True)
     for row, noise in zip(axes, rows, strict=True):
         for panel, name in zip(row, titles, strict=True):
             here = scanned["fit"].values[((scanned["case"] == name) & (scanned["noise"] == noise)).values]
@@ -33,33 +33,33 @@ def scans(tree: xr.DataTree) -> Figure:
                     record["modes"],
                     record["validation_loss"],
                     np.minimum(record["standard_error"], 0.999 * record["validation_loss"]),
-                    label="held-out, one standard error" if first else None,
+                    label="held-out loss ± 1 standard error" if first else None,
                     **bars,
                 )
-                training = {"color": "0.5", "linestyle": "dashed", "label": "training" if first else None}
+                training = {"color": "0.5", "linestyle": "dashed", "label": "training loss" if first else None}
                 panel.plot(record["modes"], record["loss"], **training)
                 chosen = record.isel(modes=(record["chosen"] == 1).values)
                 panel.plot(
-                    chosen["modes"], chosen["validation_loss"], "s", ms=9, mfc="none", mec=plot.SECOND, mew=1.5,
-                    label="chosen" if first else None,
+                    chosen["modes"], chosen["validation_loss"], "s", ms=9, mfc="none", mec=plot.ACCENT, mew=1.5,
+                    label="selected" if first else None,
                 )  # fmt: skip
                 if first:
-                    panel.axhline(float(record["floor"]), color="0.6", ls="dotted", label="small enough")
+                    panel.axhline(float(record["floor"]), color="0.6", ls="dotted", label="loss floor")
             panel.set(yscale="log", title=f"{titles[name]}, noise {100 * noise:g} %")
             panel.xaxis.get_major_locator().set_params(integer=True)
             panel.set_xlabel("number of modes" if noise == rows[-1] else "")
-        row[0].set_ylabel("loss over variance")
-    plot.legend(page, [axes[0, 0]], columns=4)
+        row[0].set_ylabel("loss / variance")
+    plot.legend(figure, [axes[0, 0]], columns=4)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def landscapes(tree: xr.DataTree) -> Figure:
-    """Return data, learned landscape with its wells, the convex modes it is made of, and the truth."""
+    """Return the data, the learned landscape with its wells and convex modes, and the truth."""
     titles = _titles(tree)
     scanned, grid, rows = tree["analysis/scanned"].to_dataset(), tree["landscape"].to_dataset(), _levels(tree)
     wells = tree["analysis/wells"].to_dataset()
-    page, axes = plot.figure(len(rows), len(titles), size=(7.2, 0.6 + 1.9 * len(rows)), sharex=True)
+    figure, axes = plot.figure(len(rows), len(titles), size=(7.2, 0.6 + 1.9 * len(rows)), sharex=True)
     for row, noise in zip(axes, rows, strict=True):
         for panel, name in zip(row, titles, strict=True):
             label = scanned["fit"].values[((scanned["case"] == name) & (scanned["noise"] == noise)).values][0]
@@ -67,7 +67,7 @@ def landscapes(tree: xr.DataTree) -> Figure:
             panel.plot(here["x"], here["potential_true"], color="0.8", linewidth=4, label="truth")
             panel.plot(data["x"].squeeze(), data["potential"], ".", color="0.4", markersize=1.5, label="data")
             modes = here["convex_mode"].transpose("x", "mode").values
-            lines = panel.plot(here["x"], modes, color=plot.SECOND, linewidth=0.8, linestyle="dashed")
+            lines = panel.plot(here["x"], modes, color=plot.ACCENT, linewidth=0.8, linestyle="dashed")
             lines[0].set_label("convex modes")
             panel.plot(here["x"], here["potential"], color="black", label="learned")
             at = select(wells, fit=label)
@@ -76,19 +76,19 @@ def landscapes(tree: xr.DataTree) -> Figure:
             panel.set(title=f"{titles[name]}, noise {100 * noise:g} %", ylim=(low - 0.12 * (high - low), high))
             panel.set_xlabel("x" if noise == rows[-1] else "")
         row[0].set_ylabel("potential")
-    plot.legend(page, [axes[0, 0]], columns=5)
+    plot.legend(figure, [axes[0, 0]], columns=5)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def bound(tree: xr.DataTree) -> Figure:
-    """Return error, and the share of the loudest mode at the least clear well, over the bound on the sharpness."""
+    """Return the error and the smallest weight of the dominant mode at a well, over the bound on the sharpness."""
     titles = _titles(tree)
     data = tree["analysis/bound"].to_dataset()
-    page, axes = plot.figure(1, 2, size=(7.2, 2.8))
+    figure, axes = plot.figure(1, 2, size=(7.2, 2.8))
     styles: dict[str, Any] = {
         "asymmetric_quartic": {"marker": "o", "color": "black"},
-        "cosine_quadratic": {"marker": "s", "color": plot.SECOND, "linestyle": "dashed"},
+        "cosine_quadratic": {"marker": "s", "color": plot.ACCENT, "linestyle": "dashed"},
         "min_mixture": {"marker": "^", "color": "0.5", "linestyle": "dashdot"},
     }
     for panel, name in zip(axes[0], ("mse", "mode_weight"), strict=True):
@@ -98,19 +98,20 @@ def bound(tree: xr.DataTree) -> Figure:
             panel.fill_between(
                 data["bound"], np.min(rows, -1), np.max(rows, -1), color=style["color"], alpha=0.12, linewidth=0
             )
-        panel.set_xlabel("lower bound on ρ, scaled units")
-    axes[0, 0].set(yscale="log", ylabel="mean square error over variance", title="accuracy")
-    axes[0, 1].set(ylim=(0, 1.05), ylabel="share at the least clear well", title="one mode a well")
+        panel.set_xlabel("lower bound on ρ (scaled units)")
+    axes[0, 0].set(yscale="log", ylabel="mean squared error / variance", title="accuracy")
+    axes[0, 1].set(ylim=(0, 1.05), ylabel="smallest weight at a well", title="weight of the dominant mode")
     axes[0, 0].legend(frameon=False)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def _titles(tree: xr.DataTree) -> dict[str, str]:
-    """Return the titles of the functions by their names."""
+    """Return the titles of the functions by name."""
     data = tree["analysis/bound"].to_dataset()
     return {str(name): str(title) for name, title in zip(data["case"].values, data["case_title"].values, strict=True)}
 
 
 def _levels(tree: xr.DataTree) -> list[float]:
+    """Return the noise levels."""
     return sorted(set(np.asarray(tree["analysis/scanned"].to_dataset()["noise"]).tolist()))

@@ -1,11 +1,12 @@
-"""The number of wells, and what it costs to have one mode a well.
+"""Number of wells by model selection, and the cost of one mode per well.
 
-First question: `modes="auto"` scans the number of modes on data of the three 1-D functions, with and without noise, and
-takes the smallest number that held-out data cannot tell from the best (see `wb.fit`). It should find 2, 4
-and 3 modes, and as many wells, each of them one mode's.
+First, ``modes="auto"`` scans the number of modes on data of the three 1-D functions, with and without noise. It selects
+the smallest number that held-out data cannot distinguish from the best (see `workbench.fit`). The expected result is 2,
+4 and 3 modes and as many wells, with one dominant mode at each well.
 
-Second question: with as many modes as wells, a lower bound on the sharpness ρ keeps every mode at its own well, and
-costs accuracy on smooth functions. The bound is in scaled units, in which the potential has unit spread.
+Second, the number of modes is set to the number of wells. A lower bound on the sharpness ρ then keeps each mode
+dominant at its own well, at the expense of accuracy on smooth functions. The bound is in scaled units, in which the
+potential has unit standard deviation.
 """
 
 from __future__ import annotations
@@ -29,49 +30,51 @@ __all__ = ["DiscoveryStudy"]
 
 NotNegative = Annotated[float, Field(ge=0)]
 BOX = [(-3.0, 3.0)]
-WELLS = {"asymmetric_quartic": 2, "cosine_quadratic": 4, "min_mixture": 3}
-TEST = np.linspace(-3, 3, 200)[:, None]
+TRUE_WELLS = {"asymmetric_quartic": 2, "cosine_quadratic": 4, "min_mixture": 3}
+TEST_POINTS = np.linspace(-3, 3, 200)[:, None]
 
 
 @register("discovery")
 class DiscoveryStudy(Study):
-    """The number of wells by model selection, and what keeps modes and wells one."""
+    """Number of wells by model selection, and a bound on the sharpness that keeps one mode per well."""
 
-    title: ClassVar[str] = "Discovery of wells: scans over the number of modes, and the bound on the sharpness"
+    title: ClassVar[str] = "Discovery of wells: model selection over the number of modes, and a bound on the sharpness"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}, "paper": {"datasets": 10, "fits": 6}}
 
     datasets: int = parameter(1, "data sets per function and noise level", ge=1)
-    samples: int = parameter(200, "random points per data set, a fifth of them held out", ge=5)
-    noise: tuple[NotNegative, ...] = parameter((0.0, 0.05), "noise over the spread of the potential", min_length=1)
+    samples: int = parameter(200, "random points per data set, one fifth of them held out", ge=5)
+    noise: tuple[NotNegative, ...] = parameter(
+        (0.0, 0.05), "standard deviation of the noise over that of the potential", min_length=1
+    )
     modes: int = parameter(10, "largest number of modes tried", ge=1)
     hidden: tuple[int, ...] = parameter((10, 10), "widths of the hidden layers", min_length=1)
-    steps: int = parameter(300, "steps of Levenberg–Marquardt", ge=1)
-    restarts: int = parameter(2, "starts screened per fit", ge=1)
+    steps: int = parameter(300, "Levenberg–Marquardt steps", ge=1)
+    restarts: int = parameter(2, "initialisations screened per fit", ge=1)
     bounds: tuple[NotNegative, ...] = parameter(
-        (0.0, 0.5, 1.0, 2.0, 3.0, 5.0), "lower bounds on the sharpness", min_length=1
+        (0.0, 0.5, 1.0, 2.0, 3.0, 5.0), "lower bounds on the sharpness, scaled units", min_length=1
     )
     fits: int = parameter(2, "fits per function and bound", ge=1)
-    grid: int = parameter(301, "points of the grid on which landscapes are saved", ge=3)
+    grid: int = parameter(301, "grid points for landscapes", ge=3)
 
     def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
-        """Return data, scanned fits with their landscapes and counts, the effect of the bound, and numbers."""
+        """Return data, selected fits with landscapes and mode counts, the effect of the bound, and metrics."""
         for_scans, for_bounds = seed.spawn(2)
         levels, bounds = sorted(set(self.noise)), sorted(set(self.bounds))
-        keys = [(name, noise, k) for name in WELLS for noise in levels for k in range(self.datasets)]
+        keys = [(name, noise, k) for name in TRUE_WELLS for noise in levels for k in range(self.datasets)]
         labels = [f"{name}_noise{100 * noise:g}_{k}" for name, noise, k in keys]
         scans = [(self, *key[:2], child) for key, child in zip(keys, for_scans.spawn(len(keys)), strict=True)]
-        pairs = [(name, bound, k) for name in WELLS for bound in bounds for k in range(self.fits)]
+        pairs = [(name, bound, k) for name in TRUE_WELLS for bound in bounds for k in range(self.fits)]
         fixed = [(self, *pair[:2], child) for pair, child in zip(pairs, for_bounds.spawn(len(pairs)), strict=True)]
-        told = [f"{name}, rho above {bound:g}, fit {k}" for name, bound, k in pairs]
+        bound_labels = [f"{name}, rho above {bound:g}, fit {k}" for name, bound, k in pairs]
         done = options.parallel(scan, scans, [f"scan of {label}" for label in labels])
-        bounded = options.parallel(with_bound, fixed, told)
+        bounded = options.parallel(with_bound, fixed, bound_labels)
         fits = {label: fit for label, (fit, _, _) in zip(labels, done, strict=True)}
         scanned = xr.concat([counts for _, counts, _ in done], "fit").assign_coords(fit=labels)
         scanned = scanned.assign_coords(case=("fit", [key[0] for key in keys]), noise=("fit", [key[1] for key in keys]))
         wells = concat_labelled(
             (one.drop_vars("member"), {"fit": label}) for label, (_, _, one) in zip(labels, done, strict=True)
         )
-        results = np.array(bounded).reshape(len(WELLS), len(bounds), self.fits, 3)
+        results = np.array(bounded).reshape(len(TRUE_WELLS), len(bounds), self.fits, 3)
         metrics = metrics_dataset(self._metrics(scanned))
         analysis = {"wells": wells, "scanned": scanned, "bound": self._bound(results, bounds), "metrics": metrics}
         data = {label: fit.data for label, fit in fits.items()}
@@ -86,7 +89,7 @@ class DiscoveryStudy(Study):
         return wb.LevenbergMarquardt(steps=self.steps, screening=min(30, self.steps))
 
     def _landscape(self, fits: Mapping[str, wb.Fit], keys: list[tuple[str, float, int]]) -> xr.Dataset:
-        """Return Ψ, its convex modes (in the units of Ψ, NaN beyond their number) and the truth on a grid."""
+        """Return the learned Ψ, its convex modes (in units of Ψ, NaN beyond their number) and the true Ψ on a grid."""
         x = np.linspace(*BOX[0], self.grid)
         potential, true = np.empty((len(keys), self.grid)), np.empty((len(keys), self.grid))
         modes = np.full((len(keys), max(fit.model.modes for fit in fits.values()), self.grid), np.nan)
@@ -104,10 +107,10 @@ class DiscoveryStudy(Study):
         return xr.Dataset(variables, coords=coords)
 
     def _bound(self, results: np.ndarray, bounds: list[float]) -> xr.Dataset:
-        """Return test error, share of the loudest mode at the least clear well, and wells, over the bound."""
+        """Return the test error, the weight of the dominant mode and the number of wells, over the bound."""
         names = {
-            "mse": "test mean square error over the variance of the potential",
-            "mode_weight": "weight of the loudest mode at the least clear well, 0 without wells",
+            "mse": "test mean squared error over the variance of the potential",
+            "mode_weight": "weight of the dominant mode, smallest over the wells; 0 without wells",
             "wells": "number of wells",
         }
         variables: dict[str, Any] = {
@@ -115,29 +118,30 @@ class DiscoveryStudy(Study):
             for k, (name, text) in enumerate(names.items())
         }
         bound = ("bound", bounds, {"long_name": "lower bound on the sharpness, scaled units", "units": "1"})
-        equations = [systems.get(name).reference.rpartition(", ")[2] for name in WELLS]
-        coords = {"case": list(WELLS), "bound": bound, "repetition": np.arange(self.fits)}
+        equations = [systems.get(name).reference.rpartition(", ")[2] for name in TRUE_WELLS]
+        coords = {"case": list(TRUE_WELLS), "bound": bound, "repetition": np.arange(self.fits)}
         title = ("case", equations, {"long_name": "equation of the publication"})
         return xr.Dataset(variables, coords=coords | {"case_title": title})
 
     def _metrics(self, scanned: xr.Dataset) -> list[Metric]:
+        """Return the metrics of the fits by model selection."""
         metrics = []
         for noise in sorted(set(self.noise)):
-            for name, wells in WELLS.items():
+            for name, wells in TRUE_WELLS.items():
                 here = scanned.isel(fit=((scanned["case"] == name) & (scanned["noise"] == noise)).values)
-                right = float((here["wells"] == wells).mean())
-                label, told = f"{name}_noise{100 * noise:g}", f"{name} with {100 * noise:g} % noise"
+                correct = float((here["wells"] == wells).mean())
+                label, case = f"{name}_noise{100 * noise:g}", f"{name} with {100 * noise:g} % noise"
                 limits: dict[str, Any] = {"at_least": 0.9} if noise <= 0.05 else {}
-                metrics.append(Metric(f"wells_{label}", right, f"share of scans with {wells} wells, {told}", **limits))
+                text = f"fraction of scans with {wells} wells, {case}"
+                metrics.append(Metric(f"wells_{label}", correct, text, **limits))
                 if noise == 0:
                     modes = float((here["modes_chosen"] == wells).mean())
-                    share, worst = float(here["mode_weight"].median()), float(here["mse"].median())
+                    weight, mse = float(here["mode_weight"].median()), float(here["mse"].median())
+                    text = f"median weight of the dominant mode, smallest over wells, {case}"
                     metrics += [
-                        Metric(f"modes_{label}", modes, f"share of scans with {wells} modes, {told}", at_least=0.9),
-                        Metric(
-                            f"mode_weight_{label}", share, f"median share at the least clear well, {told}", at_least=0.9
-                        ),
-                        Metric(f"mse_{label}", worst, f"median test mean square error, {told}", at_most=5e-6),
+                        Metric(f"modes_{label}", modes, f"fraction of scans with {wells} modes, {case}", at_least=0.9),
+                        Metric(f"mode_weight_{label}", weight, text, at_least=0.9),
+                        Metric(f"mse_{label}", mse, f"median test mean squared error, {case}", at_most=5e-6),
                     ]
         return metrics
 
@@ -145,7 +149,7 @@ class DiscoveryStudy(Study):
 def scan(
     study: DiscoveryStudy, name: str, noise: float, seed: np.random.SeedSequence, report: Report
 ) -> tuple[wb.Fit, xr.Dataset, xr.Dataset]:
-    """Return the fit with the number of modes that the data ask for, its counts, and its wells."""
+    """Return the fit with the selected number of modes, its mode counts, and its wells."""
     for_data, for_noise, for_fit = seed.spawn(3)
     exact = systems.get(name)
     data = exact.points(study.samples, seed=for_data)
@@ -155,9 +159,9 @@ def scan(
     fit = wb.fit(study.model(study.modes), data, match="potential", modes="auto", seed=for_fit, **options)
     wells = wb.wells(fit.ensemble, BOX)
     counts = wb.mode_counts(fit, found=wells).squeeze("member", drop=True)
-    mse = float(((fit.model.value(TEST) - exact.value(TEST)) ** 2).mean())
-    extra = {"modes_chosen": (fit.model.modes, "number of modes chosen"), "mse": (mse, "test mean square error")}
-    extra["mode_weight"] = (_clear(wells), "weight of the loudest mode at the least clear well")
+    mse = float(((fit.model.value(TEST_POINTS) - exact.value(TEST_POINTS)) ** 2).mean())
+    extra = {"modes_chosen": (fit.model.modes, "number of modes selected"), "mse": (mse, "test mean squared error")}
+    extra["mode_weight"] = (_weakest(wells), "weight of the dominant mode, smallest over the wells; 0 without wells")
     for key, (value, text) in extra.items():
         counts[key] = ((), value, {"long_name": text, "units": "1"})
     return fit, counts, wells
@@ -166,17 +170,17 @@ def scan(
 def with_bound(
     study: DiscoveryStudy, name: str, bound: float, seed: np.random.SeedSequence, report: Report
 ) -> tuple[float, float, float]:
-    """Return relative test error, share of the loudest mode at the least clear well, and number of wells."""
+    """Return the relative test error, the smallest weight of the dominant mode at a well, and the number of wells."""
     for_data, for_fit = seed.spawn(2)
     exact = systems.get(name)
     options: dict[str, Any] = {"restarts": study.restarts, "optimiser": study.optimiser(), "progress": report}
-    fit = wb.fit(study.model(WELLS[name], bound), exact.points(study.samples, seed=for_data), match="potential",
+    fit = wb.fit(study.model(TRUE_WELLS[name], bound), exact.points(study.samples, seed=for_data), match="potential",
                  seed=for_fit, **options)  # fmt: skip
-    wells, truth = wb.wells(fit.model, BOX), exact.value(TEST)
-    mse = float(((fit.model.value(TEST) - truth) ** 2).mean() / truth.var())
-    return mse, _clear(wells), float(wells.sizes["point"])
+    wells, truth = wb.wells(fit.model, BOX), exact.value(TEST_POINTS)
+    mse = float(((fit.model.value(TEST_POINTS) - truth) ** 2).mean() / truth.var())
+    return mse, _weakest(wells), float(wells.sizes["point"])
 
 
-def _clear(wells: xr.Dataset) -> float:
-    """Return the share of the loudest mode at the least clear well; 0 without wells."""
+def _weakest(wells: xr.Dataset) -> float:
+    """Return the weight of the dominant mode, smallest over the wells; 0 without wells."""
     return float(wells["mode_weight"].min()) if wells.sizes["point"] else 0.0

@@ -1,3 +1,3 @@
-"""Gene circuit: two learned landscapes and the split of their blend."""
+"""Gene circuit: two learned landscapes and the splitting of the well of their blend."""
 
 from studies.gene_circuit import study as study

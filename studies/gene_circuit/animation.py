@@ -1,4 +1,4 @@
-"""Ψ_b as it splits, learned and true, with states riding on it; drawn from the file alone."""
+"""Animation of the splitting of Ψ_b, learned and true, with states on it; drawn from the result file alone."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ LEVELS = np.linspace(0, 1.2, 13)
 
 
 def animations(tree: xr.DataTree) -> dict[str, FuncAnimation]:
-    """Return name → animation."""
+    """Return the animations by name."""
     return {"landscape": landscape(tree)}
 
 
 def landscape(tree: xr.DataTree) -> FuncAnimation:
-    """Return learned and true Ψ_b over time with states on them, and the place of this moment on the true branches."""
+    """Return learned and true Ψ_b over time with states on them, and the learned states among the true branches."""
     run, grid = tree["simulation"].to_dataset().isel(time=slice(None, None, 2)), tree["landscape"].to_dataset()
     run = run.isel(trajectory=slice(0, 40))
-    page, axes = plot.figure(1, 3, size=(7.2, 2.7))
+    figure, axes = plot.figure(1, 3, size=(7.2, 2.7))
     panels = [("learned", "potential", "x"), ("true", "potential_true", "x_true")]
     branches = tree["analysis/branches/truth"].to_dataset()
     state = str(branches["state"].values[0])
@@ -46,8 +46,8 @@ def landscape(tree: xr.DataTree) -> FuncAnimation:
         last.set(title="true branches, learned states", xlabel="b", ylabel=state, xlim=(0, 1), ylim=(0, 2))
         last.legend(loc="lower left", frameon=False)
         if k == 0:
-            page.draw_without_rendering()
-            page.set_layout_engine("none")  # later frames keep the layout of the first
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # all frames keep the layout of the first
         return []
 
-    return FuncAnimation(page, draw, frames=run.sizes["time"], interval=150, init_func=lambda: [])
+    return FuncAnimation(figure, draw, frames=run.sizes["time"], interval=150, init_func=lambda: [])

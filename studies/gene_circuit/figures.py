@@ -1,4 +1,4 @@
-"""Figures of the gene-circuit study, drawn from its file alone."""
+"""Figures of the gene-circuit study, drawn from its result file alone."""
 
 from typing import Any
 
@@ -13,10 +13,11 @@ __all__ = ["figures"]
 
 SNAPSHOTS = (0.0, 5.0, 7.0, 15.0)
 TITLES = {"psi_1": "b = 0.1", "psi_2": "b = 1"}
+SOURCES = {"truth": "truth", "fit": "learned", "symmetrised": "symmetrised", "long": "long trajectories"}
 
 
 def figures(tree: xr.DataTree) -> dict[str, Figure]:
-    """Return name → figure."""
+    """Return the figures by name."""
     return {
         "landscapes": landscapes(tree),
         "time_varying": time_varying(tree),
@@ -31,8 +32,8 @@ PSI = r"$\Psi_b$"
 
 
 def landscapes(tree: xr.DataTree) -> Figure:
-    """Return Fig 12: trajectories over nullclines, learned landscapes, and the true ones beside them."""
-    page, axes = plot.figure(2, 3, size=(7.2, 4.9))
+    """Return Fig 12: trajectories with nullclines, learned landscapes, and true landscapes."""
+    figure, axes = plot.figure(2, 3, size=(7.2, 4.9))
     grid, long = tree["landscape"].to_dataset(), tree["data/long"].to_dataset()
     points = tree["analysis/stationary_points"].to_dataset()
     for row, case in zip(axes, TITLES, strict=True):
@@ -51,7 +52,7 @@ def landscapes(tree: xr.DataTree) -> Figure:
         for panel, values, name in ((row[1], learned, "learned"), (row[2], truth, "true")):
             filled = plot.landscape(panel, values, levels=levels)
             panel.set_title(f"{name} landscape, {TITLES[case]}")
-        page.colorbar(
+        figure.colorbar(
             filled,
             ax=row[2],
             label=r"$\Psi - \min\,\Psi$",
@@ -64,14 +65,14 @@ def landscapes(tree: xr.DataTree) -> Figure:
                 plot.stationary_points(panel, select(points, source=source, case=case), hollow=hollow)
     plot.letters(axes)
     order = ["trajectory", "minimum, fit", "dx1/dt = 0", "saddle, fit", "dx2/dt = 0", "minimum, truth", "saddle, truth"]
-    plot.legend(page, axes[1, :2], columns=4, order=order)
-    return page
+    plot.legend(figure, axes[1, :2], columns=4, order=order)
+    return figure
 
 
 def time_varying(tree: xr.DataTree) -> Figure:
-    """Return Fig 13: snapshots of Ψ_b with held-out starts riding on it, over their paths on learned and true Ψ_b."""
+    """Return Fig 13: snapshots of Ψ_b with held-out states on it, and trajectories on the learned and true Ψ_b."""
     run, grid = tree["simulation"].to_dataset(), tree["landscape"].to_dataset()
-    page, flat = plot.figure(2, len(SNAPSHOTS), size=(7.2, 4.3))
+    figure, flat = plot.figure(2, len(SNAPSHOTS), size=(7.2, 4.3))
     chosen = run.isel(trajectory=slice(0, 24))
     for k, snapshot in enumerate(SNAPSHOTS):
         now = float(run["time"].sel(time=snapshot, method="nearest"))
@@ -79,20 +80,20 @@ def time_varying(tree: xr.DataTree) -> Figure:
             _blended(grid[name], float(run["b"].sel(time=now))) for name in ("potential", "potential_true")
         )
         _surface(
-            page, flat[0, k], surface, chosen.sel(time=now), f"t = {now:g}, b = {float(run['b'].sel(time=now)):.2f}"
+            figure, flat[0, k], surface, chosen.sel(time=now), f"t = {now:g}, b = {float(run['b'].sel(time=now)):.2f}"
         )
         _plane(flat[1, k], surface, true, chosen, now)
         if k:
             flat[1, k].set_ylabel("")
-    plot.letters(np.array([*page.axes[len(SNAPSHOTS) :], *flat[1]]))
-    plot.legend(page, [flat[1, 0]], columns=4, shade="0.8")
-    return page
+    plot.letters(np.array([*figure.axes[len(SNAPSHOTS) :], *flat[1]]))
+    plot.legend(figure, [flat[1, 0]], columns=4, shade="0.8")
+    return figure
 
 
 def fates(tree: xr.DataTree) -> Figure:
-    """Return when and where held-out starts decide: x1 − x2 over time, the ends against the truth, and the split."""
+    """Return x1 − x2 of held-out trajectories over time, learned against true final states, and splitting times."""
     run, split = tree["simulation"].to_dataset(), tree["analysis/split"].to_dataset()
-    page, axes = plot.figure(1, 3, size=(7.2, 2.5), width_ratios=(1.3, 1, 1))
+    figure, axes = plot.figure(1, 3, size=(7.2, 2.5), width_ratios=(1.3, 1, 1))
     left, middle, right = axes[0]
     for name, text, style in (
         ("x_true", "truth", {"color": "tab:orange", "linewidth": 2.2, "alpha": 0.6}),
@@ -102,9 +103,13 @@ def fates(tree: xr.DataTree) -> Figure:
         left.plot(run["time"], gap.transpose("time", "trajectory"), **style)
         left.plot([], [], label=text, **style)
     left.axvline(
-        float(split["time"].sel(source="truth")), color="black", linewidth=0.8, linestyle="dotted", label="true split"
+        float(split["time"].sel(source="truth")),
+        color="black",
+        linewidth=0.8,
+        linestyle="dotted",
+        label="true splitting time",
     )
-    left.set(xlabel="time", ylabel="x1 − x2", title=f"held-out starts on {PSI}")
+    left.set(xlabel="time", ylabel="x1 − x2", title=f"held-out trajectories on {PSI}")
     left.set_ylim(top=2.9)
     left.legend(loc="upper right", ncols=2, frameon=False)
     true = run["x_true"].isel(time=-1)
@@ -120,40 +125,41 @@ def fates(tree: xr.DataTree) -> Figure:
         )
     middle.plot([0, 2], [0, 2], color="black", linewidth=0.6)
     middle.set(
-        xlabel="true end",
-        ylabel=f"end on the learned {PSI}",
-        title=f"all {run.sizes['trajectory']} ends",
+        xlabel=f"final state, true {PSI}",
+        ylabel=f"final state, learned {PSI}",
+        title=f"{run.sizes['trajectory']} final states",
         aspect="equal",
     )
     middle.legend()
     _split_times(right, run, split)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def fits(tree: xr.DataTree) -> Figure:
-    """Return the error of every fit over its steps, training and validation."""
+    """Return the training and validation error of every fit over its steps."""
     names = list(tree["fits"].children)
-    page, axes = plot.figure(1, len(names), size=(7.2, 2.2), sharey=True)
+    figure, axes = plot.figure(1, len(names), size=(7.2, 2.2), sharey=True)
     for panel, name in zip(axes[0], names, strict=True):
         plot.history(panel, tree[f"fits/{name}/history"].to_dataset())
-        panel.set_title(rf"$\Psi_{name[4]}$" + (", long trajectories" if name.endswith("_long") else ", covered box"))
+        panel.set_title(rf"$\Psi_{name[4]}$" + (", long trajectories" if name.endswith("_long") else ", covering data"))
         panel.set_ylabel("relative error" if panel is axes[0, 0] else "")
     axes[0, 0].legend()
     plot.letters(axes)
-    return page
+    return figure
 
 
 def _blended(potential: xr.DataArray, b: float) -> xr.DataArray:
+    """Return Ψ_b on the grid, from its minimum."""
     psi = (1 - b) * potential.sel(case="psi_1", drop=True) + b * potential.sel(case="psi_2", drop=True)
     return psi - psi.min()
 
 
-def _surface(page: Figure, below: Any, psi: xr.DataArray, now: xr.Dataset, title: str) -> None:
-    """Replace flat axes by a surface of Ψ_b, with the states of this moment as points on it."""
+def _surface(figure: Figure, below: Any, psi: xr.DataArray, now: xr.Dataset, title: str) -> None:
+    """Replace the axes by a surface of Ψ_b, with the states at this time as points on it."""
     spec = below.get_subplotspec()
     below.remove()
-    axes: Any = page.add_subplot(spec, projection="3d", computed_zorder=False)
+    axes: Any = figure.add_subplot(spec, projection="3d", computed_zorder=False)
     top = 1.2
     coarse = psi.isel(x1=slice(None, None, 2), x2=slice(None, None, 2))
     first, second = np.meshgrid(coarse["x1"], coarse["x2"], indexing="ij")
@@ -192,16 +198,16 @@ def _surface(page: Figure, below: Any, psi: xr.DataArray, now: xr.Dataset, title
 
 
 def _plane(axes: Any, psi: xr.DataArray, true: xr.DataArray, run: xr.Dataset, now: float) -> None:
-    """Draw Ψ_b from above, with contours of the true one, and learned and true paths up to this moment."""
+    """Draw Ψ_b, contours of the true Ψ_b, and trajectories on both up to this time."""
     levels = np.linspace(0, 1.2, 19)
     plot.landscape(axes, psi, levels=levels)
     options = {"levels": levels[2::4], "colors": "black", "linestyles": "dotted", "linewidths": 0.9}
     axes.contour(true["x1"], true["x2"], true.values.T, **options)
-    axes.plot([], [], color="black", linestyle="dotted", label=f"level of the true {PSI}")
+    axes.plot([], [], color="black", linestyle="dotted", label=f"contours of the true {PSI}")
     so_far = run.sel(time=slice(0, now))
-    plot.trajectories(axes, so_far["x"], color="white", linewidth=0.9, label=f"path on the learned {PSI}")
+    plot.trajectories(axes, so_far["x"], color="white", linewidth=0.9, label=f"trajectory on the learned {PSI}")
     plot.trajectories(
-        axes, so_far["x_true"], color="black", linewidth=0.6, linestyle="dashed", label=f"path on the true {PSI}"
+        axes, so_far["x_true"], color="black", linewidth=0.6, linestyle="dashed", label=f"trajectory on the true {PSI}"
     )
     x = so_far["x"].isel(time=-1)
     axes.scatter(
@@ -211,12 +217,12 @@ def _plane(axes: Any, psi: xr.DataArray, true: xr.DataArray, run: xr.Dataset, no
 
 
 def _split_times(axes: Any, run: xr.Dataset, split: xr.Dataset) -> None:
-    """Draw the schedule b(t) and when each landscape splits."""
+    """Draw the schedule b(t) and the splitting time of each landscape."""
     axes.plot(run["time"], run["b"], color="black")
     markers = {"truth": "o", "fit": "s", "symmetrised": "D", "long": "^"}
     for source, marker in markers.items():
         here = split.sel(source=source)
-        text = f"{source}, t = {float(here['time']):.3f}"
+        text = f"{SOURCES[source]}, t = {float(here['time']):.3f}"
         face = "none" if source == "truth" else "0.6"
         axes.plot(
             here["time"],
@@ -228,7 +234,7 @@ def _split_times(axes: Any, run: xr.Dataset, split: xr.Dataset) -> None:
             ls="none",
             label=text,
         )
-    axes.set(xlabel="time", ylabel="b", title="schedule and split", ylim=(0, 1.75), yticks=(0, 0.5, 1))
+    axes.set(xlabel="time", ylabel="b", title="schedule b(t) and splitting", ylim=(0, 1.75), yticks=(0, 0.5, 1))
     axes.legend(loc="upper left", frameon=False)
 
 
@@ -236,13 +242,13 @@ TRUE: dict[str, Any] = {"color": "black", "linestyle": "dashed", "linewidth": 1.
 
 
 def paths(tree: xr.DataTree) -> Figure:
-    """Return true and learned basins of Ψ₂ with the minimum-energy paths, and Ψ₂ along these."""
-    page, axes = plot.figure(1, 3, size=(7.2, 2.9))
+    """Return true and learned basins of Ψ₂ with minimum-energy paths, and Ψ₂ along these."""
+    figure, axes = plot.figure(1, 3, size=(7.2, 2.9))
     true, found = (tree[f"analysis/paths/{name}"].to_dataset() for name in ("truth", "fit"))
     for panel, source, title in zip(axes[0], ("truth", "fit"), ("true basins", "learned basins"), strict=False):
         plot.basins(panel, tree[f"analysis/basins/{source}"].to_dataset())
         if source == "fit" and "x" in found:
-            plot.path(panel, found, color="0.3", linewidth=2.4, label="path, members")
+            plot.path(panel, found, color="0.3", linewidth=2.4, label="minimum-energy paths, members")
         plot.path(panel, true, **TRUE, label="minimum-energy path, truth")
         panel.plot(*true["saddle"].values, "X", color="white", markeredgecolor="black", markersize=6, label="saddle")
         panel.set(title=rf"{title} of $\Psi_2$", xlabel="x1", ylabel="x2")
@@ -254,20 +260,20 @@ def paths(tree: xr.DataTree) -> Figure:
         if heights.size > 1:
             bar = 2 * float(heights.std(ddof=1))
             style = {"fmt": "o", "color": "black", "markersize": 3, "capsize": 3}
-            profile.errorbar(top, float(heights.mean()), bar, **style, label="barrier, mean and 2 std. dev.")
+            profile.errorbar(top, float(heights.mean()), bar, **style, label="barrier, mean ± 2 s.d.")
         text = f"{float(heights.mean()):.5f} learned\n{float(true['barrier'][0]):.5f} true"
         profile.annotate(text, (top, 0.03), ha="center")
     plot.profile(profile, true, **TRUE, label="truth")
-    profile.set(title="along the path", ylim=(-0.005, 0.22))
+    profile.set(title="energy along the path", ylim=(-0.005, 0.22))
     profile.legend(frameon=False, loc="upper center")
     plot.letters(axes)
-    plot.legend(page, axes[0, :2], columns=5)
-    return page
+    plot.legend(figure, axes[0, :2], columns=5)
+    return figure
 
 
 def branches(tree: xr.DataTree) -> Figure:
-    """Return the branches of Ψ_b: true, learned by every member, and symmetrised, and where they split."""
-    page, axes = plot.figure(1, 3, size=(7.2, 2.9), sharey=True)
+    """Return the branches of stationary points of Ψ_b, true, learned and symmetrised, with their bifurcations."""
+    figure, axes = plot.figure(1, 3, size=(7.2, 2.9), sharey=True)
     true = tree["analysis/branches/truth"].to_dataset()
     state = str(true["state"].values[0])
     titles = {"truth": "truth", "fit": "learned", "symmetrised": "symmetrised"}
@@ -283,5 +289,5 @@ def branches(tree: xr.DataTree) -> Figure:
     axes[0, 1].set_ylabel("")
     axes[0, 2].set_ylabel("")
     plot.letters(axes)
-    plot.legend(page, axes[0], columns=4)
-    return page
+    plot.legend(figure, axes[0], columns=4)
+    return figure

@@ -1,15 +1,18 @@
-"""Two genes decide: landscapes learned at weak and strong inhibition, and one that changes between them (Sec 4.4).
+"""Landscapes of a gene circuit at weak and strong inhibition, and a time-varying blend of them (Sec 4.4).
 
-Ψ₁ and Ψ₂ are learned from velocities at inhibition 0.1 and 1. Blending them, Ψ_b = (1 − b) Ψ₁ + b Ψ₂ with
-ḃ = k (1 − b) b, gives a landscape whose single well splits in time. The true potential is affine in the inhibition,
-so the true Ψ_b is the circuit itself at inhibition 0.1 + 0.9 b: every number here has an exact judge.
+Ψ₁ and Ψ₂ are learned from velocities at inhibition 0.1 and 1. The blend Ψ_b = (1 − b) Ψ₁ + b Ψ₂ with ḃ = k (1 − b) b is
+a landscape whose single well splits in time. The true potential is affine in the inhibition, so the true Ψ_b is that of
+the circuit at inhibition 0.1 + 0.9 b, and every result can be compared with an exact one.
 
-The data come in two designs. `cover`: many short trajectories, with a few early samples each. `long`: forty long ones,
-which soon sit at the attractors, so that only their first samples see the edges of the box; learned from these alone,
-the field is judged along other, uniformly started trajectories ("test") and, with extrapolation at the edges, on the
-whole box. Starts of both are denser towards the edges (arcsine law), because the flow leaves the edges at once and a
-fit is least sure there. Validation samples of the long design are drawn along all trajectories, so
-that every start is learned from.
+There are two designs of data. `cover` consists of many short trajectories, with a few early samples each. `long`
+consists of forty long trajectories, which soon reach the attractors, so that only their first samples lie near the
+edges of the box. The field learned from long trajectories alone is compared with the true one along other trajectories
+from uniform initial states ("test"), and on the whole box, which requires extrapolation at the edges. In both designs,
+the density of initial states increases towards the edges (arcsine distribution), because trajectories leave the edges
+quickly and a fit is least certain there. Validation samples of the long design are drawn along all trajectories, so
+that the region around every initial state contributes to training.
+
+Equations, sections and figures are those of Jones et al. (2025), doi:10.48550/arXiv.2506.17242.
 """
 
 from __future__ import annotations
@@ -33,14 +36,14 @@ from workbench.parallel import Report
 
 __all__ = ["GeneCircuitStudy"]
 
-CASES = {"psi_1": 0.1, "psi_2": 1.0}  # the inhibition of Ψ₁ and Ψ₂
+CASES = {"psi_1": 0.1, "psi_2": 1.0}  # inhibition of Ψ₁ and Ψ₂
 
 
 @register("gene_circuit")
 class GeneCircuitStudy(Study):
-    """Learned landscapes of the gene circuit, and their split in time (Figs 12 and 13)."""
+    """Learned landscapes of the gene circuit, and the splitting of a well in time (Figs 12 and 13)."""
 
-    title: ClassVar[str] = "Gene circuit: two learned landscapes and the split of their blend"
+    title: ClassVar[str] = "Gene circuit: two learned landscapes and the splitting of the well of their blend"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {},
         "paper": {"members": 5, "steps": 600, "restarts": 6},
@@ -48,56 +51,56 @@ class GeneCircuitStudy(Study):
 
     modes: int = parameter(3, "modes of each landscape", ge=1)
     hidden: tuple[int, ...] = parameter((8, 8, 8), "widths of the hidden layers", min_length=1)
-    starts: int = parameter(200, "short trajectories that cover the box", ge=4)
-    early: tuple[float, ...] = parameter((0.0, 0.25, 0.75), "times of their samples", min_length=1)
-    trajectories: int = parameter(40, "long trajectories", ge=4)
-    samples: int = parameter(11, "samples along a long trajectory, denser early", ge=2)
-    duration: float = parameter(10.0, "time of a long trajectory", symbol="t", gt=0)
-    steps: int = parameter(300, "steps of Levenberg–Marquardt", ge=1)
-    restarts: int = parameter(2, "starts screened per fit", ge=1)
-    members: int = parameter(3, "independent fits per landscape to the covering design, for its error bar", ge=1)
-    rate: float = parameter(0.7, "rate of the blend", symbol="k_b", gt=0)
-    first: float = parameter(0.01, "blend at time 0", symbol="b(0)", gt=0, lt=1)
-    held_out: int = parameter(200, "held-out starts on the changing landscape", ge=1)
-    final: float = parameter(15.0, "time at which their ends are compared", symbol="t", gt=0)
-    moments: int = parameter(61, "times at which states on the changing landscape are kept", ge=2)
-    resolution: int = parameter(41, "points per side of the grid of starts whose basins are asked", ge=2)
-    grid: int = parameter(101, "points per side of the landscape grid", ge=3)
+    starts: int = parameter(200, "number of short trajectories that cover the box", ge=4)
+    early: tuple[float, ...] = parameter((0.0, 0.25, 0.75), "times of the samples on short trajectories", min_length=1)
+    trajectories: int = parameter(40, "number of long trajectories", ge=4)
+    samples: int = parameter(11, "samples on a long trajectory, denser at early times", ge=2)
+    duration: float = parameter(10.0, "duration of a long trajectory", symbol="t", gt=0)
+    steps: int = parameter(300, "Levenberg–Marquardt steps", ge=1)
+    restarts: int = parameter(2, "initialisations screened per fit", ge=1)
+    members: int = parameter(3, "independent fits of each landscape to the covering design, for error bars", ge=1)
+    rate: float = parameter(0.7, "rate of the blend parameter", symbol="k_b", gt=0)
+    first: float = parameter(0.01, "blend parameter at t = 0", symbol="b(0)", gt=0, lt=1)
+    held_out: int = parameter(200, "held-out initial states on the time-varying landscape", ge=1)
+    final: float = parameter(15.0, "time at which final states are compared", symbol="t", gt=0)
+    moments: int = parameter(61, "times at which states on the time-varying landscape are saved", ge=2)
+    resolution: int = parameter(41, "grid points per side for basins of attraction", ge=2)
+    grid: int = parameter(101, "grid points per side for landscapes", ge=3)
 
     def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
-        """Return data, fits, landscapes, stationary points, splits, simulation and numbers."""
+        """Return data, fits, landscapes, stationary points, splittings, a simulation and metrics."""
         for_data, for_fits, for_starts = seed.spawn(3)
         truth = {case: systems.get("gene_circuit", b=b) for case, b in CASES.items()}
         data = self._data(truth, for_data)
         fits = self._fit(data, for_fits, options)
         learned = {case: fits[case].model for case in CASES}
-        fair = {case: wb.Symmetrised(psi, truth[case].symmetry) for case, psi in learned.items()}
-        sources = {"truth": truth, "fit": learned, "symmetrised": fair}
+        symmetrised = {case: wb.Symmetrised(psi, truth[case].symmetry) for case, psi in learned.items()}
+        sources = {"truth": truth, "fit": learned, "symmetrised": symmetrised}
         landscape = self._landscape(truth, learned)
         points = self._stationary_points(sources)
         blends = {name: self._blend(psi) for name, psi in sources.items()}
         blends["long"] = self._blend({case: fits[f"{case}_long"].model for case in CASES})
         ensemble = {case: fits[case].ensemble for case in CASES}
-        fair_ensemble = {case: wb.Symmetrised(psi, truth[case].symmetry) for case, psi in ensemble.items()}
-        ensembles = {"truth": blends["truth"], "fit": self._blend(ensemble), "symmetrised": self._blend(fair_ensemble)}
-        answers = self._ask(blends, ensembles, options)
-        splits = {name: answers.pop(f"split/{name}") for name in blends}
+        symmetric = {case: wb.Symmetrised(psi, truth[case].symmetry) for case, psi in ensemble.items()}
+        ensembles = {"truth": blends["truth"], "fit": self._blend(ensemble), "symmetrised": self._blend(symmetric)}
+        results = self._analyses(blends, ensembles, options)
+        splits = {name: results.pop(f"split/{name}") for name in blends}
         split = xr.concat(list(splits.values()), "source").assign_coords(source=list(splits))
         simulation = self._simulate(blends, float(splits["truth"].time), for_starts)
         reported = [
-            *metrics.of_fields(truth, fits, fair, landscape["x"].values),
+            *metrics.of_fields(truth, fits, symmetrised, landscape["x"].values),
             *metrics.of_points(points),
             *metrics.of_split(split),
             *metrics.of_ends(simulation),
-            *metrics.of_paths(answers),
-            *metrics.of_branches(answers),
-            *metrics.of_basins(answers),
+            *metrics.of_paths(results),
+            *metrics.of_branches(results),
+            *metrics.of_basins(results),
         ]
-        analysis = {"stationary_points": points, "split": split, **answers, "metrics": metrics_dataset(reported)}
+        analysis = {"stationary_points": points, "split": split, **results, "metrics": metrics_dataset(reported)}
         return {"data": data, "fits": fits, "landscape": landscape, "analysis": analysis, "simulation": simulation}
 
     def _data(self, truth: Mapping[str, Any], seed: np.random.SeedSequence) -> dict[str, xr.Dataset]:
-        """Return both designs over `case`; held-out trajectories of the long design are marked "test"."""
+        """Return both designs over `case`; held-out trajectories of the long design form the test split."""
         cover, long, test, shuffle = seed.spawn(4)
         late = self.duration * np.linspace(0, 1, self.samples) ** 2
 
@@ -105,7 +108,7 @@ class GeneCircuitStudy(Study):
             short = circuit.trajectories(self.starts, time=self.early, seed=cover, spread="edges")
             return dataset.assign_split(short, shuffle)
 
-        def resting(circuit: Any) -> xr.Dataset:
+        def relaxing(circuit: Any) -> xr.Dataset:
             seen = circuit.trajectories(self.trajectories, time=late, seed=long, spread="edges")
             seen = dataset.assign_split(seen, shuffle, 0.15, whole=False)
             unseen = circuit.trajectories(self.trajectories // 2, time=late, seed=test)
@@ -115,12 +118,12 @@ class GeneCircuitStudy(Study):
             both = xr.concat([seen, unseen], "trajectory", combine_attrs="override")
             return both.assign_coords(trajectory=np.arange(both.sizes["trajectory"]))
 
-        return {name: _over_cases(make, truth) for name, make in {"cover": covering, "long": resting}.items()}
+        return {name: _over_cases(make, truth) for name, make in {"cover": covering, "long": relaxing}.items()}
 
     def _fit(
         self, data: Mapping[str, xr.Dataset], seed: np.random.SeedSequence, options: RunOptions
     ) -> dict[str, wb.Fit]:
-        """Return the fits of both cases to both designs ("psi_1", …, "psi_2_long"), side by side in processes."""
+        """Return the fits of both cases to both designs ("psi_1", …, "psi_2_long"), computed in parallel."""
         model = wb.LSEICNN(dim=2, modes=self.modes, hidden=self.hidden)
         optimiser = wb.LevenbergMarquardt(steps=self.steps, patience=100)
         settings = {"restarts": self.restarts, "optimiser": optimiser}
@@ -136,20 +139,21 @@ class GeneCircuitStudy(Study):
         done = list(zip(labels, fits, strict=True))
         return {name: wb.Fit.joined([fit for label, fit in done if label == name]) for name in parts}
 
-    def _ask(
+    def _analyses(
         self, blends: Mapping[str, wb.Blend], ensembles: Mapping[str, wb.Blend], options: RunOptions
     ) -> dict[str, xr.Dataset]:
-        """Return "paths/truth", …: paths of every member, and branches if symmetrised; of the others those of the best.
+        """Return the analyses by name, such as "paths/truth".
 
-        A broken pitchfork splits late, however it is broken, so that members agree on a wrong b: no error bar.
+        Paths are those of all members, branches those of all members for symmetrised fits, and of the best member
+        otherwise: an imperfect pitchfork always splits late, so members agree on a wrong b and give no error bar.
         """
-        asked = {f"branches/{name}": blends[name] for name in ("fit", "truth")}
-        asked["branches/symmetrised"] = ensembles["symmetrised"]
-        asked |= {f"paths/{name}": blend for name, blend in ensembles.items()}
-        asked |= {f"basins/{name}": blends[name] for name in ensembles}
-        asked |= {f"split/{name}": blend for name, blend in blends.items()}
-        jobs = [(name.split("/")[0], blend, self.resolution) for name, blend in asked.items()]
-        return dict(zip(asked, options.parallel(questions.ask, jobs, labels=list(asked)), strict=True))
+        wanted = {f"branches/{name}": blends[name] for name in ("fit", "truth")}
+        wanted["branches/symmetrised"] = ensembles["symmetrised"]
+        wanted |= {f"paths/{name}": blend for name, blend in ensembles.items()}
+        wanted |= {f"basins/{name}": blends[name] for name in ensembles}
+        wanted |= {f"split/{name}": blend for name, blend in blends.items()}
+        jobs = [(name.split("/")[0], blend, self.resolution) for name, blend in wanted.items()]
+        return dict(zip(wanted, options.parallel(questions.ask, jobs, labels=list(wanted)), strict=True))
 
     def _landscape(self, truth: Mapping[str, Any], learned: Mapping[str, Any]) -> xr.Dataset:
         """Return potential and gradient, learned and true, on a grid of the box."""
@@ -161,13 +165,13 @@ class GeneCircuitStudy(Study):
             grid[f"x{gene}"].attrs = {"long_name": f"expression of gene {gene}", "units": "1"}
         grid["potential_offset"] = (grid["potential"] - grid["potential_true"]).mean(["x1", "x2"])
         grid["potential_offset"].attrs = {
-            "long_name": "constant that slopes leave free: mean of fit less truth",
+            "long_name": "undetermined constant of the potential: mean of fit − truth",
             "units": "1",
         }
         return grid
 
     def _stationary_points(self, sources: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
-        """Return the stationary points of truth, fit and symmetrised fit, with the box of the fit's data."""
+        """Return the stationary points of truth, fit and symmetrised fit, and whether they are inside the data."""
         learned = sources["fit"]
         found: list[tuple[xr.Dataset, dict[str, str]]] = []
         for source, potentials in sources.items():
@@ -179,10 +183,14 @@ class GeneCircuitStudy(Study):
         return concat_labelled(found)
 
     def _blend(self, potentials: Mapping[str, Any]) -> wb.Blend:
+        """Return Ψ_b of two potentials."""
         return wb.Blend(potentials["psi_1"], potentials["psi_2"], wb.Logistic(rate=self.rate, start=self.first))
 
     def _simulate(self, blends: Mapping[str, wb.Blend], split: float, seed: np.random.SeedSequence) -> xr.Dataset:
-        """Return held-out starts moving on the learned, the symmetrised and the true Ψ_b; `time` holds the split."""
+        """Return trajectories from held-out initial states on the learned, the symmetrised and the true Ψ_b.
+
+        The true splitting time is among the times.
+        """
         starts = np.random.default_rng(seed).uniform(*BOX[0], size=(self.held_out, 2))
         time = np.union1d(np.linspace(0, self.final, self.moments), [split] if 0 < split < self.final else [])
         runs = {name: wb.simulate(blends[name], starts, time) for name in ("fit", "symmetrised", "truth")}
@@ -194,11 +202,12 @@ class GeneCircuitStudy(Study):
 
 
 def fit_velocities(model: wb.LSEICNN, data: xr.Dataset, settings: Mapping[str, Any], report: Report) -> wb.Fit:
-    """Fit one landscape to the velocities of one design and case, in a process of its own."""
+    """Return the fit of a landscape to the velocities of one design and case."""
     return wb.fit(model, data, match="velocity", progress=report, **settings)
 
 
 def _over_cases(make: Callable[[Any], xr.Dataset], truth: Mapping[str, Any]) -> xr.Dataset:
+    """Return the data of all cases over `case`."""
     parts = [make(circuit) for circuit in truth.values()]
     joined = xr.concat(parts, "case", combine_attrs="drop_conflicts")
     return joined.assign_coords(case=list(truth), inhibition=("case", [circuit.b for circuit in truth.values()]))

@@ -22,7 +22,7 @@ FAMILIES = {
 }
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {"color": "black", "marker": "o", "linestyle": "solid"},
-    "symmetrised": {"color": plot.SECOND, "marker": "s", "linestyle": "dashed"},
+    "symmetrised": {"color": plot.ACCENT, "marker": "s", "linestyle": "dashed"},
     "augmented": {"color": "tab:orange", "marker": "D", "linestyle": "dashdot"},
 }
 NAMES = {"plain": "as learned", "symmetrised": "symmetrised", "augmented": "images, symmetrised"}
@@ -42,7 +42,7 @@ def figures(tree: xr.DataTree) -> dict[str, Figure]:
 def planes(tree: xr.DataTree) -> Figure:
     """Return Fig 5: the energy over planes of the invariants, true above learned, with the wells of the last one."""
     grid = tree["landscape"].to_dataset()
-    page, axes = plot.figure(2, len(AXES), size=(7.2, 3.6), sharex="col", sharey="col")
+    figure, axes = plot.figure(2, len(AXES), size=(7.2, 3.6), sharex="col", sharey="col")
     for column, (plane, names) in zip(axes.T, AXES.items(), strict=True):
         here = grid.sel(plane=plane)
         top = float(here["potential_true"].quantile(0.9))
@@ -54,18 +54,18 @@ def planes(tree: xr.DataTree) -> Figure:
         for panel in column:
             panel.set_ylabel(names[1])
         ticks = [tick for tick in MaxNLocator(3).tick_values(levels[0], top) if levels[0] <= tick <= top]
-        page.colorbar(filled, ax=column, location="bottom", ticks=ticks, format="%.3g", label="Ψ")
+        figure.colorbar(filled, ax=column, location="bottom", ticks=ticks, format="%.3g", label="Ψ")
     _wells_in_plane(axes[:, -1], tree["analysis/stationary_points"].to_dataset())
     plot.letters(axes)
-    plot.legend(page, [axes[1, -1]], columns=3)
-    return page
+    plot.legend(figure, [axes[1, -1]], columns=3)
+    return figure
 
 
 def parity(tree: xr.DataTree) -> Figure:
     """Return Fig 6: gradient and potential at test states, learned against true, over what is left with its spread."""
     data, predicted = tree["data/points"].to_dataset(), tree["fits/fit/predictions"].to_dataset()
     test = (data["split"] == "test").values
-    page, axes = plot.figure(4, 4, size=(7.2, 5.6), height_ratios=(2, 1, 2, 1), sharex=False)
+    figure, axes = plot.figure(4, 4, size=(7.2, 5.6), height_ratios=(2, 1, 2, 1), sharex=False)
     quantities = [
         (name, data["gradient"][test, k], predicted["gradient"].isel(sample=test, state=k))
         for k, name in enumerate(COMPONENTS)
@@ -82,7 +82,7 @@ def parity(tree: xr.DataTree) -> Figure:
         above.text(0.04, 0.96, f"1 − R² = {lost:.1e}", transform=above.transAxes, va="top", fontsize=7)
         above.set(title=name, xticklabels=[])
         left = 100 * (mean - true) / scale
-        bars: dict[str, Any] = {"ecolor": plot.SECOND, "elinewidth": 0.5}
+        bars: dict[str, Any] = {"ecolor": plot.ACCENT, "elinewidth": 0.5}
         below.errorbar(true, left, 200 * spread / scale, fmt="o", ms=1.5, mfc="black", mec="none", **bars)
         below.axhline(0, color="black", linewidth=0.6)
         for panel in (above, below):
@@ -93,14 +93,14 @@ def parity(tree: xr.DataTree) -> Figure:
     for panel in axes[3]:
         panel.set_xlabel("true")
     plot.letters(axes[[0, 2]])
-    return page
+    return figure
 
 
 def path(tree: xr.DataTree) -> Figure:
     """Return Fig 7: stress, chemical potential and energy along Eq 16, and their errors; dotted where data end."""
     run = tree["analysis/extrapolation"].to_dataset()
     time, end = run["time"], float(run["time"].values[run["inside_data"].values.astype(bool)].max())
-    page, axes = plot.figure(2, 3, size=(7.2, 4.2), sharex=True, height_ratios=(1.4, 1))
+    figure, axes = plot.figure(2, 3, size=(7.2, 4.2), sharex=True, height_ratios=(1.4, 1))
     columns = {
         "S₁₁": (run["gradient"], {"state": "E11"}),
         "μ": (run["gradient"], {"state": "c"}),
@@ -113,13 +113,13 @@ def path(tree: xr.DataTree) -> Figure:
         mean, spread = learned.mean("member"), _spread(learned)
         above.plot(time, true, color="0.75", linewidth=4, label="truth")
         above.fill_between(
-            time, mean - 2 * spread, mean + 2 * spread, color=plot.SECOND, alpha=0.3, linewidth=0, label="±2 spreads"
+            time, mean - 2 * spread, mean + 2 * spread, color=plot.ACCENT, alpha=0.3, linewidth=0, label="±2 spreads"
         )
         above.plot(time, mean, color="black", label="mean of the members")
-        above.plot(time, fair, color=plot.SECOND, linestyle="dashed", label="symmetrised")
+        above.plot(time, fair, color=plot.ACCENT, linestyle="dashed", label="symmetrised")
         below.semilogy(time, abs(mean - true), color="black", label="error of the mean")
-        below.semilogy(time, abs(fair - true), color=plot.SECOND, linestyle="dashed", label="symmetrised")
-        below.fill_between(time, 1e-9, 2 * spread, color=plot.SECOND, alpha=0.3, linewidth=0)
+        below.semilogy(time, abs(fair - true), color=plot.ACCENT, linestyle="dashed", label="symmetrised")
+        below.fill_between(time, 1e-9, 2 * spread, color=plot.ACCENT, alpha=0.3, linewidth=0)
         below.set(xlabel="t", ylim=(1e-5, None))
         for panel in (above, below):
             panel.axvline(end, color="black", linestyle="dotted", linewidth=0.9)
@@ -127,15 +127,15 @@ def path(tree: xr.DataTree) -> Figure:
     axes[0, 0].set_ylabel("value")
     axes[1, 0].set_ylabel("|error|, and 2 spreads")
     axes[0, 0].text(end, 0.02, " data end", transform=axes[0, 0].get_xaxis_transform(), fontsize=7)
-    plot.legend(page, [axes[0, 0]], columns=4)
+    plot.legend(figure, [axes[0, 0]], columns=4)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def wells(tree: xr.DataTree) -> Figure:
     """Return the wells and saddles by family: levels, and errors of level and place, of every member."""
     points = tree["analysis/stationary_points"].to_dataset()
-    page, axes = plot.figure(1, 3, size=(7.2, 2.6), sharey=True)
+    figure, axes = plot.figure(1, 3, size=(7.2, 2.6), sharey=True)
     levels, level_errors, places = axes[0]
     true = select(points, source="truth")
     marks = {"fit": {**WAYS["plain"], "ms": 4, "mfc": "none"}, "symmetrised": {**WAYS["symmetrised"], "ms": 4}}
@@ -160,15 +160,15 @@ def wells(tree: xr.DataTree) -> Figure:
     places.set_xlabel("error of the place, strain")
     for panel in axes[0]:
         panel.grid(axis="y", linewidth=0.3)
-    plot.legend(page, [levels], columns=3)
+    plot.legend(figure, [levels], columns=3)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def symmetry(tree: xr.DataTree) -> Figure:
     """Return the learning curves: test errors and saddles found over the samples, with and without symmetry."""
     curve = tree["analysis/learning_curve"].to_dataset()
-    page, axes = plot.figure(1, 3, size=(7.2, 2.5))
+    figure, axes = plot.figure(1, 3, size=(7.2, 2.5))
     columns = {
         "error": "error of ∂Ψ, RMSE/std",
         "potential_error": "error of Ψ, RMSE/std",
@@ -184,9 +184,9 @@ def symmetry(tree: xr.DataTree) -> Figure:
         if name != "saddles":
             panel.set_yscale("log")
     axes[0, 2].set_ylim(-0.3, 6.5)
-    plot.legend(page, [axes[0, 0]], columns=3)
+    plot.legend(figure, [axes[0, 0]], columns=3)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def _contours(panel: Any, here: xr.Dataset, values: xr.DataArray, levels: np.ndarray) -> Any:

@@ -46,7 +46,7 @@ def figures(tree: xr.DataTree) -> dict[str, Figure]:
 
 def data(tree: xr.DataTree) -> Figure:
     """Return Fig 9: strain, stress and phase of three paths over time, and stress over strain, of both materials."""
-    page, axes = plot.figure(2, 4, size=(7.2, 3.4))
+    figure, axes = plot.figure(2, 4, size=(7.2, 3.4))
     for row, (case, title) in zip(axes, CASES.items(), strict=True):
         held = tree[f"data/{case}"].to_dataset().isel(trajectory=slice(SHOWN))
         columns = {"E₁₁": held["strain"].sel(component="11"), "S₁₁": held["stress"].sel(component="11")}
@@ -61,7 +61,7 @@ def data(tree: xr.DataTree) -> Figure:
         row[3].set(xlabel="E₁₁", ylabel="S₁₁")
         row[0].set_title(title)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def parity(tree: xr.DataTree) -> Figure:
@@ -69,7 +69,7 @@ def parity(tree: xr.DataTree) -> Figure:
     chosen = [name for name in tree["fits"].children if _case(name) != "general" and not name[-1].isdigit()]
     columns = 3
     rows = -(-len(chosen) // columns)
-    page, axes = plot.figure(rows, columns, size=(7.2, 2.3 * rows))
+    figure, axes = plot.figure(rows, columns, size=(7.2, 2.3 * rows))
     for panel, name in zip(axes.flat, chosen, strict=False):
         true, learned = _held_out(tree, name)
         for component, (color, marker) in COMPONENTS.items():
@@ -85,14 +85,14 @@ def parity(tree: xr.DataTree) -> Figure:
             axis.set_major_locator(MaxNLocator(4))
     for panel in axes.flat[len(chosen) :]:
         panel.set_visible(False)
-    plot.legend(page, [axes[0, 0]], columns=3, markerscale=4)
+    plot.legend(figure, [axes[0, 0]], columns=3, markerscale=4)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def paths(tree: xr.DataTree) -> Figure:
     """Return Fig 11: S11 of three held-out paths over time, true and by every kind of model, and the errors."""
-    page, axes = plot.figure(4, SHOWN, size=(7.2, 5.6), sharex=True, height_ratios=(2, 1, 2, 1))
+    figure, axes = plot.figure(4, SHOWN, size=(7.2, 5.6), sharex=True, height_ratios=(2, 1, 2, 1))
     for (above, below), case in zip((axes[:2], axes[2:]), CASES, strict=True):
         for name in _fits(tree, case):
             true, learned = (v.sel(component="11") for v in _held_out(tree, name))
@@ -107,14 +107,14 @@ def paths(tree: xr.DataTree) -> Figure:
         below[0].set_ylabel("|error|, ≥ 10⁻⁶")
     for panel in axes[-1]:
         panel.set_xlabel("t")
-    plot.legend(page, [axes[0, 0]], columns=5)
+    plot.legend(figure, [axes[0, 0]], columns=5)
     plot.letters(axes[[0, 2]])
-    return page
+    return figure
 
 
 def loops(tree: xr.DataTree) -> Figure:
     """Return hysteresis loops at reversals never trained on, and the energy dissipated along them."""
-    page, axes = plot.figure(2, SHOWN + 1, size=(7.6, 4.0))
+    figure, axes = plot.figure(2, SHOWN + 1, size=(7.6, 4.0))
     for row, case in zip(axes, CASES, strict=True):
         run = tree[f"simulation/{case}"].to_dataset().sel(programme="reversals")
         S, E = run["stress"].sel(component="11"), run["strain"].sel(component="11")
@@ -129,15 +129,15 @@ def loops(tree: xr.DataTree) -> Figure:
             row[-1].plot(run["time"], run["dissipation"].sel(fit=name)[0].cumsum("time"), **STYLES[kind])
         row[0].set_title(CASES[case])
         row[-1].set(xlabel="t", ylabel="dissipated", title=f"path of {'(a)' if case == 'two_phase' else '(e)'}")
-    plot.legend(page, [axes[0, 0]], columns=5)
+    plot.legend(figure, [axes[0, 0]], columns=5)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def energies(tree: xr.DataTree) -> Figure:
     """Return the energy of the phases along uniaxial strain, by generalised play and true, and the difference."""
     grid = tree["landscape"].to_dataset()
-    page, axes = plot.figure(1, 2, size=(5.6, 2.4))
+    figure, axes = plot.figure(1, 2, size=(5.6, 2.4))
     for k, phase in enumerate(grid["phase"].values):
         here, color = grid.sel(phase=phase), f"C{k}"
         axes[0, 0].plot(here["strain"], here["potential_true"], color=color, alpha=0.3, linewidth=3)
@@ -148,7 +148,7 @@ def energies(tree: xr.DataTree) -> Figure:
     axes[0, 1].axhline(0, color="black", linewidth=0.5)
     axes[0, 0].legend(frameon=False)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def scores(tree: xr.DataTree) -> Figure:
@@ -162,7 +162,7 @@ def scores(tree: xr.DataTree) -> Figure:
         "refinement": "smaller steps",
         "rate": "slower",
     }
-    page, axes = plot.figure(1, len(CASES) + 2, size=(7.6, 3.0), width_ratios=(2, 2, 2, 1.4))
+    figure, axes = plot.figure(1, len(CASES) + 2, size=(7.6, 3.0), width_ratios=(2, 2, 2, 1.4))
     for panel, case in zip(axes[0], (*CASES, "general"), strict=False):
         for name in _fits(tree, case):
             values = np.array([float(found[column].sel(fit=name)) for column in columns])
@@ -184,9 +184,9 @@ def scores(tree: xr.DataTree) -> Figure:
     ticks = ["two phases,\nheld-out", "two phases,\nreversals", "hardening,\nheld-out", "hardening,\nreversals"]
     axes[0, -1].set_yticks(range(4), ticks)
     axes[0, -1].set(xlabel="dissipated / true", ylim=(3.5, -0.5), title="energy")
-    plot.legend(page, axes[0, :-1], columns=5)
+    plot.legend(figure, axes[0, :-1], columns=5)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def _case(name: str) -> str:

@@ -32,7 +32,7 @@ def figures(tree: xr.DataTree) -> dict[str, Figure]:
 def densities(tree: xr.DataTree) -> Figure:
     """Return Fig 8: trajectories, kernel estimate, learned density and exact law over time."""
     found, runs = tree["analysis/densities"].to_dataset(), tree["data/trajectories"].to_dataset()
-    page, axes = plot.figure(1, 4, size=(7.2, 2.4), sharey=True)
+    figure, axes = plot.figure(1, 4, size=(7.2, 2.4), sharey=True)
     paths = runs["x"].isel(trajectory=slice(0, SHOWN)).squeeze("state").transpose("time", "trajectory")
     axes[0, 0].plot(runs["time"], paths, color="0.3", linewidth=0.4)
     axes[0, 0].set(title=f"{SHOWN} of {runs.sizes['trajectory']} paths", ylabel=plot.label(found["X"]), ylim=(0, 800))
@@ -52,16 +52,16 @@ def densities(tree: xr.DataTree) -> Figure:
         panel.set_title(title)
     for panel in axes[0]:
         panel.set_xlabel("time")
-    page.colorbar(image, ax=axes[0, -1], label="probability", extend="max")
+    figure.colorbar(image, ax=axes[0, -1], label="probability", extend="max")
     plot.letters(axes)
-    return page
+    return figure
 
 
 def slices(tree: xr.DataTree) -> Figure:
     """Return the densities at the times that are judged, all sources in one panel each."""
     found, runs = tree["analysis/densities"].to_dataset(), tree["data/trajectories"].to_dataset()
     judged = [t for t in found["time"].values if np.isfinite(found["divergence"].sel(source="slice", time=t))]
-    page, axes = plot.figure(1, len(judged), size=(7.2, 2.7), sharey=True)
+    figure, axes = plot.figure(1, len(judged), size=(7.2, 2.7), sharey=True)
     for panel, t in zip(axes[0], judged, strict=True):
         x = runs["x"].sel(time=t).values[:, 0]
         bins = np.arange(0, 1001, 40 if len(x) < 1000 else 10)
@@ -70,15 +70,15 @@ def slices(tree: xr.DataTree) -> Figure:
             panel.plot(found["X"], found["probability"].sel(source=source, time=t), **style)
         panel.set(title=f"t = {t:g}", xlabel=plot.label(found["X"]), xlim=(0, 800))
     axes[0, 0].set_ylabel("probability")
-    plot.legend(page, [axes[0, 0]], columns=4)
+    plot.legend(figure, [axes[0, 0]], columns=4)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def times(tree: xr.DataTree) -> Figure:
     """Return over time: divergence from the exact law, share in the lower regime, and where the modes are."""
     found, modes = tree["analysis/densities"].to_dataset(), tree["analysis/modes"].to_dataset()
-    page, axes = plot.figure(1, 3, size=(7.2, 2.6))
+    figure, axes = plot.figure(1, 3, size=(7.2, 2.6))
     left, middle, right = axes[0]
     for source, style in STYLES.items():
         if source == "exact":
@@ -98,6 +98,6 @@ def times(tree: xr.DataTree) -> Figure:
     middle.plot(found["time"], found["below_data"], "x", color="0.4", ms=3, label="share of the paths")
     middle.set(xlabel="time", ylabel="share below 256 molecules")
     right.set(xlabel="time", ylabel="modes, molecules", ylim=(0, 700))
-    plot.legend(page, (middle, left), columns=4)
+    plot.legend(figure, (middle, left), columns=4)
     plot.letters(axes)
-    return page
+    return figure

@@ -26,7 +26,7 @@ def figures(tree: xr.DataTree) -> dict[str, Figure]:
 def convergence(tree: xr.DataTree) -> Figure:
     """Return Fig 2: loss and number of active gates over steps or epochs; medians thick."""
     cases, optimisers = _titles(tree)
-    page, axes = plot.figure(2, len(cases), size=(7.2, 4.2), sharey="row")
+    figure, axes = plot.figure(2, len(cases), size=(7.2, 4.2), sharey="row")
     for row, (optimiser, title) in zip(axes, optimisers.items(), strict=True):
         for k, (panel, name) in enumerate(zip(row, cases, strict=True)):
             history = tree[f"fits/{name}_{optimiser}/history"].to_dataset()
@@ -34,29 +34,29 @@ def convergence(tree: xr.DataTree) -> Figure:
             panel.set(yscale="log", title=f"{cases[name]}, {title}", xlabel="epoch" if optimiser == "adam" else "step")
             panel.set_ylabel("mean square error" if k == 0 else "")
             right = panel.twinx()
-            _bundle(right, history["step"], history["active"], color=plot.SECOND, linestyle="dashed")
+            _bundle(right, history["step"], history["active"], color=plot.ACCENT, linestyle="dashed")
             right.set_ylim(0, 1.12 * history.sizes["mode"])
-            right.tick_params(colors=plot.SECOND, labelright=k == len(cases) - 1)
-            right.set_ylabel("active gates" if k == len(cases) - 1 else "", color=plot.SECOND)
+            right.tick_params(colors=plot.ACCENT, labelright=k == len(cases) - 1)
+            right.set_ylabel("active gates" if k == len(cases) - 1 else "", color=plot.ACCENT)
     handles = [
         Line2D([], [], color="black", linewidth=1.8, label="mean square error, median"),
         Line2D([], [], color="black", linewidth=0.5, label="each fit"),
-        Line2D([], [], color=plot.SECOND, linewidth=1.8, linestyle="dashed", label="gates above 1e-6"),
+        Line2D([], [], color=plot.ACCENT, linewidth=1.8, linestyle="dashed", label="gates above 1e-6"),
     ]
-    plot.legend(page, handles=handles, columns=3)
+    plot.legend(figure, handles=handles, columns=3)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def fits(tree: xr.DataTree) -> Figure:
     """Return Fig 3: truth, data and one fit by each optimiser, over the error of all fits."""
     cases, optimisers = _titles(tree)
-    page, axes = plot.figure(2, len(cases), size=(7.2, 4.4), sharex=True, height_ratios=(1.3, 1))
+    figure, axes = plot.figure(2, len(cases), size=(7.2, 4.4), sharex=True, height_ratios=(1.3, 1))
     grid = tree["landscape"].to_dataset()
     wells = tree["analysis/wells"].to_dataset()
     styles: dict[str, Any] = {
         "lm": {"color": "black", "linewidth": 1.0},
-        "adam": {"color": plot.SECOND, "linewidth": 1.0, "linestyle": "dashdot"},
+        "adam": {"color": plot.ACCENT, "linewidth": 1.0, "linestyle": "dashdot"},
     }
     for (above, below), name in zip(axes.T, cases, strict=True):
         here = grid.sel(case=name)
@@ -84,15 +84,15 @@ def fits(tree: xr.DataTree) -> Figure:
                 )
         above.set(title=cases[name], ylabel="potential" if name == next(iter(cases)) else "")
         below.set(yscale="log", xlabel="x", ylabel="|error|" if name == next(iter(cases)) else "", ylim=(1e-9, None))
-    plot.legend(page, [axes[0, 0]], columns=5)
+    plot.legend(figure, [axes[0, 0]], columns=5)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def parameters(tree: xr.DataTree) -> Figure:
     """Return Fig 4: sharpness and gates over steps or epochs."""
     cases, optimisers = _titles(tree)
-    page, axes = plot.figure(2, len(cases), size=(7.2, 4.2))
+    figure, axes = plot.figure(2, len(cases), size=(7.2, 4.2))
     for row, (optimiser, title) in zip(axes, optimisers.items(), strict=True):
         for k, (panel, name) in enumerate(zip(row, cases, strict=True)):
             history = tree[f"fits/{name}_{optimiser}/history"].to_dataset()
@@ -102,25 +102,25 @@ def parameters(tree: xr.DataTree) -> Figure:
             panel.set_ylabel("sharpness ρ, units of 1/Ψ" if k == 0 else "")
             right = panel.twinx()
             gates = history["gate"].stack(each=("member", "mode")).transpose("each", "step")
-            _bundle(right, history["step"], gates, color=plot.SECOND, linestyle="dashed")
+            _bundle(right, history["step"], gates, color=plot.ACCENT, linestyle="dashed")
             right.set_ylim(0, 1.05)
-            right.tick_params(colors=plot.SECOND, labelright=k == len(cases) - 1)
-            right.set_ylabel("gates ς(α)" if k == len(cases) - 1 else "", color=plot.SECOND)
+            right.tick_params(colors=plot.ACCENT, labelright=k == len(cases) - 1)
+            right.set_ylabel("gates ς(α)" if k == len(cases) - 1 else "", color=plot.ACCENT)
     handles = [
         Line2D([], [], color="black", linewidth=1.8, label="ρ, median (thin: each fit)"),
-        Line2D([], [], color=plot.SECOND, linewidth=1.8, linestyle="dashed", label="gates, median (thin: each mode)"),
+        Line2D([], [], color=plot.ACCENT, linewidth=1.8, linestyle="dashed", label="gates, median (thin: each mode)"),
     ]
-    plot.legend(page, handles=handles, columns=2)
+    plot.legend(figure, handles=handles, columns=2)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def race(tree: xr.DataTree) -> Figure:
     """Return loss against wall time: each fit by Levenberg–Marquardt on its own, Adam with all fits at once."""
     cases, optimisers = _titles(tree)
-    page, axes = plot.figure(1, len(cases), size=(7.2, 2.6), sharey=True)
+    figure, axes = plot.figure(1, len(cases), size=(7.2, 2.6), sharey=True)
     for panel, name in zip(axes[0], cases, strict=True):
-        for optimiser, color, style in (("lm", "black", "solid"), ("adam", plot.SECOND, "dashed")):
+        for optimiser, color, style in (("lm", "black", "solid"), ("adam", plot.ACCENT, "dashed")):
             history = tree[f"fits/{name}_{optimiser}/history"].to_dataset().isel(step=slice(1, None))
             members = history.sizes["member"] if optimiser == "adam" else 1
             for member in history["member"]:
@@ -133,11 +133,11 @@ def race(tree: xr.DataTree) -> Figure:
     members = tree[f"fits/{name}_adam/history"].sizes["member"]
     handles = [
         Line2D([], [], color="black", label=optimisers["lm"]),
-        Line2D([], [], color=plot.SECOND, linestyle="dashed", label=f"Adam, {members} fits at once, time shared"),
+        Line2D([], [], color=plot.ACCENT, linestyle="dashed", label=f"Adam, {members} fits at once, time shared"),
     ]
-    plot.legend(page, handles=handles, columns=2)
+    plot.legend(figure, handles=handles, columns=2)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def counts(tree: xr.DataTree) -> Figure:
@@ -145,7 +145,7 @@ def counts(tree: xr.DataTree) -> Figure:
     cases, optimisers = _titles(tree)
     found = tree["analysis/counts"].to_dataset()
     wells = tree["analysis/wells"].to_dataset()
-    page, axes = plot.figure(1, len(cases), size=(7.2, 2.4), sharey=True)
+    figure, axes = plot.figure(1, len(cases), size=(7.2, 2.4), sharey=True)
     kinds = {"gates": "gates\nabove 1e-6", "dominant": "dominant\nmodes", "wells": "wells"}
     for panel, name in zip(axes[0], cases, strict=True):
         truth = int(((wells["case"] == name) & (wells["source"] == "truth")).sum())
@@ -163,9 +163,9 @@ def counts(tree: xr.DataTree) -> Figure:
         Line2D([], [], color="black", marker="o", linestyle="none", markersize=5, label=optimisers["lm"]),
         Line2D([], [], color="black", marker="s", linestyle="none", ms=5, mfc="white", label=optimisers["adam"]),
     ]
-    plot.legend(page, handles=handles, columns=3)
+    plot.legend(figure, handles=handles, columns=3)
     plot.letters(axes)
-    return page
+    return figure
 
 
 def _titles(tree: xr.DataTree) -> tuple[dict[str, str], dict[str, str]]:

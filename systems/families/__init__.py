@@ -1,1 +1,1 @@
-"""Families, what turns an author's formula into data: potentials, paths, reactions."""
+"""Families of systems, which turn an author's formula into data: potentials, strain paths, reaction networks."""

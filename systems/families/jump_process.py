@@ -1,7 +1,7 @@
-"""What the exact methods ask of a Markov jump process: counts that change by whole steps, at rates that depend on them.
+"""The interface of a Markov jump process that the direct method and the master equation require.
 
-A state is a row of counts x, shape (…, species). Reaction r adds `changes[r]` to it with the propensity a_r(x), the
-probability per unit of time. The direct method and the master equation need no more; a `ReactionNetwork` satisfies it.
+A state is a row of counts x, shape (…, species). Reaction r adds `changes[r]` to x with propensity a_r(x), its
+probability per unit time. Every `ReactionNetwork` satisfies this interface.
 """
 
 from typing import Any, Protocol
@@ -12,11 +12,11 @@ __all__ = ["JumpProcess"]
 
 
 class JumpProcess(Protocol):
-    """Counts of species that jump at random."""
+    """Integer counts of species that change in random jumps."""
 
     @property
     def name(self) -> str:
-        """The name in messages."""
+        """Name used in messages."""
 
     @property
     def dim(self) -> int:
@@ -28,17 +28,17 @@ class JumpProcess(Protocol):
 
     @property
     def changes(self) -> np.ndarray:
-        """What each reaction adds to the counts, shape (reaction, species)."""
+        """Change of the counts by each reaction, shape (reaction, species)."""
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """The lowest and the highest counts allowed, each with shape (species,)."""
+        """Lowest and highest allowed counts, shape (species,) each."""
 
     def propensities(self, x: Any) -> np.ndarray:
-        """Return a(x), shape (…, reaction), at counts with shape (…, species)."""
+        """Return a(x), shape (…, reaction), at counts x, shape (…, species)."""
 
     def possible(self, x: np.ndarray, a: np.ndarray) -> np.ndarray:
-        """Return, shape (…), whether the counts are allowed, and whether their propensities are."""
+        """Return whether counts x and their propensities a are admissible, shape (…)."""
 
     def fault(self, x: np.ndarray) -> str:
-        """Say why counts x, shape (species,), are not possible."""
+        """Return the reason why counts x, shape (species,), are not admissible."""

@@ -1,13 +1,16 @@
-r"""The exact law of a reaction network on a finite box of counts (finite-state projection).
+r"""The master equation of a reaction network on a finite box of counts (finite-state projection).
 
     ∂p(x)/∂t = Σ_r a_r(x − ν_r) p(x − ν_r) − a_r(x) p(x),       or       ∂p/∂t = p Q,   p(t) = p(0) e^{Qt}
 
-What leaves the box is lost: p is never too large, and 1 − Σp bounds its error. For one species that moves by ±1, with
-births b_n and deaths d_n, the product formula
+Probability that leaves the box is lost: p is never too large, and 1 − Σp bounds its error. For one species that moves
+by ±1, with birth rates b_n and death rates d_n, the product formula
 
     log π_n = Σ_{k<n} log b_k − log d_{k+1}
 
-makes S = D^{1/2} Q D^{-1/2}, D = diag π, symmetric and tridiagonal: one eigendecomposition gives all times.
+gives the stationary distribution π. With D = diag π, S = D^{1/2} Q D^{-1/2} is symmetric and tridiagonal, and one
+eigendecomposition gives p at all times.
+
+Reference: B. Munsky, M. Khammash, J. Chem. Phys. 124, 044104 (2006), doi:10.1063/1.2145882.
 """
 
 from dataclasses import dataclass
@@ -25,16 +28,16 @@ if TYPE_CHECKING:
 
 __all__ = ["MasterEquation"]
 
-STATES = 1_000_000  # largest box
-DENSE = 2_000  # states, up to which a full matrix is worth its memory
-STIFF = 50_000  # sparse products, beyond which a full matrix exponential is faster
-NEGLIGIBLE = 40.0  # e^-40 is below the last digit of a double
-BULK = 1e-8  # π/max π from which the symmetrised generator keeps 10 digits: errors grow like its inverse root
+LARGEST_BOX = 1_000_000  # states
+LARGEST_DENSE = 2_000  # states up to which full matrices are used
+STIFF_PRODUCTS = 50_000  # number of sparse products above which a full matrix exponential is faster
+NEGLIGIBLE_DECAY = 40.0  # exp(-40) is below the precision of a double
+BULK_RATIO = 1e-8  # smallest π/max π at which S keeps 10 digits; errors grow like its inverse square root
 
 
 @dataclass(frozen=True, eq=False)
 class MasterEquation:
-    """The generator Q of a network on the box low … low + shape − 1; states are numbered in C order."""
+    """The generator Q of a network on the box low … low + shape − 1, with states numbered in C order."""
 
     low: np.ndarray
     shape: tuple[int, ...]
@@ -47,15 +50,17 @@ class MasterEquation:
 
         low, shape = box[:, 0], tuple(map(int, box[:, 1] - box[:, 0] + 1))
         size = int(np.prod(shape))
-        if size > STATES:
-            raise DatasetError(f"the law of {network.name} on {size} states needs a box of at most {STATES}")
+        if size > LARGEST_BOX:
+            raise DatasetError(
+                f"the box of {network.name} has {size} states; the master equation allows at most {LARGEST_BOX}"
+            )
         x = np.indices(shape).reshape(len(shape), -1).T + low
         with np.errstate(all="ignore"):
             a = network.propensities(x)
-        impossible = ~network.possible(x, a)
-        if impossible.any():
-            where = x[impossible.argmax()]
-            raise DatasetError(f"the law of {network.name} cannot be had: at counts {where}, {network.fault(where)}")
+        inadmissible = ~network.possible(x, a)
+        if inadmissible.any():
+            where = x[inadmissible.argmax()]
+            raise DatasetError(f"{network.name} has no master equation: at counts {where}, {network.fault(where)}")
         rows, columns, values = [np.arange(size)], [np.arange(size)], [-a.sum(-1)]
         for r, change in enumerate(network.changes):
             target = x - low + change
@@ -67,21 +72,21 @@ class MasterEquation:
         return cls(low, shape, csr_array(entries, shape=(size, size)))
 
     def number(self, x: np.ndarray) -> np.ndarray:
-        """Return the numbers (…) of counts with shape (…, species) in the box."""
+        """Return the state numbers, shape (…), of counts x, shape (…, species), in the box."""
         inside = ((x >= self.low) & (x < self.low + self.shape)).all(-1)
         if not inside.all():
-            raise DatasetError(f"the start {x[~inside][0]} is not in the box of the law, {self}")
+            raise DatasetError(f"the counts {x[~inside][0]} at t = 0 are outside the box {self}")
         return np.ravel_multi_index(tuple(np.moveaxis((x - self.low).astype(np.intp), -1, 0)), self.shape)
 
     def counts(self, number: np.ndarray) -> np.ndarray:
-        """Return the counts, shape (…, species), of numbered states."""
+        """Return the counts, shape (…, species), of state numbers, shape (…)."""
         return np.stack(np.unravel_index(number, self.shape), -1) + self.low
 
     def __str__(self) -> str:
         return " x ".join(f"{low} … {low + n - 1}" for low, n in zip(self.low, self.shape, strict=True))
 
     def law(self, start: int, times: np.ndarray) -> np.ndarray:
-        """Return p, shape (time, states), at increasing times, from a numbered state."""
+        """Return p, shape (time, state), at increasing times, from the state of number `start`."""
         p = np.zeros((len(times), self.Q.shape[0]))
         p[times == 0, start] = 1
         later = times > 0
@@ -94,18 +99,18 @@ class MasterEquation:
         return np.maximum(p, 0, out=p)
 
     def stationary(self) -> np.ndarray:
-        """Return π, shape (states,), by the product formula."""
+        """Return π, shape (state,), by the product formula."""
         if self._half_log is None:
             raise DatasetError(
-                "the product formula needs one species that moves by ±1, all states of which communicate"
+                "the product formula needs one species that moves by ±1, with all states in the box communicating"
             )
         pi = np.exp(2 * (self._half_log - self._half_log.max()))
         return pi / pi.sum()
 
     def sample(self, start: np.ndarray, times: np.ndarray, rng: np.random.Generator, width: int) -> np.ndarray:
-        """Return numbered states, shape (trajectory, time), drawn from rows of e^{QΔt}; −1 has left the box.
+        """Return state numbers, shape (trajectory, time), drawn from rows of e^{QΔt}; −1 for those outside the box.
 
-        Each time takes `width` uniform numbers, at least one a trajectory.
+        Each time uses `width` random numbers, at least one for each trajectory.
         """
         state, path = start, np.empty((len(start), len(times)), dtype=np.intp)
         for k, step in enumerate(_steps(times)):
@@ -116,52 +121,55 @@ class MasterEquation:
         return path
 
     def _drawn(self, state: np.ndarray, u: np.ndarray, step: float) -> np.ndarray:
+        """Return the states that uniform u, shape (trajectory,), select after a step, −1 outside the box."""
         inside, last = state >= 0, self.Q.shape[0] - 1
         cumulative, total = self._cumulative(step, fast=bool(inside.any() and self._bulk[state[inside]].all()))
         n = np.where(inside, state, 0)
         lower, upper = np.zeros_like(n), np.full_like(n, last)
-        while (lower < upper).any():  # bisection in all rows at once
+        while (lower < upper).any():  # bisection, all trajectories at once
             middle = (lower + upper) // 2
-            above = cumulative[n, middle] <= u
-            lower, upper = np.where(above, middle + 1, lower), np.where(above, upper, middle)
+            beyond = cumulative[n, middle] <= u
+            lower, upper = np.where(beyond, middle + 1, lower), np.where(beyond, upper, middle)
         return np.where(inside & (u < total[n]), lower, -1)
 
     def _cumulative(self, step: float, *, fast: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return the sums of the rows of e^{QΔt} up to each state, and in all; kept, as most grids have one step."""
+        """Return cumulative sums of the rows of e^{QΔt}, and their totals; cached, as most grids have one step."""
         key = (float(f"{step:.9e}"), fast)
-        if key not in self._kept:
+        if key not in self._cache:
             cumulative = np.cumsum(np.maximum(self._transition(step, fast=fast), 0), -1)
             total = cumulative[:, -1].copy()
-            whole = total > 1 - 1e-9  # no more is lost than by rounding
-            cumulative[whole] /= total[whole, None]
-            total[whole] = 1
-            if any(other[0] != key[0] for other in self._kept):
-                self._kept.clear()
-            self._kept[key] = cumulative, total
-        return self._kept[key]
+            complete = total > 1 - 1e-9  # the loss is within rounding
+            cumulative[complete] /= total[complete, None]
+            total[complete] = 1
+            if any(other[0] != key[0] for other in self._cache):
+                self._cache.clear()
+            self._cache[key] = cumulative, total
+        return self._cache[key]
 
     def _transition(self, step: float, *, fast: bool) -> np.ndarray:
+        """Return e^{QΔt}, shape (state, state); `fast` by the spectrum of S, accurate for rows of the bulk."""
         if fast:
             eigenvalues, V = self._spectrum(step)
             h = self._half_log
-            with np.errstate(over="ignore", invalid="ignore"):  # rows far from the bulk, which are not used
+            with np.errstate(over="ignore", invalid="ignore"):  # in rows far from the bulk, which are not used
                 return np.nan_to_num(np.exp(h - h[:, None]) * ((V * np.exp(eigenvalues * step)) @ V.T))
         from scipy.linalg import expm
 
-        if self.Q.shape[0] > DENSE:
+        if self.Q.shape[0] > LARGEST_DENSE:
             raise DatasetError(
-                f"sampling from the law takes full matrices: at most {DENSE} states, here {self.Q.shape[0]}; "
+                f"method='law' needs full matrices and allows at most {LARGEST_DENSE} states, got {self.Q.shape[0]}; "
                 "use method='ssa'"
             )
         return expm(self.Q.toarray() * step)
 
     def _stepped(self, start: int, times: np.ndarray) -> np.ndarray:
+        """Return p, shape (time, state), at positive times, by matrix exponentials from time to time."""
         from scipy.sparse.linalg import expm_multiply
 
         p, rows = np.zeros(self.Q.shape[0]), []
         p[start] = 1
         products = 2 * abs(self.Q.diagonal()).max() * times.max(initial=0)
-        dense = len(p) <= DENSE and products > STIFF
+        dense = len(p) <= LARGEST_DENSE and products > STIFF_PRODUCTS
         matrices: dict[str, np.ndarray] = {}
         for step in _steps(times):
             if dense:
@@ -174,12 +182,13 @@ class MasterEquation:
         return np.array(rows).reshape(len(times), len(p))
 
     @cached_property
-    def _kept(self) -> dict[tuple[float, bool], tuple[np.ndarray, np.ndarray]]:
+    def _cache(self) -> dict[tuple[float, bool], tuple[np.ndarray, np.ndarray]]:
+        """Cumulative transition probabilities by step and method."""
         return {}
 
     @cached_property
     def _half_log(self) -> Any:
-        """Return ½ log π up to a constant, shape (states,), or None if the product formula does not hold."""
+        """½ log π up to a constant, shape (state,), or None if the product formula does not hold."""
         if len(self.shape) > 1 or self.shape[0] < 2:
             return None
         births, deaths = self.Q.diagonal(1), self.Q.diagonal(-1)
@@ -190,20 +199,21 @@ class MasterEquation:
 
     @cached_property
     def _bulk(self) -> np.ndarray:
-        """Return, for each state, whether the symmetrised generator serves it."""
+        """Whether the spectrum of S is accurate for trajectories from each state, shape (state,)."""
         h = self._half_log
-        small = h is None or len(h) > DENSE
-        return np.zeros(self.Q.shape[0], dtype=bool) if small else h - h.max() > np.log(BULK) / 2
+        unavailable = h is None or len(h) > LARGEST_DENSE
+        return np.zeros(self.Q.shape[0], dtype=bool) if unavailable else h - h.max() > np.log(BULK_RATIO) / 2
 
     def _spectrum(self, shortest: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the eigenpairs of S that have not died out by the shortest time."""
+        """Return the eigenvalues and eigenvectors of S that have not decayed by the shortest time."""
         from scipy.linalg import eigh_tridiagonal
 
         off = np.sqrt(self.Q.diagonal(1) * self.Q.diagonal(-1))
         norm = 4 * abs(self.Q.diagonal()).max() + 1
-        span = (-min(NEGLIGIBLE / shortest, norm), norm)
+        span = (-min(NEGLIGIBLE_DECAY / shortest, norm), norm)
         return eigh_tridiagonal(self.Q.diagonal(), off, select="v", select_range=span)
 
 
 def _steps(times: np.ndarray) -> np.ndarray:
+    """Return the steps between times, the first of them from t = 0."""
     return np.diff(times, prepend=0.0)

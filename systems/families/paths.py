@@ -1,25 +1,15 @@
-r"""Materials with a memory: the author writes the response to strain paths, loading programmes and data come free.
+r"""History-dependent materials, driven by strain paths.
 
-    @systems.register("slider")
-    class Slider(systems.PathSystem):
-        strength: float = systems.parameter(0.1, "largest stress", gt=0)
-
-        def respond(self, strain):
-            stress = np.zeros_like(strain)
-            for t in range(1, strain.shape[-2]):
-                trial = stress[..., t - 1, :] + strain[..., t, :] - strain[..., t - 1, :]
-                stress[..., t, :] = np.clip(trial, -self.strength, self.strength)
-            return {"stress": stress}
-
-A programme is a set of turning points in the space of strains, joined by straight lines and sampled at equal times on
-[0, 1]; what lies between two samples is again a straight line, so that a turning point between samples is cut. With
-N ∈ {1, …} cycles, amplitudes A drawn afresh for every turning point, and a direction D of strain,
+The author writes the response to given strain paths; loading programmes and data sets follow. A programme is a polygon
+of strains, parametrised by time on [0, 1] and sampled at given times. The path between two samples is a straight line
+again, so a turning point between samples is cut off. With N cycles, amplitudes A drawn independently for every turning
+point, and a strain direction D, the turning points are
 
     "sawtooth"      +A₁D, −A₂D, +A₃D, …  at  t = 1/4N, 3/4N, 5/4N, …      from 0 and back to 0
     "compression"   −A₁D, 0, −A₂D, 0, …  at  t = 1/2N, 2/2N, 3/2N, …
     "random"        A₁D₁, A₂D₂, A₃D₃, …  at  t = 1/2N, 2/2N, 3/2N, …      every D a random symmetric tensor, |D| = 1
 
-where D = n ⊗ n is uniaxial strain along an axis n.
+where D = n ⊗ n is uniaxial strain along an axis n, except for "random" loading.
 """
 
 from abc import abstractmethod
@@ -40,25 +30,66 @@ __all__ = ["PathSystem"]
 
 Loading = Literal["sawtooth", "compression", "random"]
 PROGRAMMES = ("sawtooth", "compression", "random")
-REACH = 0.25  # of the strains that are sampled
+LARGEST_STRAIN = 0.25  # default amplitude of the sampled strains
 
 
 class PathSystem(System):
-    """A material driven by prescribed strain.
+    """Base of materials with memory, driven by prescribed strain.
 
-    To make one, write `respond(strain)`: strain with shape (…, time, 6) in, a mapping out that holds `stress` of the
-    same shape and may hold `phase_fraction`, `dissipation` and `potential` with shape (…, time). The history begins
-    unstrained, one step before the first sample. Loop over time only: all trajectories come at once.
+    A derived class writes `respond`. Tensors are rows of the components 11, 22, 33, 12, 13, 23.
+
+    Parameters
+    ----------
+    **values
+        Values of the declared parameters; those not given keep their defaults.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is unknown, of the wrong type, or out of bounds.
+
+    Examples
+    --------
+    Elastic up to a largest stress in each component:
+
+    >>> import numpy as np
+    >>> import systems
+    >>> class Slider(systems.PathSystem):
+    ...     strength: float = systems.parameter(0.1, "largest stress", gt=0)
+    ...
+    ...     def respond(self, strain):
+    ...         stress = np.zeros_like(strain)
+    ...         for t in range(1, strain.shape[-2]):
+    ...             trial = stress[..., t - 1, :] + strain[..., t, :] - strain[..., t - 1, :]
+    ...             stress[..., t, :] = np.clip(trial, -self.strength, self.strength)
+    ...         return {"stress": stress}
+    >>> data = Slider(strength=0.05).paths(3, seed=0)
+    >>> dict(data.sizes), float(data.stress.max())
+    ({'trajectory': 3, 'time': 100, 'component': 6}, 0.05)
     """
 
     observed: ClassVar[str] = "strain"
     state_space: ClassVar[tuple[State, ...]] = tuple(
-        State(f"E{label}", f"strain, tensor component {label}", box=(-REACH, REACH)) for label in COMPONENTS
+        State(f"E{label}", f"strain, tensor component {label}", box=(-LARGEST_STRAIN, LARGEST_STRAIN))
+        for label in COMPONENTS
     )
 
     @abstractmethod
     def respond(self, strain: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Return stress and what else is known along strain paths with shape (…, time, 6). The author's formula."""
+        """Return the response to strain paths; written by the author.
+
+        Parameters
+        ----------
+        strain : numpy.ndarray, shape (…, time, 6)
+            Strain paths. The history begins unstrained, one step before the first sample. Leading axes are independent
+            paths, so that only time needs a loop.
+
+        Returns
+        -------
+        mapping of str to numpy.ndarray
+            ``stress``, shape (…, time, 6), and optionally ``phase_fraction``, ``dissipation`` and ``potential``,
+            shape (…, time) each.
+        """
 
     @final
     def paths(
@@ -74,12 +105,46 @@ class PathSystem(System):
         strain: ArrayLike | Sequence[ArrayLike] | None = None,
         time: ArrayLike | None = None,
     ) -> xr.Dataset:
-        """Return strain, stress and internal quantities along `count` paths of a loading programme (see the module).
+        """Return the response along strain paths of a loading programme, or along given strain paths.
 
-        `cycles` and `amplitude` are ranges from which each path draws, both ends included; `samples` lie at equal
-        times on [0, 1], or at those of `time`. Or `strain` gives own paths, as for `workbench.dataset.paths`; then
-        nothing is drawn, and no seed recorded.
+        Parameters
+        ----------
+        count : int, optional
+            Number of paths to draw; must be left out if `strain` is given.
+        loading : {"sawtooth", "compression", "random"}
+            Loading programme (see the module); default "sawtooth".
+        axis : sequence of float, shape (3,)
+            Axis of uniaxial strain; ignored for "random" loading.
+        cycles : tuple of int, default (1, 4)
+            Smallest and largest number of cycles of a path, both included.
+        amplitude : tuple of float, default (0.1, 0.25)
+            Smallest and largest amplitude of a turning point.
+        samples : int, default 100
+            Number of equally spaced times on [0, 1]; ignored if `time` is given.
+        seed : int or numpy.random.SeedSequence, optional
+            Seed. Default: drawn at random, and recorded in the data.
+        strain : array_like or sequence of array_like, optional
+            Strain paths to use instead, as for `workbench.dataset.paths`. Then nothing is drawn or seeded.
+        time : array_like, shape (time,), optional
+            Increasing times, not negative. Default: see `samples`.
 
+        Returns
+        -------
+        xarray.Dataset
+            ``strain`` and ``stress`` over ``(trajectory, time, component)``; ``phase_fraction``, ``dissipation`` and
+            ``potential`` over ``(trajectory, time)`` if the system returns them.
+
+        Raises
+        ------
+        ParameterError
+            If `count` or `samples` is not a positive integer, or the data would be too large.
+        DatasetError
+            If both or neither of `count` and `strain` are given, or another argument is invalid.
+        ValueError
+            If the seed is not a non-negative integer.
+
+        Examples
+        --------
         >>> import systems
         >>> data = systems.get("rossi").paths(3, loading="compression", seed=0)
         >>> dict(data.sizes), float(data.strain.max())
@@ -88,12 +153,12 @@ class PathSystem(System):
         sequence: np.random.SeedSequence | None = None
         if strain is not None:
             if count is not None:
-                raise DatasetError("give either a count of paths to draw, or strain=, not both")
+                raise DatasetError("paths takes either a count of paths to draw or strain=, not both")
             given = dataset.paths(strain, time)
             method = "given strain paths"
         else:
             if count is None:
-                raise DatasetError("say how many paths: paths(count, …), or pass strain=")
+                raise DatasetError("paths needs a count of paths to draw, or strain=")
             sequence = dataset.seed_sequence(seed)
             if time is None:
                 require_integer(2, samples=samples)
@@ -102,7 +167,7 @@ class PathSystem(System):
             self._count(self._count(count) * len(moments))
             if loading not in PROGRAMMES:
                 raise DatasetError(f"loading must be one of {', '.join(PROGRAMMES)}, got {loading!r}")
-            drawn = _draw(count, sequence, loading, _direction(axis), _cycles(cycles), _sizes(amplitude), moments)
+            drawn = _draw(count, sequence, loading, _direction(axis), _cycles(cycles), _amplitudes(amplitude), moments)
             given = dataset.paths(drawn, moments)
             method = f"{loading} loading, cycles {cycles}, amplitudes {amplitude}"
         E, times = given["strain"].values, given["time"].values
@@ -121,13 +186,13 @@ def _draw(
     amplitude: tuple[float, float],
     time: np.ndarray,
 ) -> np.ndarray:
-    """Return strain paths with shape (trajectory, time, 6); a path does not depend on how many are drawn."""
+    """Return strain paths, shape (trajectory, time, 6); a path does not depend on how many are drawn."""
     fresh = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key)
-    numbers, sizes, ways = (np.random.default_rng(child) for child in fresh.spawn(3))
-    n = numbers.integers(*cycles, size=count, endpoint=True)
-    A = sizes.uniform(*amplitude, size=(count, 2 * cycles[1]))
+    for_cycles, for_amplitudes, for_directions = (np.random.default_rng(child) for child in fresh.spawn(3))
+    n = for_cycles.integers(*cycles, size=count, endpoint=True)
+    A = for_amplitudes.uniform(*amplitude, size=(count, 2 * cycles[1]))
     if loading == "random":
-        corners = A[..., None] * _random_directions(ways, A.shape)
+        corners = A[..., None] * _random_directions(for_directions, A.shape)
     else:
         sign = np.resize([1.0, -1.0] if loading == "sawtooth" else [-1.0, 0.0], A.shape[1])
         corners = (sign * A)[..., None] * direction
@@ -135,21 +200,21 @@ def _draw(
     turns[:, 1:-1] = np.where(np.arange(2 * cycles[1])[:, None] < 2 * n[:, None, None], corners, 0.0)
     halves = 2 * n[:, None]
     progress = time * halves
-    if loading == "sawtooth":  # whose first and last straight pieces are half as long as the others
+    if loading == "sawtooth":  # its first and last segments are half as long as the others
         progress = np.maximum(np.minimum(2 * progress, progress + 0.5), 2 * progress - halves + 1)
     return _joined(turns, np.clip(progress, 0, halves + 1))
 
 
 def _joined(turns: np.ndarray, progress: np.ndarray) -> np.ndarray:
-    """Return the polygon through `turns` (trajectory, turn, 6) at fractional numbers of turns (trajectory, time)."""
-    before = np.minimum(progress.astype(int), turns.shape[1] - 2)
-    share = (progress - before)[..., None]
+    """Return the polygon through `turns` (trajectory, turn, 6) at fractional turn numbers (trajectory, time)."""
+    segment = np.minimum(progress.astype(int), turns.shape[1] - 2)
+    fraction = (progress - segment)[..., None]
     row = np.arange(len(turns))[:, None]
-    return (1 - share) * turns[row, before] + share * turns[row, before + 1]
+    return (1 - fraction) * turns[row, segment] + fraction * turns[row, segment + 1]
 
 
 def _random_directions(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Return tensors of unit norm, shape (…, 6), with no preferred direction in the space of symmetric tensors."""
+    """Return symmetric tensors of unit norm, shape (…, 6), uniformly distributed over all directions."""
     v = rng.standard_normal((*shape, 6))
     return v / np.linalg.norm(v, axis=-1, keepdims=True) / np.sqrt(SHEAR)
 
@@ -158,20 +223,22 @@ def _direction(axis: Sequence[float]) -> np.ndarray:
     """Return n ⊗ n, shape (6,), for the unit vector n along `axis`."""
     n = np.asarray(axis, dtype=np.float64)
     if n.shape != (3,) or not np.isfinite(n).all() or not n.any():
-        raise DatasetError(f"axis is a direction in space, three numbers that are not all zero, got {axis!r}")
+        raise DatasetError(f"axis must be a vector of three numbers that are not all zero, got {axis!r}")
     n = n / np.linalg.norm(n)
     return dyad(n)
 
 
 def _cycles(cycles: tuple[int, int]) -> tuple[int, int]:
+    """Return a valid range of numbers of cycles, or raise `DatasetError`."""
     ends = np.asarray(cycles)
     if ends.shape != (2,) or ends.dtype.kind not in "iu" or not 1 <= ends[0] <= ends[1]:
-        raise DatasetError(f"cycles are a range of integers from 1, such as (1, 4), got {cycles!r}")
+        raise DatasetError(f"cycles must be a range of integers >= 1, such as (1, 4), got {cycles!r}")
     return int(ends[0]), int(ends[1])
 
 
-def _sizes(amplitude: tuple[float, float]) -> tuple[float, float]:
+def _amplitudes(amplitude: tuple[float, float]) -> tuple[float, float]:
+    """Return a valid range of amplitudes, or raise `DatasetError`."""
     ends = np.asarray(amplitude)
     if ends.shape != (2,) or ends.dtype.kind not in "iuf" or not 0 < ends[0] <= ends[1] < np.inf:
-        raise DatasetError(f"amplitude is a range of positive strains, such as (0.1, 0.25), got {amplitude!r}")
+        raise DatasetError(f"amplitude must be a range of positive strains, such as (0.1, 0.25), got {amplitude!r}")
     return float(ends[0]), float(ends[1])

@@ -1,14 +1,8 @@
-"""Systems that are the gradient flow of a potential, ẋ = −∇Ψ(x): the author writes Ψ, the rest comes free.
+"""Gradient flows ẋ = −∇Ψ(x) of a given potential Ψ.
 
-    @systems.register("double_well")
-    class DoubleWell(systems.PotentialSystem):
-        state_space = (systems.State("x", "position", box=(-2, 2)),)
-        depth: float = systems.parameter(1.0, "depth of the wells", symbol="d", gt=0)
-
-        def potential(self, x):
-            return self.depth * ((x**2 - 1) ** 2).sum(-1)
-
-`value`, `gradient` and `hessian` (by automatic differentiation), `velocity`, `points()` and `trajectories()` follow.
+The author writes Ψ as a function of tensors. The gradient ∇Ψ and the Hessian ∇²Ψ follow by automatic differentiation;
+trajectories follow by integration with the Dormand–Prince method of order 8 (DOP853) with adaptive steps, relative
+tolerance 1e-10 and absolute tolerance 1e-12.
 """
 
 from abc import abstractmethod
@@ -29,16 +23,47 @@ if TYPE_CHECKING:
 __all__ = ["PotentialSystem"]
 
 Spread = Literal["random", "sobol", "edges"]
-BUDGET = 200_000  # evaluations of the velocity before a stiff problem is called one
-RUNAWAY = 1e6  # times the size of the starts: a trajectory that far out has blown up
+MOST_EVALUATIONS = 200_000  # of the velocity; a flow that needs more is considered stiff
+RUNAWAY_FACTOR = 1e6  # distance, over the size of the initial states, beyond which a trajectory has diverged
 
 
 class PotentialSystem(System):
-    """A gradient flow ẋ = −∇Ψ(x).
+    """Base of gradient flows ẋ = −∇Ψ(x).
 
-    To make one, write `potential(x)` on tensors with shape (…, dim) → (…) and declare `state_space`; use operations of
-    torch that can be differentiated twice. It is then a potential like a learned one: arrays in, arrays out; tensors
-    in, tensors out.
+    A derived class declares `state_space` and writes `potential`, with torch operations that are twice differentiable.
+    It can be used wherever a learned potential can: all methods take and return arrays, or tensors if given tensors.
+
+    Parameters
+    ----------
+    **values
+        Values of the declared parameters; those not given keep their defaults.
+
+    Attributes
+    ----------
+    duration : float
+        Default end time of trajectories.
+    members : None
+        None: a potential system is not an ensemble.
+    symmetry : list
+        Generators of the symmetry group of Ψ.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is unknown, of the wrong type, or out of bounds.
+
+    Examples
+    --------
+    >>> import systems
+    >>> class DoubleWell(systems.PotentialSystem):
+    ...     state_space = (systems.State("x", "position", box=(-2, 2)),)
+    ...     depth: float = systems.parameter(1.0, "depth of the wells", symbol="d", gt=0)
+    ...
+    ...     def potential(self, x):
+    ...         return self.depth * ((x**2 - 1) ** 2).sum(-1)
+    >>> well = DoubleWell(depth=2.0)
+    >>> well.value([[0.0], [1.0]]), well.hessian([1.0])
+    (array([2., 0.]), array([[16.]]))
     """
 
     duration: ClassVar[float] = 10.0
@@ -46,40 +71,63 @@ class PotentialSystem(System):
 
     @abstractmethod
     def potential(self, x: "Tensor") -> "Tensor":
-        """Return Ψ(x): tensor with shape (…, dim) in, (…) out. The author's formula."""
+        """Return Ψ, tensor of shape (…), at x, tensor of shape (…, dim); written by the author."""
 
     @property
     def symmetry(self) -> list[Any]:
-        """Maps that leave Ψ as it is, as generators of a group: permutations of the states or orthogonal matrices."""
+        """Generators of the symmetry group of Ψ: permutations of the states or orthogonal matrices."""
         return []
 
     @final
     def value(self, x: Any) -> Any:
-        """Return Ψ with shape (…) at x with shape (…, dim)."""
+        """Return Ψ, shape (…), at x, shape (…, dim)."""
         return self._apply(self._potential, x)
 
     @final
     def gradient(self, x: Any) -> Any:
-        """Return ∇Ψ with shape (…, dim) at x with shape (…, dim)."""
+        """Return ∇Ψ, shape (…, dim), at x, shape (…, dim)."""
         return self._apply(lambda y: _derivative(self._potential, y), x)
 
     @final
     def hessian(self, x: Any) -> Any:
-        """Return ∇²Ψ with shape (…, dim, dim) at x with shape (…, dim)."""
+        """Return ∇²Ψ, shape (…, dim, dim), at x, shape (…, dim)."""
         return self._apply(lambda y: _derivative(lambda z: _derivative(self._potential, z), y), x)
 
     @final
     def velocity(self, x: Any) -> Any:
-        """Return ẋ = −∇Ψ with shape (…, dim)."""
+        """Return ẋ = −∇Ψ, shape (…, dim), at x, shape (…, dim)."""
         return -self.gradient(x)
 
     @final
     def points(self, count: int, *, seed: Any = None, spread: Spread = "random") -> xr.Dataset:
-        """Return `count` samples of x, Ψ and ∇Ψ over the box.
+        """Return samples of x, Ψ and ∇Ψ in the box.
 
-        They are independent and uniform (`spread="random"`), evenly spread ("sobol"), or evenly spread and denser
-        towards the edges by the arcsine law ("edges"), as the nodes of polynomial interpolation are.
+        Parameters
+        ----------
+        count : int
+            Number of samples.
+        seed : int or numpy.random.SeedSequence, optional
+            Seed. Default: drawn at random, and recorded in the data.
+        spread : {"random", "sobol", "edges"}
+            Independent uniform samples (default); a scrambled Sobol sequence; or a Sobol sequence made denser towards
+            the edges of the box by the arcsine distribution, like the nodes of polynomial interpolation.
 
+        Returns
+        -------
+        xarray.Dataset
+            ``x(sample, state)``, ``potential(sample)`` and ``gradient(sample, state)``.
+
+        Raises
+        ------
+        ParameterError
+            If `count` is not a positive integer, or the data would be too large.
+        DatasetError
+            If `spread` is unknown, or Ψ is not finite.
+        ValueError
+            If the seed is not a non-negative integer.
+
+        Examples
+        --------
         >>> import systems
         >>> dict(systems.get("gene_circuit").points(5, seed=0).sizes)
         {'sample': 5, 'state': 2}
@@ -98,13 +146,39 @@ class PotentialSystem(System):
         starts: ArrayLike | None = None,
         spread: Spread = "random",
     ) -> xr.Dataset:
-        """Return x and ẋ along `count` trajectories at the times given (default: 41 up to `duration`).
+        """Return x and ẋ along trajectories of the gradient flow.
 
-        Starts are spread over the box as for `points`, or given with shape (trajectory, dim). Flows leave the edges of
-        the box at once, so "edges" makes the most of few trajectories.
-        Integrated by DOP853 to 1e-10. Starts outside the domain, times that do not increase or are negative, a
-        velocity that is not finite, a blow-up and a problem too stiff raise `DatasetError`.
+        Parameters
+        ----------
+        count : int, optional
+            Number of trajectories; may be left out if `starts` is given.
+        time : array_like, shape (time,), optional
+            Increasing times, not negative. Default: 41 equally spaced times from 0 to `duration`.
+        seed : int or numpy.random.SeedSequence, optional
+            Seed of the initial states. Default: drawn at random, and recorded in the data.
+        starts : array_like, shape (trajectory, dim), optional
+            Initial states. Default: drawn from the box.
+        spread : {"random", "sobol", "edges"}
+            Distribution of drawn initial states, as for `points`. Trajectories leave the edges of the box quickly, so
+            "edges" gives the best coverage with few trajectories.
 
+        Returns
+        -------
+        xarray.Dataset
+            ``x(trajectory, time, state)`` and ``velocity(trajectory, time, state)``.
+
+        Raises
+        ------
+        ParameterError
+            If `count` is not a positive integer, or the data would be too large.
+        DatasetError
+            If neither `count` nor `starts` is given or they disagree, an initial state is outside the domain, `time` or
+            `spread` is invalid, a trajectory diverges, or the flow is too stiff.
+        ValueError
+            If the seed is not a non-negative integer.
+
+        Examples
+        --------
         >>> import systems
         >>> dict(systems.get("gene_circuit").trajectories(3, time=[0, 1, 2], seed=0).sizes)
         {'trajectory': 3, 'time': 3, 'state': 2}
@@ -112,12 +186,14 @@ class PotentialSystem(System):
         times = self._times(np.linspace(0, self.duration, 41) if time is None else time)
         if starts is None:
             if count is None:
-                raise DatasetError("say how many trajectories: trajectories(count, …), or pass starts=")
+                raise DatasetError("trajectories needs a count of initial states to draw, or starts=")
             sequence, x0 = self._starts(count, seed, spread)
         else:
             sequence, x0 = dataset.seed_sequence(seed), np.atleast_2d(np.asarray(starts, dtype=np.float64))
             if count is not None and count != len(x0):
-                raise DatasetError(f"count is {count} but {len(x0)} starts were given; leave one of them out")
+                raise DatasetError(
+                    f"count is {count}, but starts holds {len(x0)} initial state(s); pass only one of them"
+                )
             spread = "given"  # type: ignore[assignment]
         self.check_domain(x0)
         x = self._flow(x0, times)
@@ -125,6 +201,7 @@ class PotentialSystem(System):
         return self._describe(data, sequence, f"DOP853, rtol 1e-10, {spread} starts")
 
     def _starts(self, count: int, seed: Any, spread: str) -> tuple[np.random.SeedSequence, np.ndarray]:
+        """Return the seed sequence and points of the box, shape (count, dim)."""
         sequence, rng = self._generator(seed)
         low, high = np.array(self.box, dtype=np.float64).T
         count = self._count(count)
@@ -140,22 +217,24 @@ class PotentialSystem(System):
         return sequence, low + (high - low) * unit
 
     def _flow(self, x0: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """Integrate all trajectories as one system; shape (trajectory, time, dim)."""
+        """Return the states from x0, shape (trajectory, dim), integrated as one system: (trajectory, time, dim)."""
         from scipy.integrate import solve_ivp
 
-        calls, limit = 0, RUNAWAY * (1 + np.abs(x0).max())
+        calls, limit = 0, RUNAWAY_FACTOR * (1 + np.abs(x0).max())
 
         def rate(t: float, y: np.ndarray) -> np.ndarray:
             nonlocal calls
             calls += 1
             x = y.reshape(x0.shape)
             v = self.velocity(x)
-            gone = ~(np.isfinite(v) & (np.abs(x) < limit)).all(-1)
-            if gone.any():
-                row = int(np.flatnonzero(gone)[0])
-                raise DatasetError(f"{self.name} blows up in trajectory {row}, which starts at {x0[row]}, at t = {t:g}")
-            if calls > BUDGET:
-                raise DatasetError(f"{self.name} is too stiff for DOP853: {BUDGET} evaluations reach t = {t:g} only")
+            diverged = ~(np.isfinite(v) & (np.abs(x) < limit)).all(-1)
+            if diverged.any():
+                row = int(np.flatnonzero(diverged)[0])
+                raise DatasetError(f"{self.name} diverges: trajectory {row}, which starts at {x0[row]}, at t = {t:g}")
+            if calls > MOST_EVALUATIONS:
+                raise DatasetError(
+                    f"{self.name} is too stiff for DOP853: {MOST_EVALUATIONS} evaluations reach only t = {t:g}"
+                )
             return v.ravel()
 
         if times[-1] == 0:
@@ -163,27 +242,28 @@ class PotentialSystem(System):
         rate(0.0, x0.ravel())
         solution = solve_ivp(rate, (0.0, times[-1]), x0.ravel(), "DOP853", t_eval=times, rtol=1e-10, atol=1e-12)
         if not solution.success:
-            raise DatasetError(f"integrating {self.name} stopped: {solution.message}")
+            raise DatasetError(f"the integration of {self.name} failed: {solution.message}")
         return np.moveaxis(solution.y.reshape(*x0.shape, len(times)), -1, 1)
 
     def _potential(self, x: "Tensor") -> "Tensor":
-        """Return the author's Ψ(x), or raise `DatasetError` where it is no tensor with shape (…)."""
+        """Return the author's Ψ(x), or raise `DatasetError` unless it is a tensor of shape (…)."""
         import torch
 
         psi, expected = self.potential(x), tuple(x.shape[:-1])
         if not isinstance(psi, torch.Tensor):
             raise DatasetError(
                 f"potential of {self.name} returned {type(psi).__name__}; expected a tensor of shape {expected}: "
-                "use operations of torch, and return the result"
+                "use torch operations and return their result"
             )
         if psi.shape != expected:
             raise DatasetError(
                 f"potential of {self.name} returned shape {tuple(psi.shape)} for x of shape {tuple(x.shape)}; expected "
-                f"{expected}: take the states from the last axis, or sum over it"
+                f"{expected}: index the states along the last axis, or sum over it"
             )
         return psi
 
     def _apply(self, function: Callable[["Tensor"], "Tensor"], x: Any) -> Any:
+        """Return f(x) of a function of tensors, as a tensor if x is one and as an array otherwise."""
         import torch
 
         given = isinstance(x, torch.Tensor)
@@ -198,9 +278,9 @@ class PotentialSystem(System):
 
 
 def _derivative(function: Callable[["Tensor"], "Tensor"], x: "Tensor") -> "Tensor":
-    """Return ∂f/∂x of independent samples: f with shape (…) or (…, k) gives (…, dim) or (…, k, dim).
+    """Return ∂f/∂x of independent samples, shape (…, dim) or (…, k, dim) for f of shape (…) or (…, k).
 
-    It carries a graph where x does, so that derivatives of derivatives are asked for in the same way.
+    The result is differentiable if x requires a gradient, so that higher derivatives can be taken in the same way.
     """
     import torch
 
@@ -210,10 +290,10 @@ def _derivative(function: Callable[["Tensor"], "Tensor"], x: "Tensor") -> "Tenso
         f = function(at)
         scalar = f.ndim < x.ndim
         rows = f.unsqueeze(-1) if scalar else f
-        if not f.requires_grad:  # it does not depend on x
-            slopes = x.new_zeros(*rows.shape, x.shape[-1])
+        if not f.requires_grad:  # f does not depend on x
+            derivative = x.new_zeros(*rows.shape, x.shape[-1])
         else:
             each: dict[str, Any] = {"create_graph": connected, "retain_graph": True, "materialize_grads": True}
             total = [torch.autograd.grad(row.sum(), at, **each)[0] for row in rows.unbind(-1)]
-            slopes = torch.stack(total, -2)
-    return slopes.squeeze(-2) if scalar else slopes
+            derivative = torch.stack(total, -2)
+    return derivative.squeeze(-2) if scalar else derivative

@@ -1,1 +1,1 @@
-"""The `workbench` command: the same verbs as in Python."""
+"""The command line interface `workbench`."""

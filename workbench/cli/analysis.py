@@ -1,4 +1,4 @@
-"""Questions to a saved landscape, by name: what `workbench analyse` asks, and the datasets that answer."""
+"""Analyses of a saved landscape by name, as run by `workbench analyse`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from workbench.landscape.summary import summary
 from workbench.landscape.wells import wells
 from workbench.potentials.lse_icnn import LSEICNN
 
-__all__ = ["QUESTIONS", "ask"]
+__all__ = ["ANALYSES", "ask"]
 
 Box = Sequence[tuple[float, float]]
 
@@ -25,11 +25,37 @@ Box = Sequence[tuple[float, float]]
 def ask(
     ensemble: LSEICNN, question: str, within: Box, *, best: int = 0, temperature: float | None = None
 ) -> dict[str, xr.Dataset]:
-    """Return name → answer of a question to a fit: of its member `best`, and over all members where that has meaning.
+    """Run one analysis of a fitted landscape.
 
-    "stationary_points" (with "stationary_points_summary" of an ensemble), "wells", "graph", "paths" (a minimum-energy
-    path over every saddle that joins two wells), "basins", and "rates" at the temperature `temperature`.
+    Parameters
+    ----------
+    ensemble : LSEICNN
+        The fitted landscape, with one or several members.
+    question : str
+        The analysis: "stationary_points", "wells", "graph", "paths" (a minimum-energy path over every saddle that
+        connects two wells), "basins" or "rates".
+    within : sequence of tuple
+        The box, one pair (low, high) per state.
+    best : int
+        The member to analyse.
+    temperature : float, optional
+        Temperature T, required for "rates" and rejected otherwise.
 
+    Returns
+    -------
+    dict of str to xarray.Dataset
+        Results by name: that of the analysis; for "stationary_points" of several members also
+        "stationary_points_summary"; for "paths" also "graph".
+
+    Raises
+    ------
+    ValueError
+        If the analysis is unknown, or a temperature is missing or superfluous.
+    LandscapeError
+        If the analysis is impossible, such as "paths" without a saddle between two wells.
+
+    Examples
+    --------
     >>> import workbench as wb
     >>> x = np.linspace(-2, 2, 60)
     >>> quick = wb.LevenbergMarquardt(steps=40)
@@ -38,45 +64,50 @@ def ask(
     >>> ask(fit.ensemble, "paths", [(-2, 2)])["paths"].barrier.values.round(1).tolist()
     [[1.0, 1.0]]
     """
-    if question not in QUESTIONS:
+    if question not in ANALYSES:
         raise ValueError(
-            f"unknown question {question!r}{nearest(question, QUESTIONS) or ';'} known: {', '.join(QUESTIONS)}"
+            f"unknown analysis {question!r}{nearest(question, ANALYSES) or ';'} known: {', '.join(ANALYSES)}"
         )
     if (temperature is None) == (question == "rates"):
-        raise ValueError("rates need a temperature, temperature=…, and no other question takes one")
-    return QUESTIONS[question](ensemble, within, best, temperature)
+        raise ValueError("the analysis 'rates' needs a temperature, temperature=…; no other analysis takes one")
+    return ANALYSES[question](ensemble, within, best, temperature)
 
 
 def _stationary_points(ensemble: LSEICNN, within: Box, best: int, _: Any) -> dict[str, xr.Dataset]:
-    answer = {"stationary_points": stationary_points(ensemble.member(best), within)}
+    """Return the stationary points of the member `best` and, for an ensemble, their summary over all members."""
+    results = {"stationary_points": stationary_points(ensemble.member(best), within)}
     if (ensemble.members or 1) > 1:
-        answer["stationary_points_summary"] = summary(stationary_points(ensemble, within))
-    return answer
+        results["stationary_points_summary"] = summary(stationary_points(ensemble, within))
+    return results
 
 
 def _paths(ensemble: LSEICNN, within: Box, best: int, _: Any) -> dict[str, xr.Dataset]:
+    """Return the saddle graph and the minimum-energy paths over all saddles that connect two wells."""
     model = ensemble.member(best)
     found = graph(model, within)
-    passes = [k for k in range(found.sizes["point"]) if _joins_two(found["joins"].values[k])]
-    if not passes:
-        raise LandscapeError("no saddle in the box joins two wells: widen it, or ask for stationary_points first")
+    saddles = [k for k in range(found.sizes["point"]) if _joins_two(found["joins"].values[k])]
+    if not saddles:
+        raise LandscapeError(
+            "no saddle in the box connects two wells; widen the box, or inspect stationary_points first"
+        )
     x, joins = found["x"].values, found["joins"].values
-    legs = [minimum_energy_path(model, *x[joins[k]], via=x[k], within=within) for k in passes]
-    alike = [leg.drop_vars([n for n in leg.variables if "saddle" in leg[n].dims]) for leg in legs]
-    paths = xr.concat(alike, "path", join="outer").assign_coords(path=np.arange(len(legs)))
+    curves = [minimum_energy_path(model, *x[joins[k]], via=x[k], within=within) for k in saddles]
+    alike = [curve.drop_vars([n for n in curve.variables if "saddle" in curve[n].dims]) for curve in curves]
+    paths = xr.concat(alike, "path", join="outer").assign_coords(path=np.arange(len(curves)))
     paths["joins"] = (
         ("path", "way"),
-        joins[passes],
-        {"long_name": "points of the graph that are joined", "units": "1"},
+        joins[saddles],
+        {"long_name": "points of the graph that the path connects", "units": "1"},
     )
     return {"graph": found, "paths": paths}
 
 
-def _joins_two(sides: np.ndarray) -> bool:
-    return bool((sides >= 0).all() and sides[0] != sides[1])
+def _joins_two(minima: np.ndarray) -> bool:
+    """Return whether descent from a saddle reaches two different minima, given by their indices or −1."""
+    return bool((minima >= 0).all() and minima[0] != minima[1])
 
 
-QUESTIONS: dict[str, Callable[[LSEICNN, Box, int, Any], dict[str, xr.Dataset]]] = {
+ANALYSES: dict[str, Callable[[LSEICNN, Box, int, Any], dict[str, xr.Dataset]]] = {
     "stationary_points": _stationary_points,
     "wells": lambda ensemble, within, best, _: {"wells": wells(ensemble.member(best), within)},
     "graph": lambda ensemble, within, best, _: {"graph": graph(ensemble.member(best), within)},

@@ -1,7 +1,7 @@
-"""The `workbench` command: the same verbs as in Python, results on stdout, progress and errors on stderr.
+"""The command `workbench`: results on stdout, progress and errors on stderr.
 
-Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted, 143 terminated. This folder is the only place of the package
-that knows systems and studies.
+Exit codes: 0 success, 1 failure, 2 incorrect usage, 130 interrupted, 143 terminated. The modules of `workbench.cli` are
+the only ones in this package that import systems and studies.
 """
 
 import signal
@@ -21,12 +21,12 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Learn multi-well energy landscapes from data, question them, simulate on them.",
+    help="Learn multi-well energy landscapes from data, analyse them and simulate on them.",
 )
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line interface."""
 
     def terminate(number: int, frame: object) -> None:
         raise Terminated
@@ -36,8 +36,9 @@ def main() -> None:
     app()
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    """Print the version and exit, if requested."""
+    if requested:
         console.out.print(__version__)
         raise typer.Exit
 
@@ -45,15 +46,15 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 @guarded
 def common(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
     plugin: Annotated[
-        list[Path] | None, typer.Option(help="A file of yours that registers systems or studies.")
+        list[Path] | None, typer.Option(help="Python file that registers systems or studies; may be repeated.")
     ] = None,
     show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Learn multi-well energy landscapes from data, question them, simulate on them."""
+    """Learn multi-well energy landscapes from data, analyse them and simulate on them."""
     console.flags["debug"] = debug
     for file in plugin or ():
         console.run_plugin(file)

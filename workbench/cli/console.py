@@ -1,4 +1,4 @@
-"""What the commands of the command line share: consoles, options, and how an error ends a command."""
+"""Consoles, options and error handling shared by all commands."""
 
 import functools
 import json
@@ -22,29 +22,29 @@ __all__ = ["Json", "Output", "Overwrite", "Seed", "Settings", "Terminated", "Wor
 out = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 flags = {"debug": False}
-plugins: set[str] = set()  # files that were run
+plugins: set[str] = set()  # plug-in files that were run
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived."""
+    """Raised when SIGTERM is received."""
 
 
 class PluginError(RuntimeError):
-    """A plug-in file that fails; the message names file and line."""
+    """Raised when a plug-in file fails; the message names file and line."""
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter; may be repeated.")
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
 ]
-Seed = Annotated[int | None, typer.Option(help="Integer from which all randomness comes.")]
-Output = Annotated[Path | None, typer.Option("-o", "--output", help="File to write.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of all random numbers, an integer.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="Output file.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes for independent fits, one thread each.")]
+Workers = Annotated[int, typer.Option(min=1, help="Number of processes for independent fits, one thread each.")]
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn what can go wrong into one message and an exit code."""
+    """Convert exceptions of a command into one message and an exit code."""
 
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:
@@ -67,22 +67,28 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-FLAGS = (  # how a setting in Python is called on the command line
+FLAGS = (  # settings in Python and their command-line equivalents
     (
         r"\b(overwrite|resume|drop_missing|differentiate|bootstrap)=True",
         lambda found: f"--{found[1]}".replace("_", "-"),
     ),
     (r"\btemperature=…", lambda found: "--temperature T"),
     (r"\bname='(\w+)'", lambda found: f"--data {found[1]}"),
+    (
+        r"\bworkbench\.learn\(workbench\.read_data\('(.*?)'\), match=…\)",
+        lambda found: f"workbench fit {found[1]} --match …",
+    ),
     (r"\bstates=\[(.*?)\]", lambda found: f"--states {found[1]}".replace("'", "").replace(", ", ",")),
 )
 
 
 def as_flags(message: str) -> str:
-    """Return a message of the library with the names of the command line for settings of Python.
+    """Replace Python settings in a message of the library by command-line options.
 
     >>> as_flags("a.nc exists; choose another name or pass overwrite=True")
     'a.nc exists; choose another name or pass --overwrite'
+    >>> as_flags("fit them first: workbench.learn(workbench.read_data('a.nc'), match=…)")
+    'fit them first: workbench fit a.nc --match …'
     """
     for pattern, flag in FLAGS:
         message = re.sub(pattern, flag, message)
@@ -90,30 +96,30 @@ def as_flags(message: str) -> str:
 
 
 def _in_plugin(error: Exception) -> str:
-    """Return the last line of a plug-in that an error passed, as an ending of its message."""
-    mine = [at for at in traceback.extract_tb(error.__traceback__) if at.filename in plugins]
-    return f" ({type(error).__name__} in the plug-in {mine[-1].filename}, line {mine[-1].lineno})" if mine else ""
+    """Return where in a plug-in an error occurred, as a suffix of its message, or an empty string."""
+    frames = [at for at in traceback.extract_tb(error.__traceback__) if at.filename in plugins]
+    return f" ({type(error).__name__} in the plug-in {frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 
 def run_plugin(file: Path) -> None:
-    """Run a file that registers systems or studies; what fails in it is told by file and line."""
+    """Run a file that registers systems or studies; `PluginError` reports errors by file and line."""
     import runpy
 
     if not file.is_file():
-        raise ValueError(f"there is no plug-in file {file}")
+        raise ValueError(f"the plug-in file {file} does not exist")
     plugins.add(str(file))
     try:
         runpy.run_path(str(file), run_name=file.stem)
     except Exception as error:
-        mine = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == str(file)]
+        lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == str(file)]
         line = error.lineno if isinstance(error, SyntaxError) and error.filename == str(file) else None
-        where = f"{file}, line {line or (mine[-1] if mine else '?')}"
+        where = f"{file}, line {line or (lines[-1] if lines else '?')}"
         text = error.msg if isinstance(error, SyntaxError) else error.args[0] if error.args else ""
         raise PluginError(f"the plug-in {where}, fails: {type(error).__name__}: {text}") from error
 
 
 def parsed(settings: list[str] | None) -> dict[str, Any]:
-    """Return NAME=VALUE pairs with values read as JSON where they are, and 8,8,8 as a list."""
+    """Parse NAME=VALUE pairs: values are JSON, lists such as 8,8,8, or else text."""
     parsed = {}
     for text in settings or ():
         name, equals, value = text.partition("=")
@@ -128,13 +134,13 @@ def parsed(settings: list[str] | None) -> dict[str, Any]:
 
 
 def plain(attrs: Any) -> dict[str, Any]:
-    """Return attributes as plain values, those named ..._json decoded and without that ending."""
+    """Return attributes as plain values; those named …_json are decoded and lose this suffix."""
     values = {str(k): v.item() if isinstance(v, np.generic) else v for k, v in attrs.items()}
     return {k.removesuffix("_json"): json.loads(v) if k.endswith("_json") else v for k, v in values.items()}
 
 
 def show(entries: dict[str, Any], as_json: bool) -> None:
-    """Print names and values, lists over several lines, or all as JSON."""
+    """Print names and values, lists on several lines, or everything as one JSON document."""
     if as_json:
         out.print_json(json.dumps(entries, default=str))
         return

@@ -1,4 +1,4 @@
-"""Commands for one's own data: fit, analyse, simulate, validate."""
+"""Commands for the user's own data: fit, analyse, simulate, validate."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,29 +17,30 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS"]
 
-FitName = Annotated[str | None, typer.Option("--fit", help="Which fit of the file; default the last one.")]
-States = Annotated[str | None, typer.Option(help="Variables that are the states, where the file has no x.")]
-DropMissing = Annotated[bool, typer.Option("--drop-missing", help="Leave out samples that are not finite.")]
+FitName = Annotated[str | None, typer.Option("--fit", help="Fit of the file to use; default: the last one.")]
+States = Annotated[str | None, typer.Option(help="Names of the variables that are the states, if the file has no x.")]
+DropMissing = Annotated[bool, typer.Option("--drop-missing", help="Drop samples that are not finite.")]
 Temperature = Annotated[float | None, typer.Option(help="Temperature T of dx = −∇Ψ dt + √(2T) dW.")]
 
 
 def fit(
-    data: Annotated[Path, typer.Argument(help="netCDF file, of any origin.")],
+    data: Annotated[Path, typer.Argument(help="netCDF file with data, of any origin.")],
     match: Annotated[
-        list[str], typer.Option(help="potential, gradient, velocity or trajectory; NAME=WEIGHT, repeated, for several.")
+        list[str],
+        typer.Option(help="potential, gradient, velocity or trajectory; repeat NAME=WEIGHT to match several."),
     ],
-    modes: Annotated[str, typer.Option(help="Number of convex modes, or auto.")] = "3",
+    modes: Annotated[str, typer.Option(help="Number of convex modes, or auto to select it.")] = "3",
     hidden: Annotated[str, typer.Option(help="Widths of the hidden layers.")] = "8,8,8",
-    members: Annotated[int, typer.Option(help="Independent fits; their spread is the error bar.")] = 1,
-    restarts: Annotated[int | None, typer.Option(help="Starts screened for each member.")] = None,
+    members: Annotated[int, typer.Option(help="Number of independent fits; their spread estimates the error.")] = 1,
+    restarts: Annotated[int | None, typer.Option(help="Number of initialisations screened per member.")] = None,
     bootstrap: Annotated[
-        bool, typer.Option("--bootstrap", help="Let every member weigh the data anew (Bayesian bootstrap).")
+        bool, typer.Option("--bootstrap", help="Weight the data randomly for each member (Bayesian bootstrap).")
     ] = False,
     differentiate: Annotated[
-        bool, typer.Option("--differentiate", help="Estimate velocities from the trajectories.")
+        bool, typer.Option("--differentiate", help="Estimate velocities from the trajectories by smoothing splines.")
     ] = False,
-    steps: Annotated[int | None, typer.Option(help="Most steps of a fit.")] = None,
-    name: Annotated[str | None, typer.Option("--data", help="Which data (or group) of the file.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Maximum number of optimiser steps.")] = None,
+    name: Annotated[str | None, typer.Option("--data", help="Dataset or group of the file to use.")] = None,
     states: States = None,
     drop_missing: DropMissing = False,
     seed: Seed = 0,
@@ -48,16 +49,16 @@ def fit(
     workers: Workers = 2,
     as_json: Json = False,
 ) -> None:
-    """Fit a landscape to data, and save it with its stationary points."""
+    """Fit a landscape to data and save it with its stationary points."""
     from workbench.files import results
     from workbench.files.data import read_data
     from workbench.fitting.learn import learn
     from workbench.fitting.levenberg_marquardt import LevenbergMarquardt
 
     target = results.check_target(output or data.with_name(f"{data.stem}-fit.nc"), overwrite=overwrite)
-    seen = read_data(data, name=name, states=_names(states), drop_missing=drop_missing)
-    answer = learn(
-        seen,
+    observed = read_data(data, name=name, states=_names(states), drop_missing=drop_missing)
+    outcome = learn(
+        observed,
         match=_match(match),
         modes="auto" if modes == "auto" else _integer("modes", modes),  # type: ignore[arg-type]
         hidden=[_integer("hidden", width) for width in hidden.split(",")],
@@ -69,25 +70,27 @@ def fit(
         optimiser=None if steps is None else LevenbergMarquardt(steps=steps),
         workers=workers,
     )
-    origin = {"title": f"landscape learned from {data.name}", "input": str(data), "seed": answer.fit.seed}
-    elapsed = sum(one.elapsed for one in answer.fits.values())
-    attrs = {**origin, "elapsed_seconds": elapsed, **answer.attrs}
-    results.save(target, **{**answer, "attrs": attrs}, overwrite=overwrite)
+    origin = {"title": f"landscape learned from {data.name}", "input": str(data), "seed": outcome.fit.seed}
+    elapsed = sum(one.elapsed for one in outcome.fits.values())
+    attrs = {**origin, "elapsed_seconds": elapsed, **outcome.attrs}
+    results.save(target, **{**outcome, "attrs": attrs}, overwrite=overwrite)
     if "caveat" in attrs:
         console.err.print(f"warning: {attrs['caveat']}", style="yellow")
-    told = {"file": str(target), "fit": {label: repr(one) for label, one in answer.fits.items()}}
-    show(told | _told(answer.analysis, as_json), as_json)
+    entries = {"file": str(target), "fit": {label: repr(one) for label, one in outcome.fits.items()}}
+    show(entries | _reported(outcome.analysis, as_json), as_json)
 
 
 def analyse(
     file: Annotated[Path, typer.Argument(help="Result file with a fit.")],
     question: Annotated[
         list[str] | None,
-        typer.Option(help="stationary_points (default), wells, graph, paths, basins or rates; may be repeated."),
+        typer.Option(
+            help="Analysis: stationary_points (default), wells, graph, paths, basins, rates; may be repeated."
+        ),
     ] = None,
     within: Annotated[
         list[str] | None,
-        typer.Option(metavar="LOW,HIGH", help="Box, once for each state; default that of the data."),
+        typer.Option(metavar="LOW,HIGH", help="Bounds of a state, once per state; default: those of the data."),
     ] = None,
     fit_name: FitName = None,
     temperature: Temperature = None,
@@ -95,7 +98,7 @@ def analyse(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Ask a fitted landscape, and save the answers with it in a new file."""
+    """Analyse a fitted landscape and save the results with it in a new file."""
     from workbench.cli.analysis import ask
     from workbench.files import results
 
@@ -104,47 +107,47 @@ def analyse(
     label = result.fit_name(fit_name)
     box = [_pair(pair) for pair in within] if within else result.models[label].box
     best = int(result[f"fits/{label}"].attrs.get("best_member", 0))
-    answers: dict[str, Any] = {}
-    asked = question or ["stationary_points"]
-    if temperature is not None and "rates" not in asked:
-        raise ValueError("--temperature is the temperature of --question rates, which is not asked")
-    for each in asked:
-        answers |= ask(
+    analyses: dict[str, Any] = {}
+    requested = question or ["stationary_points"]
+    if temperature is not None and "rates" not in requested:
+        raise ValueError("--temperature applies to --question rates, which is not requested")
+    for each in requested:
+        analyses |= ask(
             result.ensembles[label], each, box, best=best, temperature=temperature if each == "rates" else None
         )
-    groups = {f"analysis/{name}": answer for name, answer in answers.items()}
+    groups = {f"analysis/{name}": found for name, found in analyses.items()}
     results.write(result.extended(groups), target, overwrite=overwrite)
-    show({"file": str(target)} | _told(answers, as_json), as_json)
+    show({"file": str(target)} | _reported(analyses, as_json), as_json)
 
 
 def simulate(
     file: Annotated[Path, typer.Argument(help="Result file with a fit.")],
-    start: Annotated[list[str], typer.Option(metavar="X1,X2,…", help="A state to start from; may be repeated.")],
-    until: Annotated[float, typer.Option(help="Last time.")] = 10.0,
-    samples: Annotated[int, typer.Option(min=2, help="Times that are saved.")] = 101,
+    start: Annotated[list[str], typer.Option(metavar="X1,X2,…", help="Initial state; may be repeated.")],
+    until: Annotated[float, typer.Option(help="Final time.")] = 10.0,
+    samples: Annotated[int, typer.Option(min=2, help="Number of output times.")] = 101,
     temperature: Temperature = None,
-    step: Annotated[float | None, typer.Option(help="Longest step of Langevin dynamics.")] = None,
+    step: Annotated[float | None, typer.Option(help="Maximum time step of Langevin dynamics.")] = None,
     seed: Seed = None,
     fit_name: FitName = None,
     output: Output = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Follow the gradient flow of a fitted landscape, or Langevin dynamics, and save it with the fit."""
-    from workbench.dynamics.simulation import simulate as run_of
+    """Simulate gradient flow or Langevin dynamics on a fitted landscape and save it with the fit."""
+    from workbench.dynamics.simulation import simulate as simulated
     from workbench.files import results
 
     target = results.check_target(output or file.with_name(f"{file.stem}-simulation.nc"), overwrite=overwrite)
     result = results.load(file)
     label = result.fit_name(fit_name)
     x0 = [[_number("start", x) for x in each.split(",")] for each in start]
-    run = run_of(
+    run = simulated(
         result.models[label], x0, np.linspace(0, until, samples), temperature=temperature, step=step, seed=seed
     )
     groups = {"simulation": run.assign_attrs(run.attrs | {"fit": label})}
     results.write(result.extended(groups), target, overwrite=overwrite)
     ends = [np.round(x, 6).tolist() if np.isfinite(x).all() else None for x in run["x"].isel(time=-1).values]
-    show({"file": str(target), "ends": ends} | _told_leavers(run), as_json)
+    show({"file": str(target), "ends": ends} | _warn_outside(run), as_json)
 
 
 def validate(
@@ -153,7 +156,7 @@ def validate(
     drop_missing: DropMissing = False,
     as_json: Json = False,
 ) -> None:
-    """Check a file: a result with its seal, data and weights, or plain data against the vocabulary."""
+    """Check a file: seal, data and weights of a result, or the format of plain data."""
     from workbench.files.validation import validated
 
     show(validated(file, states=_names(states), drop_missing=drop_missing), as_json)
@@ -163,6 +166,7 @@ COMMANDS: dict[str, Callable[..., None]] = {"fit": fit, "analyse": analyse, "sim
 
 
 def _match(given: list[str]) -> str | dict[str, float]:
+    """Return one quantity to match, or several with their weights."""
     if len(given) == 1 and "=" not in given[0]:
         return given[0]
     pairs = [each.partition("=") for each in given]
@@ -170,10 +174,12 @@ def _match(given: list[str]) -> str | dict[str, float]:
 
 
 def _names(text: str | None) -> list[str] | None:
+    """Split comma-separated names."""
     return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def _integer(name: str, text: str) -> int:
+    """Parse an integer; the error names the setting."""
     try:
         return int(text)
     except ValueError:
@@ -181,6 +187,7 @@ def _integer(name: str, text: str) -> int:
 
 
 def _number(name: str, text: str) -> float:
+    """Parse a number; the error names the setting."""
     try:
         return float(text)
     except ValueError:
@@ -188,28 +195,29 @@ def _number(name: str, text: str) -> float:
 
 
 def _pair(text: str) -> tuple[float, float]:
+    """Parse the bounds LOW,HIGH."""
     low, comma, high = text.partition(",")
     if not comma:
-        raise ValueError(f"--within expects LOW,HIGH, once for each state, got {text!r}")
+        raise ValueError(f"--within expects LOW,HIGH, once per state, got {text!r}")
     return _number("--within", low), _number("--within", high)
 
 
-def _told_leavers(run: "xr.Dataset") -> dict[str, Any]:
-    """Tell which trajectories leave the data or blow up, and return how many, and from when on the first is outside."""
+def _warn_outside(run: "xr.Dataset") -> dict[str, Any]:
+    """Warn of trajectories that leave the box of the data or blow up; return their numbers and the first exit time."""
     outside = run["inside_data"].values == 0
     left, gone = int(outside.any(-1).sum()), len(json.loads(run.attrs["blown_up_json"]))
     first = float(run["time"][outside.any(0).argmax()]) if left else None
     if left:
         console.err.print(
             f"warning: {left} of {len(outside)} trajectories leave the box of the data, the first by t = {first:g}; "
-            f"the landscape is extrapolated there, and {gone} blew up",
+            f"the landscape is extrapolated there, and {gone} of them blew up",
             style="yellow",
         )
     return {"outside_data": left, "first_outside": first, "blown_up": gone}
 
 
-def _told(answers: "Mapping[str, xr.Dataset]", as_json: bool) -> dict[str, Any]:
-    """Return what to print of answers: their rows, as lines to read or as numbers."""
+def _reported(analyses: "Mapping[str, xr.Dataset]", as_json: bool) -> dict[str, Any]:
+    """Return the rows to print of each analysis, as lines of text or as numbers."""
     from workbench.cli.tables import rows, text
 
-    return {name: [row if as_json else text(row) for row in rows(answer)] for name, answer in answers.items()}
+    return {name: [row if as_json else text(row) for row in rows(found)] for name, found in analyses.items()}

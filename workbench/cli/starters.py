@@ -1,4 +1,4 @@
-"""Files to start from: a system or a study that runs as it is, to be changed into one's own."""
+"""Templates of systems and studies, which run unchanged and can be adapted."""
 
 import keyword
 from pathlib import Path
@@ -7,20 +7,20 @@ from workbench.atomic import check_target, replacing
 
 __all__ = ["write_starter"]
 
-SHADOWED = {"matplotlib", "numpy", "scipy", "studies", "systems", "torch", "torchdiffeq", "workbench", "xarray"}
+RESERVED_NAMES = {"matplotlib", "numpy", "scipy", "studies", "systems", "torch", "torchdiffeq", "workbench", "xarray"}
 
-SYSTEM = '''"""NAME: say in a sentence what it models, and give the reference."""
+SYSTEM = '''"""NAME: describe in one sentence what it models, and give the reference."""
 
 import systems
 
 
 @systems.register("NAME")
 class CLASS(systems.PotentialSystem):
-    """Two wells, one deeper: replace the states, the parameters and the formula."""
+    """Two wells of different depths: replace the states, the parameters and the formula."""
 
     state_space = (systems.State("x", "position", box=(-2, 2)),)
     depth: float = systems.parameter(1.0, "depth of the wells", gt=0)
-    tilt: float = systems.parameter(0.2, "slope between them")
+    tilt: float = systems.parameter(0.2, "gradient of the linear term")
 
     def potential(self, x):  # tensors: (…, dim) -> (…)
         return self.depth * ((x**2 - 1) ** 2).sum(-1) + self.tilt * x.sum(-1)
@@ -30,10 +30,10 @@ if __name__ == "__main__":
     from systems import contract
 
     contract.check(CLASS())
-    print("the contract is kept")
+    print("the contract is satisfied")
 '''
 
-STUDY = '''"""NAME: say in a sentence what is asked, and of what."""
+STUDY = '''"""NAME: describe in one sentence what is studied."""
 
 from typing import ClassVar
 
@@ -45,15 +45,15 @@ from workbench import plot
 
 @studies.register("NAME")
 class CLASS(studies.Study):
-    """How well does a landscape learned from points find the wells of a known one?"""
+    """Accuracy of the wells of a landscape learned from points."""
 
     title: ClassVar[str] = "NAME: the wells of a learned landscape"
     presets: ClassVar = {"quick": {}, "paper": {"samples": 400}}
-    samples: int = systems.parameter(100, "points to learn from", ge=10)
-    modes: int = systems.parameter(2, "convex modes", ge=1)
+    samples: int = systems.parameter(100, "number of training points", ge=10)
+    modes: int = systems.parameter(2, "number of convex modes", ge=1)
 
     def compute(self, seed, options):
-        """Return the contents of the file: data, a fit, its landscape, what was found, and numbers with bounds."""
+        """Return the contents of the file: data, a fit, its landscape, stationary points and metrics with bounds."""
         truth = systems.get("asymmetric_quartic")
         data_seed, fit_seed = seed.spawn(2)
         data = truth.points(self.samples, seed=data_seed)
@@ -64,22 +64,22 @@ class CLASS(studies.Study):
         x = landscape[truth.states[0]].values
         landscape["potential_true"] = landscape.potential.copy(data=truth.value(x[:, None]))
         found, true = (wb.stationary_points(psi, truth.box, index=0) for psi in (fit.model, truth))
-        numbers = [studies.Metric("wells", found.sizes["point"], "wells found", at_least=2, at_most=2)]
+        metrics = [studies.Metric("wells", found.sizes["point"], "number of wells", at_least=2, at_most=2)]
         if found.sizes["point"] == true.sizes["point"]:
-            off = float(abs(found.x.values - true.x.values).max())
-            numbers.append(studies.Metric("well_error", off, "largest distance of a well", at_most=0.05))
-        analysis = {"stationary_points": found, "metrics": studies.metrics_dataset(numbers)}
+            error = float(abs(found.x.values - true.x.values).max())
+            metrics.append(studies.Metric("well_error", error, "largest error of a well position", at_most=0.05))
+        analysis = {"stationary_points": found, "metrics": studies.metrics_dataset(metrics)}
         return {"data": data, "fits": fit, "landscape": landscape, "analysis": analysis}
 
     @staticmethod
     def figures(tree):
-        """Draw from the file alone."""
+        """Draw the figures from the file alone."""
         figure, axes = plot.figure(1, 1, size=(4, 3))
         here, points = tree["landscape"].to_dataset(), tree["analysis/stationary_points"].to_dataset()
         x = here[here.potential.dims[0]]
         axes[0, 0].plot(x, here.potential, color="0.7", linewidth=3, label="learned")
         axes[0, 0].plot(x, here.potential_true, "k--", label="true")
-        axes[0, 0].plot(points.x.values[:, 0], points.potential, "o", label="wells found")
+        axes[0, 0].plot(points.x.values[:, 0], points.potential, "o", label="learned wells")
         axes[0, 0].set(xlabel="x", ylabel="potential")
         axes[0, 0].legend()
         return {"landscape": figure}
@@ -87,11 +87,11 @@ class CLASS(studies.Study):
 
 
 def write_starter(kind: str, name: str, output: str | Path | None = None, *, overwrite: bool = False) -> Path:
-    """Write a file that registers a "system" or "study" of that name, and return its path (default NAME.py)."""
+    """Write a template that registers a "system" or "study" and return its path, by default NAME.py."""
     if not name.isidentifier() or keyword.iskeyword(name) or not name.islower():
-        raise ValueError(f"a name is in lower case, of letters, digits and _, such as double_well; got {name!r}")
+        raise ValueError(f"a name must consist of lower-case letters, digits and _, such as double_well; got {name!r}")
     target = check_target(output or f"{name}.py", overwrite=overwrite)
-    if target.stem in SHADOWED:
+    if target.stem in RESERVED_NAMES:
         raise ValueError(f"a file {target.name} would hide the package {target.stem}; choose another name")
     class_name = "".join(part.capitalize() for part in name.split("_"))
     text = {"system": SYSTEM, "study": STUDY}[kind].replace("NAME", name).replace("CLASS", class_name)

@@ -37,12 +37,13 @@ def list_studies(as_json: Json = False) -> None:
 def generate(
     system: Annotated[str, typer.Argument(help="Name of a system, see `workbench systems`.")],
     kind: Annotated[
-        Literal["trajectories", "points", "paths"] | None, typer.Option(help="Default: trajectories, or paths.")
+        Literal["trajectories", "points", "paths"] | None,
+        typer.Option(help="Kind of data; default: trajectories, or paths for materials."),
     ] = None,
-    count: Annotated[int, typer.Option(help="How many.")] = 40,
+    count: Annotated[int, typer.Option(help="Number of trajectories, points or paths.")] = 40,
     settings: Settings = None,
     seed: Seed = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="File; default SYSTEM-KIND.nc.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Output file; default: SYSTEM-KIND.nc.")] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -67,33 +68,35 @@ def generate(
 
 def run(
     study: Annotated[str, typer.Argument(help="Name of a study, see `workbench studies`.")],
-    preset: Annotated[str, typer.Option(help="Sizes of the study: quick or paper.")] = "quick",
+    preset: Annotated[str, typer.Option(help="Preset of the settings, such as quick or paper.")] = "quick",
     settings: Settings = None,
     seed: Seed = 0,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="File; default results/STUDY.nc.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Output file; default: results/STUDY.nc.")
+    ] = None,
     overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints of an interrupted run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run from its checkpoints.")] = False,
     workers: Workers = 2,
     as_json: Json = False,
 ) -> None:
-    """Run a study, save its file, draw its figures, and print its numbers."""
+    """Run a study, save its results, draw its figures and print its metrics."""
     import studies
 
     _look_up(studies.STUDIES, study)
-    question = studies.get(study, preset=preset, **parsed(settings))
+    configured = studies.get(study, preset=preset, **parsed(settings))
     target = _target(output, study)
     try:
-        path = question.run(target, seed=seed, overwrite=overwrite, resume=resume, workers=workers)
+        path = configured.run(target, seed=seed, overwrite=overwrite, resume=resume, workers=workers)
     except (KeyboardInterrupt, Terminated):
         if any(target.with_name(f"{target.name}.checkpoints").glob("*.ckpt")):
             command = [argument for argument in sys.argv[1:] if argument != "--resume"]
-            console.err.print(f"to go on: workbench {shlex.join([*command, '--resume'])}")
+            console.err.print(f"to resume: workbench {shlex.join([*command, '--resume'])}")
         raise
     _report(path, studies.draw(path), as_json)
 
 
 def info(file: Path, as_json: Json = False) -> None:
-    """Say what a result file holds and where it came from."""
+    """Show the contents and the provenance of a result file."""
     from studies.metrics import judged
     from workbench.cli.tables import metrics_table
     from workbench.files import results
@@ -121,11 +124,11 @@ def info(file: Path, as_json: Json = False) -> None:
 def plot(
     file: Path,
     folder: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for the figures; default beside the file.")
+        Path | None, typer.Option("-o", "--output", help="Folder of the figures; default: that of the file.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw the figures of a study's file, or the landscape of a fit's in one or two dimensions, from the file alone."""
+    """Draw the figures of a study, or the landscape of a fit in one or two dimensions, from a result file."""
     import studies
     from workbench.files import results
 
@@ -144,12 +147,12 @@ def plot(
 
 def rerun(
     file: Path,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Keep the new file here.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Output file; default: none is kept.")] = None,
     overwrite: Overwrite = False,
     workers: Workers = 2,
     as_json: Json = False,
 ) -> None:
-    """Run the study of a file again, with its settings and seed, and compare every number with the file's."""
+    """Repeat the study of a result file with the same settings and seed, and compare all values bitwise."""
     from studies import Study
     from workbench.files import results
 
@@ -167,26 +170,26 @@ def rerun(
     show({"verdict": verdict, "compared": compared, "largest_differences": dict(worst)}, as_json)
     if different:
         console.err.print(
-            "another machine, thread count or library version changes last digits, and a long fit magnifies them"
+            "another platform, thread count or library version changes the last digits, which long fits amplify"
         )
         raise typer.Exit(1)
 
 
 def new(
-    kind: Annotated[Literal["system", "study"], typer.Argument(help="What to begin.")],
-    name: Annotated[str, typer.Argument(help="Its name, such as double_well.")],
+    kind: Annotated[Literal["system", "study"], typer.Argument(help="Kind of file.")],
+    name: Annotated[str, typer.Argument(help="Name of the system or study, such as double_well.")],
     output: Output = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Write a file to start from: a system or a study of your own, that runs as it is."""
+    """Write a template of a system or study that runs unchanged."""
     import studies
     import systems
     from workbench.cli.starters import write_starter
 
     registry: Any = systems.SYSTEMS if kind == "system" else studies.STUDIES
     if name in registry.names():
-        raise ValueError(f"there is a {kind} {name} already; choose another name")
+        raise ValueError(f"there is already a {kind} {name}; choose another name")
     path = write_starter(kind, name, output, overwrite=overwrite)
     verb = f"generate {name}" if kind == "system" else f"run {name}"
     show({"file": str(path), "try": f"workbench --plugin {path} {verb}"}, as_json)
@@ -205,20 +208,22 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 
 def _look_up(registry: Any, name: str) -> None:
-    """Raise `KeyError` for an unknown name, with the way to one of the user's own."""
+    """Raise `KeyError` for an unknown name, with a hint how to load a plug-in."""
     try:
         registry[name]
     except KeyError as error:
-        raise KeyError(f"{error.args[0]}. One of your own: workbench --plugin FILE.py …") from None
+        raise KeyError(f"{error.args[0]}. To load your own: workbench --plugin FILE.py …") from None
 
 
 def _target(output: Path | None, study: str) -> Path:
+    """Return the output file; the default folder is created."""
     if output is None:
         Path("results").mkdir(exist_ok=True)
     return output or Path("results") / f"{study}.nc"
 
 
 def _list(kind: str, registry: Any, as_json: bool) -> None:
+    """Print all systems or studies with their parameters and presets."""
     entries = {}
     for name in registry.names():
         cls = registry[name]
@@ -240,10 +245,11 @@ def _list(kind: str, registry: Any, as_json: bool) -> None:
             text = ", ".join(f"{k}={v}" for k, v in changes.items()) or "the defaults"
             console.out.print(Text.assemble("  preset ", (preset, "bold"), f": {text}"))
     if not entries:
-        console.out.print(f"no {kind} is known")
+        console.out.print(f"no {kind} is registered")
 
 
 def _report(path: Path, figures: list[Path], as_json: bool) -> None:
+    """Print metrics, elapsed time, file and figures of a run."""
     from studies.metrics import judged
     from workbench.cli.tables import metrics_table
     from workbench.files import results
@@ -260,8 +266,8 @@ def _report(path: Path, figures: list[Path], as_json: bool) -> None:
         console.out.print(metrics_table(rows))
     missed = [row["quantity"] for row in rows if not row["met"]]
     if missed:
-        console.err.print(f"bounds missed, which are meant for the preset quick: {', '.join(missed)}", style="bold red")
-    console.out.print(f"took     {elapsed:.1f} s, without imports and figures")
+        console.err.print(f"outside the bounds, which hold for the preset quick: {', '.join(missed)}", style="bold red")
+    console.out.print(f"elapsed  {elapsed:.1f} s, excluding imports and figures")
     console.out.print(f"file     {path}")
     for figure in figures:
         console.out.print(f"figure   {figure}")

@@ -1,21 +1,23 @@
-"""The one data format: named dimensions, float64, checked where data enter.
+"""The data format: `xarray.Dataset` objects with named dimensions and float64 values, checked on entry.
 
     points         x(sample, state)             potential(sample)   gradient(sample, state)   velocity(sample, state)
     trajectories   x(trajectory, time, state)   velocity(trajectory, time, state)             …
     paths          strain(trajectory, time, component)   stress(trajectory, time, component)
                    phase_fraction(trajectory, time)      dissipation(trajectory, time)         …
 
-Trajectories of unequal lengths or times are points with the coordinates trajectory(sample) and time(sample), those of
-one trajectory in a row: what `flat` makes of trajectories on one grid (CF's indexed ragged array).
+Trajectories of unequal lengths or sampling times are stored as points with the coordinates trajectory(sample) and
+time(sample), the samples of each trajectory being contiguous. `flat` converts trajectories on a common time grid to
+this layout, the indexed ragged array of the CF conventions.
 
-Paths have a history: a prescribed strain and what the material answered. Components are those of symmetric tensors,
-"11", "22", "33", "12", "13", "23" (E12, not 2 E12; not Voigt order). Samples joined by straight lines are the path, so
-that a turning point between two samples is not seen. Shorter paths are held at their last sample, and a coordinate
-`valid(trajectory, time)` says how far each goes.
+Paths are histories: a prescribed strain and the response of a material. Components are those of symmetric tensors in
+the order "11", "22", "33", "12", "13", "23"; shear entries are tensor components (E12, not 2 E12), and the order is not
+that of Voigt. A path is piecewise linear between its samples, so a turning point between two samples is not resolved.
+Shorter paths are continued by their last sample, and the boolean coordinate `valid(trajectory, time)` marks the samples
+that each path contains.
 
-Beside them may stand `sigma` (standard deviation of the noise) and `weight` over the sampling dimensions, or one of
-each for one quantity (`sigma_potential`, …), and a coordinate `split` ("train", "validation", "test") along one or
-both of the sampling dimensions. Everything is an `xarray.Dataset`; variables carry units and long names.
+Optional variables are `sigma` (standard deviation of the measurement noise) and `weight` along the sampling dimensions,
+or one of each per quantity (`sigma_potential`, …). An optional coordinate `split` ("train", "validation", "test") runs
+along one or both sampling dimensions. Variables carry the attributes `units` and `long_name`.
 """
 
 from workbench.dataset.arrays import paths, points, trajectories

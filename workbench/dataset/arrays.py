@@ -1,4 +1,4 @@
-"""Own arrays as a checked dataset: points, trajectories, paths."""
+"""Constructors of checked datasets from arrays: points, trajectories and paths."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from workbench.errors import DatasetError
 
 __all__ = ["paths", "points", "trajectories"]
 
-SYMMETRIC = 1e-10  # largest difference of E12 and E21, relative to the largest strain
+ASYMMETRY_TOLERANCE = 1e-10  # largest difference of E12 and E21, relative to the largest entry
 
 
 def points(
@@ -28,13 +28,37 @@ def points(
     split: Sequence[str] | None = None,
     states: Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Return scattered samples of a landscape as a checked dataset.
+    """Build a checked dataset of scattered samples of a landscape.
 
-    `x` has shape (sample, dim), or (sample,) in one dimension; `potential` (sample,); `gradient` and `velocity` the
-    shape of `x`. `sigma` and `weight` are numbers or have shape (sample,) or, for each component, (sample, dim); they
-    may be mappings from the name of a quantity to such values. `split` marks each sample "train", "validation" or
-    "test".
+    Parameters
+    ----------
+    x : array_like
+        States, shape (sample, dim), or (sample,) in one dimension.
+    potential : array_like, optional
+        Values of Ψ, shape (sample,).
+    gradient, velocity : array_like, optional
+        Values of ∇Ψ and of ẋ, of the same shape as `x`.
+    sigma, weight : float, array_like or mapping, optional
+        Standard deviations of the measurement noise and weights of the samples: a number, or an array of shape
+        (sample,) or, per component, (sample, dim). A mapping from names of quantities gives such values for each.
+    split : sequence of str, optional
+        The split of each sample: "train", "validation" or "test". Default: a fit assigns the splits.
+    states : sequence of str, optional
+        Names of the states. Default: x1, x2, …
 
+    Returns
+    -------
+    xarray.Dataset
+        ``x(sample, state)``, ``potential(sample)``, ``gradient(sample, state)`` and ``velocity(sample, state)`` as far
+        as given, with ``sigma``, ``weight`` and the coordinate ``split``. Units are "1"; set them as attributes.
+
+    Raises
+    ------
+    DatasetError
+        If shapes or names are inconsistent, values are not finite, or noise levels or weights are not positive.
+
+    Examples
+    --------
     >>> import workbench as wb
     >>> data = wb.dataset.points([[0.0, 0.0], [1.0, 2.0], [0.5, 1.0]], potential=[0.0, 5.0, 1.25])
     >>> dict(data.sizes)
@@ -56,15 +80,40 @@ def trajectories(
     split: Sequence[str] | None = None,
     states: Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Return trajectories as a checked dataset, on one time grid or each at its own times.
+    """Build a checked dataset of trajectories, on a common time grid or each with its own times.
 
-    `x` and `velocity` have shape (trajectory, time, dim), `time` (time,), increasing; `potential` (trajectory, time).
-    `sigma` and `weight` are as for `points`, over (trajectory, time); `split` marks each trajectory. The noise of the
-    states themselves is `sigma={"x": …}`.
+    Parameters
+    ----------
+    x : array_like or sequence of array_like
+        States, shape (trajectory, time, dim), or a list with one array of shape (time, dim) per trajectory.
+    time : array_like or sequence of array_like
+        Increasing times, shape (time,), or a list with the times of each trajectory.
+    velocity : array_like or sequence of array_like, optional
+        Values of ẋ, of the same shapes as `x`.
+    potential : array_like or sequence of array_like, optional
+        Values of Ψ, shape (trajectory, time) or a list of arrays of shape (time,).
+    sigma, weight : float, array_like or mapping, optional
+        Standard deviations of the measurement noise and weights of the samples, as for `points` but along (trajectory,
+        time). The noise of the states themselves is ``sigma={"x": …}``.
+    split : sequence of str, optional
+        The split of each trajectory: "train", "validation" or "test". Default: a fit assigns the splits.
+    states : sequence of str, optional
+        Names of the states. Default: x1, x2, …
 
-    Lists of arrays, x with shapes (time, dim) and the times of each, may have unequal lengths and times: the result
-    then has its samples in a row, over `sample`, with the coordinates trajectory(sample) and time(sample).
+    Returns
+    -------
+    xarray.Dataset
+        ``x(trajectory, time, state)`` with the other quantities along the same dimensions. If the times differ between
+        trajectories, ``x(sample, state)`` with the coordinates ``trajectory(sample)`` and ``time(sample)``.
 
+    Raises
+    ------
+    DatasetError
+        If shapes or names are inconsistent, values are not finite, times do not increase strictly, or noise levels or
+        weights are not positive.
+
+    Examples
+    --------
     >>> import numpy as np, workbench as wb
     >>> time = np.linspace(0, 1, 5)
     >>> x = np.exp(-time)[None, :, None] * np.array([1.0, 2.0])[:, None, None]
@@ -93,13 +142,41 @@ def paths(
     weight: ArrayLike | None = None,
     split: Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Return strain paths, and what a material answered along them, as a checked dataset.
+    """Build a checked dataset of strain paths and the response of a material along them.
 
-    `strain` and `stress` have shape (trajectory, time, 6), or (trajectory, time, 3, 3) and symmetric; the others
-    (trajectory, time). Lists of arrays with shape (time, 6) may have unequal lengths: the shorter ones are held at
-    their last sample and marked by `valid`. `time` (time,) is that of the longest path, increasing; without it the
-    samples are equally spaced on [0, 1]. `sigma` and `weight` are numbers or over (trajectory, time), of the stress.
+    Parameters
+    ----------
+    strain : array_like or sequence of array_like
+        Strain tensors, shape (trajectory, time, 6) in the order 11, 22, 33, 12, 13, 23, or symmetric matrices of shape
+        (trajectory, time, 3, 3). A list of arrays of shape (time, 6) may contain paths of unequal lengths: shorter ones
+        are continued by their last sample and marked by ``valid``.
+    time : array_like, optional
+        Increasing times of the longest path, shape (time,). Default: equally spaced on [0, 1].
+    stress : array_like or sequence of array_like, optional
+        Stress tensors, of the same shapes as `strain`.
+    potential, phase_fraction, dissipation : array_like or sequence of array_like, optional
+        Stored energy, phase fraction, and energy dissipated in the step that ends at each sample, shape (trajectory,
+        time).
+    sigma, weight : float or array_like, optional
+        Standard deviation of the measurement noise and weight of the stress: a number or shape (trajectory, time).
+    split : sequence of str, optional
+        The split of each path: "train", "validation" or "test". Default: a fit assigns the splits.
 
+    Returns
+    -------
+    xarray.Dataset
+        ``strain(trajectory, time, component)``, ``stress(trajectory, time, component)`` and the scalar quantities along
+        (trajectory, time), as far as given; for paths of unequal lengths also the coordinate ``valid(trajectory,
+        time)``.
+
+    Raises
+    ------
+    DatasetError
+        If shapes are inconsistent, a tensor is not symmetric, a path has fewer than two samples, values are not finite,
+        times do not increase strictly, or noise levels or weights are not positive.
+
+    Examples
+    --------
     >>> import numpy as np, workbench as wb
     >>> data = wb.dataset.paths([np.zeros((5, 6)), np.zeros((3, 6))], stress=[np.ones((5, 6)), np.ones((3, 6))])
     >>> dict(data.sizes), data.valid.values.sum(1).tolist()
@@ -112,7 +189,7 @@ def paths(
     coords: dict[str, Any] = {"time": np.linspace(0, 1, longest) if time is None else np.asarray(time)}
     if len(set(lengths)) > 1:
         known = np.arange(longest) < np.array(lengths)[:, None]
-        coords["valid"] = (("trajectory", "time"), known, {"long_name": "whether the path goes that far"})
+        coords["valid"] = (("trajectory", "time"), known, {"long_name": "whether the path contains the sample"})
     values = {name: None if v is None else _components(name, v, lengths) for name, v in given.items()}
     data = assemble("paths", E, values, {"sigma": sigma, "weight": weight}, COMPONENTS, split, coords)
     for name in ("strain", "stress"):
@@ -122,35 +199,40 @@ def paths(
 
 
 def _column(values: ArrayLike | None) -> Any:
+    """Return values of shape (sample,) with shape (sample, 1), all others unchanged."""
     if values is None or np.ndim(values) != 1:
         return values
     return np.ma.asanyarray(values)[:, None]
 
 
 def _lengths(values: Any) -> int | None:
-    """Return the one length of all arrays of a sequence, or None where they differ."""
+    """Return the common length of all arrays of a sequence, or None if the lengths differ."""
     lengths = {len(each) if np.ndim(each) else 0 for each in values}
     return lengths.pop() if len(lengths) == 1 else None
 
 
 def _components(name: str, values: Any, lengths: Sequence[int]) -> np.ndarray:
-    """Return paths as one array (trajectory, time, …), held at their last samples; 3 × 3 tensors as components."""
+    """Return paths as one array (trajectory, time, …), continued by their last samples; 3 × 3 tensors as components."""
     if len(set(lengths)) > 1:
         arrays = [filled(path) for path in values]
         if [len(path) for path in arrays] != list(lengths):
-            raise DatasetError(f"{name} has paths of {[len(path) for path in arrays]} samples, strain of {lengths}")
+            raise DatasetError(
+                f"{name} has paths of {[len(path) for path in arrays]} samples, but strain has {lengths}"
+            )
         if min(lengths) == 0 or len({path.shape[1:] for path in arrays}) > 1:
-            raise DatasetError(f"{name}: every path needs samples, all of one shape, got {[p.shape for p in arrays]}")
+            raise DatasetError(
+                f"{name}: all paths must have samples, and all samples the same shape; got {[p.shape for p in arrays]}"
+            )
         array = np.stack([path[np.minimum(np.arange(max(lengths)), len(path) - 1)] for path in arrays])
     else:
         array = filled(values)
     if name not in ("strain", "stress") or array.shape[2:] != (3, 3):
         return array
     gap = np.abs(array - np.swapaxes(array, -1, -2))
-    if gap.max(initial=0) > SYMMETRIC * np.abs(array).max(initial=0):
+    if gap.max(initial=0) > ASYMMETRY_TOLERANCE * np.abs(array).max(initial=0):
         trajectory, time, row, column = (int(k) for k in np.argwhere(gap == gap.max())[0])
         raise DatasetError(
-            f"{name} must be symmetric, but at trajectory {trajectory}, time {time} the entries {row + 1}{column + 1} "
+            f"{name} must be symmetric, but at trajectory {trajectory}, time {time} entries {row + 1}{column + 1} "
             f"and {column + 1}{row + 1} differ by {gap.max():.2g}"
         )
     return np.stack([array[..., i, j] for i, j in zip(ROWS, COLUMNS, strict=True)], -1)

@@ -1,4 +1,4 @@
-"""From named arrays to a checked dataset: what `points`, `trajectories` and `paths` have in common."""
+"""Assembly of named arrays into a checked dataset, shared by `points`, `trajectories` and `paths`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ def assemble(
     split: Sequence[str] | None,
     coords: dict,
 ) -> xr.Dataset:
-    """Return the leading array x with the quantities given and the noise named beside it, as a checked dataset."""
+    """Return a checked dataset of the leading array x, the `given` quantities, noise levels and weights (`noise`)."""
     sampling = SAMPLING[kind]
     lead, component = LEADING[kind]
     arrays = {lead: x, **{name: values for name, values in given.items() if values is not None}}
@@ -37,16 +37,19 @@ def assemble(
         extra, long_name = QUANTITIES.get(name, ((), name.replace("_", " of the ")))
         dims = (*sampling, *extra)
         values = filled(values)
-        if name not in QUANTITIES:  # noise and weights: one number, one per sample, or one per component
+        if name not in QUANTITIES:  # noise levels and weights: a number, one per sample or one per component
             values = np.full(variables[lead].shape[:-1], values) if values.ndim == 0 else values
             dims = (*sampling, component) if values.ndim > len(sampling) else dims
         if values.ndim != len(dims):
-            raise DatasetError(f"{name} has shape {values.shape}; expected {len(dims)} axes: ({', '.join(dims)})")
+            axes = "1 axis" if len(dims) == 1 else f"{len(dims)} axes"
+            raise DatasetError(f"{name} has shape {values.shape}; expected {axes}: ({', '.join(dims)})")
         variables[name] = xr.Variable(dims, values, {"long_name": long_name, "units": "1"})
     dim = variables[lead].sizes[component]
     labels = list(states) if states is not None else [f"x{i + 1}" for i in range(dim)]
     if len(labels) != dim:
-        raise DatasetError(f"{lead} has {dim} components but {len(labels)} names were given: {labels}")
+        raise DatasetError(
+            f"{lead} has {dim} components, but {len(labels)} name{'s' * (len(labels) != 1)} given: {labels}"
+        )
     try:
         data = xr.Dataset(variables, coords={**coords, component: labels})
         data = data.assign_coords({sampling[0]: np.arange(data.sizes[sampling[0]])})

@@ -1,4 +1,4 @@
-"""The canonical form of data: float64, dimensions in order, nothing missing; or why data have none."""
+"""Validation of datasets and their canonical form: float64, ordered dimensions, no missing values."""
 
 from collections.abc import Iterable
 
@@ -13,11 +13,35 @@ __all__ = ["check", "kind_of", "valid"]
 
 
 def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
-    """Return the data in canonical form (float64, dimensions in order), or raise `DatasetError`.
+    """Validate a dataset and return it in canonical form: float64, with dimensions in order.
 
-    `needs` names the variables the caller is about to use, beside `x` (of paths, `strain`). Dimensions in another order
-    are transposed by name; missing variables, other dimensions, NaN or infinite values, times that do not increase, and
-    noise levels or weights that are not positive are errors that name the variable and the first offending index.
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Points, trajectories or paths; dimensions may be in any order.
+    needs : iterable of str
+        Names of required variables besides `x` (or `strain` for paths).
+
+    Returns
+    -------
+    xarray.Dataset
+        The data with transposed dimensions, coordinates for the states and the first sampling dimension, and ``split``,
+        ``trajectory`` and ``time`` as coordinates.
+
+    Raises
+    ------
+    DatasetError
+        If a variable is missing or has other dimensions, values are not finite, times do not increase strictly, labels
+        are unknown or repeated, or noise levels or weights are not positive. The message names the variable and the
+        first offending index.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, workbench as wb
+    >>> data = xr.Dataset({"x": (("state", "sample"), np.zeros((2, 5), dtype="float32"))})
+    >>> checked = wb.dataset.check(data)
+    >>> checked.x.dims, str(checked.x.dtype), checked.state.values.tolist()
+    (('sample', 'state'), 'float64', ['x1', 'x2'])
     """
     if not isinstance(data, xr.Dataset):
         raise DatasetError(
@@ -35,14 +59,14 @@ def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
     for name in data.data_vars:
         quantity = str(name).removeprefix("sigma_").removeprefix("weight_")
         if quantity != name and quantity not in QUANTITIES:
-            raise DatasetError(f"{name} is the noise or weight of nothing{nearest(quantity, QUANTITIES) or '.'}")
+            raise DatasetError(f"{name} refers to no known quantity{nearest(quantity, QUANTITIES) or '.'}")
         if name in QUANTITIES:
             data[name] = _canonical(data, str(name), (*SAMPLING[kind], *QUANTITIES[str(name)][0]))
         elif quantity != name or name in ("sigma", "weight"):
             each = (component,) if component in data[name].dims else ()
             data[name] = _canonical(data, str(name), (*SAMPLING[kind], *each))
             if not (data[name] > 0).all():
-                raise DatasetError(f"{name} must be positive, its smallest value is {float(data[name].min()):g}")
+                raise DatasetError(f"{name} must be positive, but its smallest value is {float(data[name].min()):g}")
     _check_labels(data, component)
     _check_extent(data, kind)
     first = SAMPLING[kind][0]
@@ -50,7 +74,29 @@ def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
 
 
 def kind_of(data: xr.Dataset) -> str:
-    """Return "points", "trajectories" or "paths", from the dimensions of `x` or `strain`."""
+    """Return the kind of a dataset, derived from the dimensions of `x` or `strain`.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Data with a variable `x` or `strain`.
+
+    Returns
+    -------
+    str
+        "points", "trajectories" or "paths".
+
+    Raises
+    ------
+    DatasetError
+        If the dimensions are those of no kind; the message suggests how to rename or select them.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> wb.dataset.kind_of(wb.dataset.points([0.0, 1.0]))
+    'points'
+    """
     if "strain" in data and "x" not in data:
         if set(data["strain"].dims) == {*SAMPLING["paths"], "component"}:
             return "paths"
@@ -67,14 +113,31 @@ def kind_of(data: xr.Dataset) -> str:
 
 
 def valid(data: xr.Dataset) -> np.ndarray:
-    """Return how far each path goes, shape (trajectory, time), true where there is data."""
+    """Return which samples of the paths are data rather than continuation.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Paths or trajectories.
+
+    Returns
+    -------
+    numpy.ndarray
+        Booleans, shape (trajectory, time); all True without a coordinate ``valid``.
+
+    Examples
+    --------
+    >>> import numpy as np, workbench as wb
+    >>> wb.dataset.valid(wb.dataset.paths([np.zeros((3, 6)), np.zeros((2, 6))])).tolist()
+    [[True, True, True], [True, True, False]]
+    """
     if "valid" in data.coords:
         return data["valid"].transpose("trajectory", "time").values.astype(bool)
     return np.ones((data.sizes["trajectory"], data.sizes["time"]), dtype=bool)
 
 
 def _dimensions_hint(dims: tuple[str, ...]) -> str:
-    """Return how foreign dimensions get their names, where they are as many as missing ones, or are left out."""
+    """Return a hint how to rename unknown dimensions, if as many are missing, or how to select along them."""
     layouts = [(*SAMPLING[kind], "state") for kind in ("points", "trajectories")]
     foreign = [dim for dim in dims if dim not in {name for layout in layouts for name in layout}]
     for layout in layouts:
@@ -86,11 +149,11 @@ def _dimensions_hint(dims: tuple[str, ...]) -> str:
 
 
 def _check_labels(data: xr.Dataset, component: str) -> None:
-    """Check that no two components have one name, and that `split` knows the roles it gives."""
+    """Check that the names of the components are unique and that all splits are known."""
     names = [str(name) for name in data[component].values] if component in data.coords else []
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DatasetError(f"two components are called {twice!r}: {', '.join(names)}; give each a name of its own")
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise DatasetError(f"two components are named {repeated!r}: {', '.join(names)}; names must be unique")
     roles = np.unique(data["split"].values.astype(str)).tolist() if "split" in data.coords else []
     unknown = [role for role in roles if role not in SPLITS]
     if unknown:
@@ -98,36 +161,38 @@ def _check_labels(data: xr.Dataset, component: str) -> None:
 
 
 def _check_extent(data: xr.Dataset, kind: str) -> None:
+    """Check that there are samples, and times that increase."""
     lead = LEADING[kind][0]
     if min(data.sizes[dim] for dim in data[lead].dims) == 0:
         raise DatasetError(f"{lead} is empty: its sizes are {dict(data[lead].sizes)}")
     if kind == "paths" and data.sizes["time"] < 2:
-        raise DatasetError("a path needs at least two samples, one step; these have one")
+        raise DatasetError("a path needs at least two samples, that is one step; these paths have one sample")
     if "time" in data.coords:
         _check_numbers(data["time"].values)
     if kind == "points" and {"trajectory", "time"} <= set(data.coords):
         _check_rows(data["trajectory"].values, data["time"].values)
     if kind != "points" and "time" not in data.coords:
-        raise DatasetError(f"{kind} need times: a coordinate time along their dimension time")
+        raise DatasetError(f"{kind} need times: a coordinate time along the dimension time")
     if kind != "points" and not (np.diff(data["time"].astype(float)) > 0).all():
-        raise DatasetError("time must increase strictly along the trajectories; sort it and drop repeated times")
+        raise DatasetError("time must increase strictly; sort the samples and drop repeated times")
 
 
 def _check_numbers(time: np.ndarray) -> None:
+    """Check that times are numbers, none of them infinite."""
     if time.dtype.kind not in "iuf":
         raise DatasetError(
-            f"times must be numbers, these are {time.dtype}; take those since the first, such as "
+            f"times must be numbers, got {time.dtype}; convert them to the time since the first sample, such as "
             "(time - time[0]) / np.timedelta64(1, 's')"
         )
     if np.isinf(time).any():
-        raise DatasetError("times must be finite, some are infinite")
+        raise DatasetError("times must be finite, but some are infinite")
 
 
 def _check_rows(trajectory: np.ndarray, time: np.ndarray) -> None:
-    """Check samples in a row: whole trajectories, one after the other, each with increasing times."""
+    """Check rows of samples: contiguous trajectories, each with increasing times."""
     same = trajectory[1:] == trajectory[:-1]
     if (~same).sum() + 1 != len(np.unique(trajectory)):
-        raise DatasetError("the samples of a trajectory must stand in a row; sort them by trajectory, then time")
+        raise DatasetError("the samples of each trajectory must be contiguous; sort them by trajectory, then by time")
     bad = same & ~(np.diff(time.astype(float)) > 0)
     if bad.any():
         at = int(np.flatnonzero(bad)[0]) + 1
@@ -138,6 +203,7 @@ def _check_rows(trajectory: np.ndarray, time: np.ndarray) -> None:
 
 
 def _require(data: xr.Dataset, needs: Iterable[str]) -> None:
+    """Check that all variables named in `needs` are there."""
     for name in needs:
         if name not in data.data_vars:
             known = sorted(map(str, data.data_vars))
@@ -146,6 +212,7 @@ def _require(data: xr.Dataset, needs: Iterable[str]) -> None:
 
 
 def _canonical(data: xr.Dataset, name: str, dims: tuple[str, ...]) -> xr.DataArray:
+    """Return a variable as finite float64 values with the given dimensions."""
     array = data[name]
     if set(array.dims) != set(dims):
         raise DatasetError(f"{name} has dimensions {tuple(array.dims)}; expected {dims}")
@@ -155,20 +222,21 @@ def _canonical(data: xr.Dataset, name: str, dims: tuple[str, ...]) -> xr.DataArr
         first: dict[str, int | str] = {dim: int(i) for dim, i in zip(dims, np.argwhere(bad)[0], strict=True)}
         if dims[-1] in ("state", "component") and dims[-1] in data.coords:
             first[dims[-1]] = str(data[dims[-1]].values[first[dims[-1]]])
-        advice = "" if "strain" in data else "; of a file, drop_missing=True leaves such samples out"
+        advice = "" if "strain" in data else "; when reading a file, drop_missing=True drops such samples"
+        count = int(bad.sum())
+        values = "1 value that is" if count == 1 else f"{count} values that are"
         raise DatasetError(
-            f"{name} holds {int(bad.sum())} values that are not finite, the first at {first}; "
-            f"remove or repair them{advice}"
+            f"{name} holds {values} not finite, the first at {first}; remove or repair such samples{advice}"
         )
     return array
 
 
 def _ordered(data: xr.Dataset) -> xr.Dataset:
-    """Return paths with their components in order, and `valid` a coordinate that begins every path."""
+    """Return paths with ordered components and `valid` as a coordinate, True for the first samples of every path."""
     labels = [str(label) for label in data["component"].values] if "component" in data.coords else []
     if sorted(labels) != sorted(COMPONENTS):
         raise DatasetError(
-            f"paths have the components {', '.join(COMPONENTS)} (tensor, not Voigt), got {', '.join(labels) or 'none'}"
+            f"paths need the components {', '.join(COMPONENTS)} (tensor, not Voigt), got {', '.join(labels) or 'none'}"
         )
     data = data.sel(component=list(COMPONENTS)) if tuple(labels) != COMPONENTS else data.copy()
     data = data.set_coords("valid") if "valid" in data.data_vars else data
@@ -177,5 +245,7 @@ def _ordered(data: xr.Dataset) -> xr.Dataset:
             raise DatasetError(f"valid has dimensions {tuple(data['valid'].dims)}; expected {SAMPLING['paths']}")
         known = valid(data)
         if not known[:, :2].all() or (np.diff(known.astype(int), axis=1) > 0).any():
-            raise DatasetError("valid must be true from the start of every path, for two samples or more, to its end")
+            raise DatasetError(
+                "valid must be true from the start of every path to its end, for at least two samples, and false beyond"
+            )
     return data

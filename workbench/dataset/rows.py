@@ -1,4 +1,4 @@
-"""Data as a table of samples: trajectories stacked, time among the states, states in a given order."""
+"""Rearranged data: stacked trajectories, time as a state, states in a given order."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,26 @@ __all__ = ["flat", "timed", "with_states"]
 
 
 def flat(data: xr.Dataset) -> xr.Dataset:
-    """Return the data as points: the sampling dimensions of trajectories stacked into one `sample`, time slowest last.
+    """Return trajectories as points, one row per sample.
 
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Trajectories, or points, which are returned unchanged.
+
+    Returns
+    -------
+    xarray.Dataset
+        The data with the dimensions (trajectory, time) stacked into ``sample``, the samples of each trajectory being
+        contiguous, and the coordinates ``trajectory(sample)`` and ``time(sample)``.
+
+    Raises
+    ------
+    DatasetError
+        If the data are paths, whose samples depend on their history.
+
+    Examples
+    --------
     >>> import numpy as np, workbench as wb
     >>> runs = wb.dataset.trajectories(np.ones((2, 5, 1)), np.arange(5.0))
     >>> dict(wb.dataset.flat(runs).sizes)
@@ -22,7 +40,7 @@ def flat(data: xr.Dataset) -> xr.Dataset:
     if kind_of(data) == "points":
         return data
     if kind_of(data) == "paths":
-        raise DatasetError("samples of a path depend on what came before and are no points; use match='stress'")
+        raise DatasetError("samples of a path depend on its history and cannot be used as points; use match='stress'")
     if "split" in data.coords:
         data = data.assign_coords(split=data["split"].broadcast_like(data["x"].isel(state=0, drop=True)))
     stacked = data.stack(sample=("trajectory", "time"), create_index=False).transpose("sample", ...)
@@ -30,8 +48,25 @@ def flat(data: xr.Dataset) -> xr.Dataset:
 
 
 def timed(data: xr.Dataset) -> xr.Dataset:
-    """Return trajectories as points in the states and the time, whose states are (…, "time").
+    """Return trajectories as points whose last state is the time.
 
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Trajectories on a common time grid.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``x(sample, state)`` with the states (…, "time"), and ``weight(sample)`` if there is one.
+
+    Raises
+    ------
+    DatasetError
+        If the data are points or paths.
+
+    Examples
+    --------
     >>> import numpy as np, workbench as wb
     >>> runs = wb.dataset.trajectories(np.ones((2, 3, 1)), np.arange(3.0))
     >>> wb.dataset.timed(runs).x.values[:3].tolist()
@@ -48,9 +83,31 @@ def timed(data: xr.Dataset) -> xr.Dataset:
 
 
 def with_states(data: xr.Dataset, states: Sequence[str]) -> xr.Dataset:
-    """Return the data with their states in the order given, matched by name; other names are an error.
+    """Return the data with the states in a given order, matched by name.
 
-    States that nobody has named (x1, x2, …) are matched by their place.
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Points or trajectories. States with default names (x1, x2, …) are matched by position.
+    states : sequence of str
+        Names of the states, in order.
+
+    Returns
+    -------
+    xarray.Dataset
+        The data with the coordinate ``state`` equal to `states`.
+
+    Raises
+    ------
+    DatasetError
+        If the names differ.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> data = wb.dataset.points([[1.0, 2.0]], states=["b", "a"])
+    >>> wb.dataset.with_states(data, ["a", "b"]).x.values.tolist()
+    [[2.0, 1.0]]
     """
     if "state" not in data.coords or list(data["state"].values) == list(states):
         return data

@@ -1,4 +1,4 @@
-"""Seeds of random numbers: integer, exact, recorded as text."""
+"""Seeds of random number generators: exact integers, recorded as text."""
 
 from typing import Any
 
@@ -8,8 +8,25 @@ __all__ = ["seed_sequence", "seed_text"]
 
 
 def seed_sequence(seed: Any) -> np.random.SeedSequence:
-    """Return the seed sequence of a integer; None draws one. Its `entropy` is the number to record, as text.
+    """Return the seed sequence of an integer.
 
+    Parameters
+    ----------
+    seed : int, numpy.random.SeedSequence or None
+        An integer ≥ 0 of any size; a seed sequence is returned unchanged, and None draws fresh entropy.
+
+    Returns
+    -------
+    numpy.random.SeedSequence
+        Its `entropy` is the integer to record; see `seed_text`.
+
+    Raises
+    ------
+    ValueError
+        If `seed` is neither.
+
+    Examples
+    --------
     >>> seed_sequence(2**64 + 1).entropy
     18446744073709551617
     """
@@ -22,8 +39,20 @@ def seed_sequence(seed: Any) -> np.random.SeedSequence:
 
 
 def seed_text(sequence: np.random.SeedSequence) -> str:
-    """Return the number of a seed sequence, and the keys of its branch if it is one: "7" or "7/0/2".
+    """Return the text that identifies a seed sequence.
 
+    Parameters
+    ----------
+    sequence : numpy.random.SeedSequence
+        A seed sequence, possibly spawned from another.
+
+    Returns
+    -------
+    str
+        The entropy, followed by the spawn keys, if any: "7" or "7/0/2".
+
+    Examples
+    --------
     >>> seed_text(np.random.SeedSequence(7).spawn(3)[2])
     '7/2'
     """

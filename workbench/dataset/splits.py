@@ -1,4 +1,4 @@
-"""Who learns and who judges: the roles of samples in a fit, dealt out by whole trajectories."""
+"""Train, validation and test splits, by whole trajectories."""
 
 from typing import Any
 
@@ -15,10 +15,22 @@ __all__ = ["assign_split", "folds", "groups"]
 
 
 def groups(data: xr.Dataset) -> np.ndarray:
-    """Return which samples belong together, along the first sampling dimension: those of one trajectory, shape (n,).
+    """Return the trajectory index of every sample along the first sampling dimension.
 
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Points, trajectories or paths.
+
+    Returns
+    -------
+    numpy.ndarray
+        Integers from 0, shape (n,): equal for the samples of one trajectory, distinct for independent points.
+
+    Examples
+    --------
     >>> import numpy as np, workbench as wb
-    >>> groups(wb.dataset.trajectories([np.ones((2, 1)), np.ones((1, 1))], [[0, 1], [5]])).tolist()
+    >>> wb.dataset.groups(wb.dataset.trajectories([np.ones((2, 1)), np.ones((1, 1))], [[0, 1], [5]])).tolist()
     [0, 0, 1]
     """
     dim = SAMPLING[kind_of(data)][0]
@@ -30,11 +42,39 @@ def groups(data: xr.Dataset) -> np.ndarray:
 def assign_split(
     data: xr.Dataset, seed: np.random.SeedSequence, validation_fraction: float = 0.2, *, whole: bool = True
 ) -> xr.Dataset:
-    """Return the data with a `split` coordinate; a coordinate that is already there is checked and kept.
+    """Return the data with a coordinate `split`, drawn at random; an existing one is checked and kept.
 
-    The share `validation_fraction` becomes "validation", the rest "train": of the trajectories if `whole`, which is the
-    stricter judge, else of all samples along all trajectories, which leaves no start out of the training data. Data
-    marked "test" are for the user's own judgement: no fit ever sees them.
+    Data labelled "test" take no part in a fit, neither in training nor in validation.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Points, trajectories or paths.
+    seed : numpy.random.SeedSequence
+        Source of the random permutation.
+    validation_fraction : float
+        Fraction of the trajectories or samples labelled "validation", at least one but not all; others are "train".
+    whole : bool
+        Whether to assign whole trajectories, which is the stricter validation. Otherwise single samples are drawn, so
+        that the training data include parts of all trajectories.
+
+    Returns
+    -------
+    xarray.Dataset
+        The data with ``split(trajectory)`` or ``split(sample)``; if `whole` is False, along all sampling dimensions.
+
+    Raises
+    ------
+    DatasetError
+        If an existing `split` contains no "train" or unknown labels, `validation_fraction` is not between 0 and 1, or
+        there are fewer than two samples or trajectories.
+
+    Examples
+    --------
+    >>> import numpy as np, workbench as wb
+    >>> data = wb.dataset.assign_split(wb.dataset.points(np.arange(10.0)), np.random.SeedSequence(0), 0.3)
+    >>> int((data.split == "validation").sum())
+    3
     """
     dims = SAMPLING[kind_of(data)][: 1 if whole else None]
     group = groups(data) if whole else None
@@ -42,7 +82,7 @@ def assign_split(
         unknown = set(np.unique(data["split"])) - set(SPLITS)
         if unknown or "train" not in data["split"]:
             found = ", ".join(map(repr, map(str, np.unique(data["split"]))))
-            raise DatasetError(f"split must hold 'train' and may hold 'validation' and 'test', got {found}")
+            raise DatasetError(f"split must contain 'train' and may contain 'validation' and 'test', got {found}")
         return data
     if not 0 < validation_fraction < 1:
         raise DatasetError(f"validation_fraction must lie between 0 and 1, got {validation_fraction!r}")
@@ -51,8 +91,8 @@ def assign_split(
     if size < 2:
         of = "trajectory" if "trajectory" in data.coords else dims[0]
         raise DatasetError(
-            f"there is {size} {of} only: at least 2 are needed, one of them to validate the fit; cut it in pieces, or "
-            "mark samples yourself with the coordinate split"
+            f"only {size} {of}: at least 2 are needed, one of them for validation; add data, cut trajectories into "
+            "pieces, or assign splits yourself by a coordinate split"
         )
     count = min(max(1, round(validation_fraction * size)), size - 1)
     labels = np.full(size, "train", dtype="<U10")
@@ -62,11 +102,34 @@ def assign_split(
 
 
 def folds(data: xr.Dataset, count: int, seed: Any = 0) -> list[xr.Dataset]:
-    """Return the data `count` times with another part marked "validation" each time, the rest "train".
+    """Return the data with splits for cross-validation.
 
-    Whole trajectories, or points, are dealt out at random into parts of equal size; those marked "test" stay so. Fits
-    to all of them, `Fit`s of one ensemble, have together learned from everything.
+    Trajectories, or independent points, are assigned at random to folds of equal size; each fold is the validation set
+    once. An ensemble of fits to all folds has been trained on all data; see `Fit.joined`.
 
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Points, trajectories or paths. Samples labelled "test" keep their label.
+    count : int
+        Number of folds, from 2 to the number of trajectories or points.
+    seed : int, numpy.random.SeedSequence or None
+        Seed of the random assignment.
+
+    Returns
+    -------
+    list of xarray.Dataset
+        The data `count` times, each with a coordinate ``split`` along the first sampling dimension.
+
+    Raises
+    ------
+    DatasetError
+        If `count` exceeds the number of trajectories or points.
+    ValueError
+        If `count` is no integer ≥ 2, or the seed is invalid.
+
+    Examples
+    --------
     >>> import numpy as np, workbench as wb
     >>> data = wb.dataset.points(np.arange(10.0))
     >>> [int((fold.split == "validation").sum()) for fold in wb.dataset.folds(data, 5)]
@@ -75,16 +138,16 @@ def folds(data: xr.Dataset, count: int, seed: Any = 0) -> list[xr.Dataset]:
     data = check(data)
     dim, group = SAMPLING[kind_of(data)][0], groups(data)
     old = data["split"].values if "split" in data.coords else np.full(data.sizes[dim], "train", dtype="<U10")
-    open_to = np.unique(group[old != "test"]) if old.ndim == 1 else np.arange(0)
+    available = np.unique(group[old != "test"]) if old.ndim == 1 else np.arange(0)
     require_integer(2, count_of_folds=count)
-    if count > len(open_to):
-        raise DatasetError(f"count of folds must be an integer from 2 to {len(open_to)}, got {count!r}")
-    part = np.random.default_rng(seed_sequence(seed)).permutation(len(open_to)) % count
-    dealt = []
+    if count > len(available):
+        raise DatasetError(f"count of folds must be an integer from 2 to {len(available)}, got {count!r}")
+    part = np.random.default_rng(seed_sequence(seed)).permutation(len(available)) % count
+    splits = []
     for k in range(count):
         split = old.astype("<U10")
         mine = np.full(len(group), -1)
-        mine[np.isin(group, open_to)] = part[np.searchsorted(open_to, group[np.isin(group, open_to)])]
+        mine[np.isin(group, available)] = part[np.searchsorted(available, group[np.isin(group, available)])]
         split[old != "test"] = np.where(mine == k, "validation", "train")[old != "test"]
-        dealt.append(data.assign_coords(split=(dim, split, {"long_name": "role of the sample in the fit"})))
-    return dealt
+        splits.append(data.assign_coords(split=(dim, split, {"long_name": "role of the sample in the fit"})))
+    return splits

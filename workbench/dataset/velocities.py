@@ -1,19 +1,21 @@
-r"""Velocities of observed trajectories: smoothing splines, with the error of every estimate.
+r"""Velocities estimated from observed trajectories by smoothing splines, with standard errors.
 
-A state is observed as y_k = x(t_k) + σ ε_k. The curve is a quintic smoothing spline in its Bayesian form,
+Each component of the state is observed with independent noise, y_k = x(t_k) + σ ε_k. The curve x(t) is a quintic
+smoothing spline, written as a Gaussian process with a diffuse prior on its polynomial part (Wahba 1990),
 
-    x(t) = β₀ + β₁ t + β₂ t² + s ∫ (t − u)²₊/2 dW(u),      β free,
+    x(t) = β₀ + β₁ t + β₂ t² + s ∫ (t − u)²₊/2 dW(u).
 
-whose posterior mean minimises Σ (y_k − x(t_k))² + (σ/s)² ∫ (x‴)² dt. With the covariance R of the integral at the
-times, a basis Q of what is orthogonal to the polynomials, and QᵀRQ = U diag(d) Uᵀ, the data z = UᵀQᵀy are independent
-with variances s²dₖ + σ²: their (restricted) likelihood gives s for every trajectory and state and, where the noise
-level is not known, one σ for every state. The estimate is linear, ẋ(t_i) ≈ Σ D_ik y_k, and its variance then
+Its posterior mean minimises Σ (y_k − x(t_k))² + (σ/s)² ∫ (x‴)² dt. Let R be the covariance matrix of the integral at
+the sampling times, Q an orthonormal basis of the complement of the quadratic polynomials, and QᵀRQ = U diag(d) Uᵀ. Then
+the components of z = UᵀQᵀy are independent with variances s²dₖ + σ², and their restricted likelihood determines the
+roughness s of each trajectory and state and, if the noise level is unknown, one σ per state. The estimate is linear in
+the data, ẋ(t_i) ≈ Σ D_ik y_k, and `sigma_velocity` is the square root of its variance
 
-    s² (R″_ii − 2 D R′ᵀ + D R Dᵀ)_ii + σ² (D Dᵀ)_ii
+    s² (R″ − 2 D R′ᵀ + D R Dᵀ)_ii + σ² (D Dᵀ)_ii,
 
-is what `sigma_velocity` reports: the noise that gets through, and what the spline cannot follow between samples. One s
-stands for the whole trajectory, so the error is understated where it is much rougher than elsewhere, as in the first
-moments of a relaxation; match="trajectory" does without derivatives.
+the sum of the interpolation error between samples and the propagated noise. Because one s applies to a whole
+trajectory, the error is underestimated in parts that are much rougher than the rest, such as the onset of a relaxation.
+Fits with match="trajectory" need no derivatives.
 """
 
 from dataclasses import dataclass
@@ -29,31 +31,54 @@ from workbench.errors import DatasetError
 
 __all__ = ["velocities"]
 
-ORDER = 3  # derivative that is penalised
-FEWEST = 5  # samples of a trajectory
-LONGEST = 200  # samples treated at a time; the eigenvalues d fall with the sixth power of their number
-NOISE = np.geomspace(1e-8, 1.0, 65)  # σ that are tried, in units of the state's spread
-ROUGH = np.geomspace(1e-6, 1e6, 97)  # s√d₁ that are tried, in the same units
-FLOOR = 1e-3  # of the root mean square velocity: errors are not called smaller
+PENALISED_ORDER = 3  # order of the penalised derivative
+FEWEST_SAMPLES = 5  # per trajectory
+LONGEST_PIECE = 200  # samples smoothed together; the eigenvalues d decay with the sixth power of their index
+NOISE_LEVELS = np.geomspace(1e-8, 1.0, 65)  # candidates for σ, relative to the standard deviation of the state
+ROUGHNESS_LEVELS = np.geomspace(1e-6, 1e6, 97)  # candidates for s √(max d), in the same unit
+VELOCITY_FLOOR = 1e-3  # smallest standard error, relative to the root mean square velocity
 
 
-def velocities(data: xr.Dataset, *, noise: ArrayLike | None = None, floor: float = FLOOR) -> xr.Dataset:
-    """Return trajectories with their `velocity` estimated, and its standard error `sigma_velocity`.
+def velocities(data: xr.Dataset, *, noise: ArrayLike | None = None, floor: float = VELOCITY_FLOOR) -> xr.Dataset:
+    """Estimate the velocities of observed trajectories, with standard errors, by quintic smoothing splines.
 
-    `data` are trajectories on one grid or each at its own times, with five samples each or more. `noise`, the standard
-    deviation of the states, is a number or has shape (dim,); without it `sigma_x` or `sigma` of the data are taken,
-    else it is estimated from the roughness of all trajectories, one number for every state. Noise-free data need no
-    setting.
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Trajectories on a common time grid, or each with its own times; at least five samples per trajectory.
+    noise : float or array_like of shape (dim,), optional
+        Standard deviation of the measurement noise, in the units of the states. If omitted, `sigma_x` or `sigma` of the
+        data is used; without these, one level per state is estimated from all trajectories. Noise-free data need none.
+    floor : float
+        Smallest `sigma_velocity`, relative to the root mean square velocity of the state. It prevents a fit from
+        neglecting the samples that are harder to differentiate.
 
-    `x` becomes the smooth curve, with its standard error `sigma_x`, and what was observed stays as `x_observed`.
-    Errors are called no smaller than `floor` times the root mean square velocity, so that a fit does not forget the
-    samples that are harder to differentiate. Attributes record method and noise levels (`noise_json`).
+    Returns
+    -------
+    xarray.Dataset
+        The data with the same sampling dimensions: ``velocity`` and its standard error ``sigma_velocity``, the smoothed
+        states ``x`` and their standard error ``sigma_x``, and the observations as ``x_observed``, all of dims
+        (trajectory, time, state) or (sample, state). The attributes record the method, the noise levels (`noise_json`)
+        and the floor.
 
+    Raises
+    ------
+    DatasetError
+        If the data have no times, have already been smoothed, or have fewer than five samples in a trajectory.
+    ValueError
+        If `noise` or `floor` is not positive and finite.
+
+    Examples
+    --------
     >>> import numpy as np, workbench as wb
     >>> time = np.linspace(0, 2, 21)
-    >>> found = velocities(wb.dataset.trajectories(np.exp(-time)[None, :, None], time))
+    >>> found = wb.velocities(wb.dataset.trajectories(np.exp(-time)[None, :, None], time))
     >>> bool(abs(found.velocity + found.x_observed).max() < 0.005)
     True
+
+    References
+    ----------
+    G. Wahba, Spline Models for Observational Data, SIAM (1990), doi:10.1137/1.9781611970128
     """
     data = dataset.check(data)
     if not (np.isfinite(floor) and floor > 0):
@@ -70,36 +95,42 @@ def velocities(data: xr.Dataset, *, noise: ArrayLike | None = None, floor: float
         sigma = np.broadcast_to(level, y.shape)[at].mean(0) / spread
         for name, values in zip(arrays, curve.estimate(sigma), strict=True):
             arrays[name][at] = values * spread
-    least = floor * np.sqrt((arrays["velocity"] ** 2).mean(0))
-    arrays["sigma_velocity"] = np.maximum(arrays["sigma_velocity"], np.where(least > 0, least, floor))
+    smallest = floor * np.sqrt((arrays["velocity"] ** 2).mean(0))
+    arrays["sigma_velocity"] = np.maximum(arrays["sigma_velocity"], np.where(smallest > 0, smallest, floor))
     arrays["sigma_x"] = np.maximum(arrays["sigma_x"], 1e-12 * spread)
-    told = {str(s): float(v) for s, v in zip(rows["state"].values, level.reshape(-1, y.shape[1]).mean(0), strict=True)}
+    mean_level = level.reshape(-1, y.shape[1]).mean(0)
+    levels = {str(s): float(v) for s, v in zip(rows["state"].values, mean_level, strict=True)}
     attrs = {
         "velocity_method": "quintic smoothing spline, roughness by restricted likelihood for each trajectory and state",
-        "noise_json": dataset.storable({"source": source, "level": told}),
+        "noise_json": dataset.storable({"source": source, "level": levels}),
         "velocity_floor": floor,
     }
     return _described(data, rows, arrays, attrs)
 
 
 def _rows(data: xr.Dataset) -> xr.Dataset:
+    """Return the trajectories as rows over `sample`."""
     if dataset.kind_of(data) == "points" and not {"trajectory", "time"} <= set(data.coords):
-        raise DatasetError("points have no times to differentiate by; give trajectories, or their velocity")
+        raise DatasetError("points have no times to differentiate by; give trajectories, or points with their velocity")
     if "x_observed" in data:
-        raise DatasetError("these trajectories were differentiated before: x is smooth, x_observed is what was seen")
+        raise DatasetError(
+            "these trajectories are already smoothed; differentiate the observations, x_observed, instead"
+        )
     return dataset.flat(data)
 
 
 def _pieces(at: np.ndarray, trajectory: int) -> list[np.ndarray]:
-    if len(at) < FEWEST:
+    """Split the rows `at` of a trajectory into pieces of at most `LONGEST_PIECE` samples."""
+    if len(at) < FEWEST_SAMPLES:
         raise DatasetError(
-            f"trajectory {trajectory} has {len(at)} samples; {FEWEST} or more are needed to differentiate it"
+            f"trajectory {trajectory} has {len(at)} sample{'s' * (len(at) != 1)}; {FEWEST_SAMPLES} or more are needed "
+            "to differentiate it"
         )
-    return np.array_split(at, -(-len(at) // LONGEST))
+    return np.array_split(at, -(-len(at) // LONGEST_PIECE))
 
 
 def _described(data: xr.Dataset, rows: xr.Dataset, arrays: dict[str, np.ndarray], attrs: dict) -> xr.Dataset:
-    """Return the data with the estimates in the layout they came in."""
+    """Return the data with the estimates, in the layout of the input."""
     texts = {
         "x": "state, smoothed",
         "velocity": "rate of change of the state, estimated",
@@ -117,11 +148,11 @@ def _described(data: xr.Dataset, rows: xr.Dataset, arrays: dict[str, np.ndarray]
 
 
 def _noise(rows: xr.Dataset, noise: Any, spread: np.ndarray, curves: list["_Curve"]) -> tuple[np.ndarray, str]:
-    """Return the noise levels, shape (sample or 1, dim), and where they come from."""
+    """Return the noise levels, shape (sample or 1, dim), and their source."""
     if noise is not None:
         given = np.broadcast_to(np.asarray(noise, dtype=np.float64), spread.shape)[None]
         if not (np.isfinite(given).all() and (given > 0).all()):
-            raise ValueError(f"noise must be positive and finite, a number or one for each state, got {noise!r}")
+            raise ValueError(f"noise must be positive and finite, one number or one per state, got {noise!r}")
         return given, "given"
     for name in ("sigma_x", "sigma"):
         if name in rows:
@@ -132,45 +163,49 @@ def _noise(rows: xr.Dataset, noise: Any, spread: np.ndarray, curves: list["_Curv
 
 
 def _peak(log_likelihood: np.ndarray) -> float:
-    """Return the σ of the highest likelihood, by the parabola through the best of those tried and its neighbours."""
+    """Return the σ of maximum likelihood, from a parabola through the best candidate and its two neighbours."""
     k = int(np.argmax(log_likelihood))
-    if k in (0, len(NOISE) - 1):
-        return float(NOISE[k])
-    before, top, after = log_likelihood[k - 1 : k + 2]
-    shift = (before - after) / (2 * (before - 2 * top + after))
-    return float(NOISE[k] * (NOISE[1] / NOISE[0]) ** shift)
+    if k in (0, len(NOISE_LEVELS) - 1):
+        return float(NOISE_LEVELS[k])
+    left, top, right = log_likelihood[k - 1 : k + 2]
+    shift = (left - right) / (2 * (left - 2 * top + right))
+    return float(NOISE_LEVELS[k] * (NOISE_LEVELS[1] / NOISE_LEVELS[0]) ** shift)
 
 
 @dataclass(frozen=True)
 class _Spline:
-    """What depends on the times alone, with time in units of the length of the piece."""
+    """Matrices that depend on the sampling times alone; time is in units of the duration of the piece."""
 
     span: float
     d: np.ndarray  # (n − 3,)
     modes: np.ndarray  # QU, (n, n − 3)
-    T: np.ndarray  # polynomials, (n, 3)
-    slope: np.ndarray  # their derivatives
-    R: np.ndarray
-    R1: np.ndarray  # derivative by the first time
-    R2: np.ndarray  # by both, on the diagonal
+    T: np.ndarray  # polynomials at the samples, (n, 3)
+    T1: np.ndarray  # their derivatives, (n, 3)
+    R: np.ndarray  # covariance of the integral, (n, n)
+    R1: np.ndarray  # its derivative with respect to the first time, (n, n)
+    R2: np.ndarray  # its derivative with respect to both times, on the diagonal, (n,)
 
 
 @lru_cache(maxsize=256)
 def _spline(time: tuple[float, ...]) -> _Spline:
+    """Return the matrices for sampling times that start at 0."""
     span = time[-1]
     t = np.array(time) / span
-    T = np.vander(t, ORDER, increasing=True)
-    slope = np.zeros_like(T)
-    slope[:, 1:] = T[:, :-1] * np.arange(1, ORDER)
+    T = np.vander(t, PENALISED_ORDER, increasing=True)
+    T1 = np.zeros_like(T)
+    T1[:, 1:] = T[:, :-1] * np.arange(1, PENALISED_ORDER)
     R = _covariance(t, 0, 0)
-    Q = np.linalg.qr(T, mode="complete")[0][:, ORDER:]
+    Q = np.linalg.qr(T, mode="complete")[0][:, PENALISED_ORDER:]
     d, U = np.linalg.eigh(Q.T @ R @ Q)
-    return _Spline(span, d.clip(0), Q @ U, T, slope, R, _covariance(t, 1, 0), _covariance(t, 1, 1).diagonal())
+    return _Spline(span, d.clip(0), Q @ U, T, T1, R, _covariance(t, 1, 0), _covariance(t, 1, 1).diagonal())
 
 
 def _covariance(t: np.ndarray, i: int, j: int) -> np.ndarray:
-    """Return the covariance of the i-th and j-th derivatives of ∫ (t − u)²₊/2 dW(u), shape (n, n); Gauss is exact."""
-    node, weight = np.polynomial.legendre.leggauss(ORDER)
+    """Return the covariance of the i-th and j-th derivatives of ∫ (t − u)²₊/2 dW(u), shape (n, n).
+
+    Gauss quadrature is exact for these polynomials.
+    """
+    node, weight = np.polynomial.legendre.leggauss(PENALISED_ORDER)
     low = np.minimum(t[:, None], t)
     u = low[..., None] * (node + 1) / 2
     left, right = (
@@ -180,35 +215,36 @@ def _covariance(t: np.ndarray, i: int, j: int) -> np.ndarray:
 
 
 class _Curve:
-    """One trajectory, or a piece of it: y with shape (n, dim), in units of the spread of each state."""
+    """One trajectory, or a piece of one: y with shape (n, dim), in units of the standard deviation of each state."""
 
     def __init__(self, spline: _Spline, y: np.ndarray) -> None:
         self.spline, self.y = spline, y
         self.z = (spline.modes.T @ y) ** 2
 
     def table(self) -> np.ndarray:
-        """Return the highest log-likelihood at each noise level tried, shape (noise, dim)."""
-        return np.stack([self._likelihood(np.full(self.y.shape[1], sigma)).max(0) for sigma in NOISE])
+        """Return the largest log-likelihood at each candidate noise level, shape (noise, dim)."""
+        return np.stack([self._likelihood(np.full(self.y.shape[1], sigma)).max(0) for sigma in NOISE_LEVELS])
 
     def estimate(self, sigma: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the smooth curve, its derivative, and the standard errors of both, each with shape (n, dim)."""
-        rough = ROUGH[self._likelihood(sigma).argmax(0)] / np.sqrt(self.spline.d.max())
-        columns = [self._state(k, s, noise) for k, (s, noise) in enumerate(zip(rough, sigma, strict=True))]
+        """Return the smooth curve, its derivative and the standard errors of both, each of shape (n, dim)."""
+        roughness = ROUGHNESS_LEVELS[self._likelihood(sigma).argmax(0)] / np.sqrt(self.spline.d.max())
+        columns = [self._state(k, s, noise) for k, (s, noise) in enumerate(zip(roughness, sigma, strict=True))]
         return tuple(np.stack(parts, -1) for parts in zip(*columns, strict=True))
 
     def _likelihood(self, sigma: np.ndarray) -> np.ndarray:
-        """Return the log-likelihood of every roughness tried at σ, shape (rough, dim)."""
+        """Return the log-likelihood of each candidate roughness at noise σ, shape (roughness, dim)."""
         d = self.spline.d / self.spline.d.max()
-        variance = ROUGH[:, None, None] ** 2 * d[:, None] + sigma**2
+        variance = ROUGHNESS_LEVELS[:, None, None] ** 2 * d[:, None] + sigma**2
         return -(np.log(variance) + self.z / variance).sum(1) / 2
 
     def _state(self, k: int, s: float, sigma: float) -> tuple[np.ndarray, ...]:
+        """Return curve, derivative and their standard errors for state k, each of shape (n,)."""
         p = self.spline
         ratio = (sigma / s) ** 2
         A = (p.modes / (p.d + ratio)) @ p.modes.T
-        D = p.slope @ np.linalg.pinv(p.T) @ (np.eye(len(A)) - p.R @ A - ratio * A) + p.R1 @ A
+        D = p.T1 @ np.linalg.pinv(p.T) @ (np.eye(len(A)) - p.R @ A - ratio * A) + p.R1 @ A
         S = np.eye(len(A)) - ratio * A
-        missed = p.R2 - 2 * (D * p.R1).sum(-1) + ((D @ p.R) * D).sum(-1)
-        error = s**2 * missed.clip(0) + sigma**2 * (D**2).sum(-1)
+        interpolation = p.R2 - 2 * (D * p.R1).sum(-1) + ((D @ p.R) * D).sum(-1)
+        error = s**2 * interpolation.clip(0) + sigma**2 * (D**2).sum(-1)
         y = self.y[:, k]
         return S @ y, D @ y / p.span, sigma * np.sqrt(S.diagonal().clip(0)), np.sqrt(error) / p.span

@@ -1,4 +1,4 @@
-"""The words of the format: dimensions, quantities, splits; and what is said of a word that is none."""
+"""Names of the data format: dimensions, quantities and splits, and suggestions for unknown names."""
 
 import difflib
 import json
@@ -11,7 +11,7 @@ __all__ = ["LEADING", "QUANTITIES", "SAMPLING", "SPLITS", "nearest", "storable"]
 
 SAMPLING = {"points": ("sample",), "trajectories": ("trajectory", "time"), "paths": ("trajectory", "time")}
 LEADING = {"points": ("x", "state"), "trajectories": ("x", "state"), "paths": ("strain", "component")}
-QUANTITIES = {  # name: (dimensions beside the sampling ones, long name)
+QUANTITIES = {  # name: (dimensions besides the sampling ones, long name)
     "x": (("state",), "state"),
     "potential": ((), "potential"),
     "gradient": (("state",), "gradient of the potential"),
@@ -25,8 +25,22 @@ SPLITS = ("train", "validation", "test")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ", did you mean 'b'?" for the closest known name, or nothing.
+    """Return a suggestion for a misspelled name.
 
+    Parameters
+    ----------
+    name : str
+        The unknown name.
+    known : iterable of str
+        The known names.
+
+    Returns
+    -------
+    str
+        ", did you mean '…'?" with the closest known name, or an empty string if none is close.
+
+    Examples
+    --------
     >>> nearest("potentail", ["potential", "gradient"])
     ", did you mean 'potential'?"
     """
@@ -35,7 +49,24 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def storable(value: Any) -> str | int | float:
-    """Return an attribute as netCDF can hold it: numbers and text as they are, anything else as JSON text."""
+    """Convert a value to an attribute that netCDF can store.
+
+    Parameters
+    ----------
+    value : Any
+        Any value; NumPy scalars are converted to Python numbers.
+
+    Returns
+    -------
+    str, int or float
+        Numbers and text unchanged, anything else as JSON text.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> wb.dataset.storable({"x": None})
+    '{"x": null}'
+    """
     if isinstance(value, np.generic):
         value = value.item()
     return (

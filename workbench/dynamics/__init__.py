@@ -1,1 +1,1 @@
-"""Dynamics on a landscape: gradient flow, overdamped Langevin dynamics, first passages."""
+"""Dynamics on a landscape: gradient flow, overdamped Langevin dynamics and first-passage times."""

@@ -1,19 +1,20 @@
-r"""First passages from well to well: mean times by simulation, and exactly in one dimension.
+r"""Mean first-passage times of overdamped Langevin dynamics: by simulation, and by quadrature in one dimension.
 
-In one dimension, from a to b > a, for dx = −Ψ′ dt + √(2T) dW
+In one dimension, from a to b > a, the mean first-passage time of dx = −Ψ′ dt + √(2T) dW is
 
     τ = (1/T) ∫ₐᵇ dy e^{Ψ(y)/T} ∫₋∞ʸ dz e^{−Ψ(z)/T}.
 
-In simulations a trajectory arrives when it enters a ball around the target. Between two steps at distances d and d′
-from the ball a path has been inside with probability exp(−d d′/(T h)), that of a Brownian bridge, which is drawn as
-well, and surely where the ball lies between them in one dimension. In more dimensions that takes the rim for flat:
-√(2Th) should be small against the radius. Trajectories that have not arrived by the end are censored. The mean is that
-of times up to c, the time by which a quarter of the arrivals have happened, and of an exponential law beyond, whose
-mean θ is the time spent after c by all over the number D of arrivals after c (maximum likelihood):
+In a simulation a trajectory arrives when it enters a ball around the target. A trajectory at distances d and d′ from
+the ball at the two ends of a step has been inside in between with probability exp(−d d′/(T h)), that of a Brownian
+bridge, and such passages are drawn at random; in one dimension a trajectory that has passed to the other side of the
+target has arrived with certainty. In more dimensions this neglects the curvature of the ball, so √(2Th) should be small
+compared with its radius. Trajectories that have not arrived by the end are censored. The estimated mean consists of the
+times up to c, the lower quartile of the arrival times, and an exponential distribution of mean θ beyond:
 
-    τ̂ = mean(min(τ, c)) + p θ,        θ = Σ (min(τ, end) − c)₊ / D,        p = share beyond c.
+    τ̂ = mean(min(τ, c)) + p θ,        θ = Σ (min(τ, end) − c)₊ / D,
 
-Without censoring this is the sample mean, whatever the law.
+where p is the fraction of trajectories beyond c and D the number of arrivals after c; θ is its maximum-likelihood
+estimate. Without censoring τ̂ is the sample mean, whatever the distribution.
 """
 
 from typing import Any
@@ -35,9 +36,10 @@ from workbench.potentials.potential import Potential, require_potential, rows_of
 
 __all__ = ["first_passage", "first_passage_exact", "mean_time"]
 
-HIGH = 40.0  # of T: beyond such a height nothing counts
-FINEST = 2**20  # intervals of the quadrature
-AGREED = 1e-9  # relative, between one refinement and the next
+CUTOFF_HEIGHT = 40.0  # in units of T: Boltzmann weights beyond such a height are negligible
+FEWEST_ARRIVALS = 8
+MOST_INTERVALS = 2**20  # of the quadrature
+QUADRATURE_TOLERANCE = 1e-9  # relative change from one refinement to the next
 
 
 def first_passage(
@@ -54,18 +56,66 @@ def first_passage(
     confidence: float = 0.95,
     limit: float = 1e6,
 ) -> xr.Dataset:
-    """Return the times at which `count` Langevin trajectories from `start` first come within `radius` of `target`.
+    """Simulate first-passage times from a state to a ball around another, and estimate their mean.
 
-    `start` has shape (dim,), `target` too; `temperature` is the temperature, `step` the time step of the method of weak
-    order 2 (`langevin`), `end` the time at which those that have not arrived are censored. Trajectory i does not depend
-    on how many there are.
+    `count` Langevin trajectories leave `start` and stop within `radius` of `target`, or at time `end`. The estimate of
+    the mean accounts for those that have not arrived (see `workbench.dynamics.first_passage`). Trajectory i does not
+    depend on the number of trajectories, and all members of an ensemble receive the same noise.
 
-    The dataset holds time(trajectory), that of arrival or `end`, arrived(trajectory), and the mean first-passage time
-    with its interval(bound) of the given `confidence` (see the module; the interval is symmetric in the logarithm).
-    Members of an ensemble, which feel the same noise, have a leading dimension `member`. Fewer than 8 arrivals, a step
-    that most arrive in, a trajectory that runs away, and noise that leaves the domain of a system raise
-    `LandscapeError`; other requests that make no sense `ValueError`.
+    Parameters
+    ----------
+    potential : Potential
+        Landscape; each member of an ensemble has its own passages.
+    start, target : array_like
+        Starting point and centre of the ball, shape (dim,).
+    temperature : float
+        Temperature T > 0, in the units of Ψ.
+    radius : float
+        Radius of the ball around `target`, in the units of x.
+    end : float
+        Time at which trajectories that have not arrived are censored.
+    step : float
+        Longest time step of the integrator, of weak order 2 (see `langevin`).
+    count : int, default: 1000
+        Number of trajectories, at least 8.
+    seed : int, numpy.random.SeedSequence or None, default: None
+        Seed of the noise; None draws one, which is recorded in the attributes.
+    confidence : float, default: 0.95
+        Confidence level of the interval, between 0 and 1.
+    limit : float, default: 1e6
+        A trajectory with a component beyond ±`limit` has diverged.
 
+    Returns
+    -------
+    xarray.Dataset
+        Ensembles add a leading dimension ``member``. The attributes ``temperature``, ``radius``, ``step``, ``end`` and
+        ``seed`` record the arguments. Variables:
+
+        - ``time(trajectory)``, the time of arrival, which is the middle of a time step, or `end`;
+        - ``arrived(trajectory)``, 1 for trajectories that arrived and 0 for those censored;
+        - ``mean``, the mean first-passage time;
+        - ``interval(bound)``, its confidence interval, symmetric in the logarithm.
+
+    Raises
+    ------
+    TypeError
+        If `potential` is not a potential, or changes in time.
+    ValueError
+        If `temperature`, `radius`, `end` or `step` is not a finite positive number, `count` is below 8, `confidence` is
+        not between 0 and 1, `start` or `target` is not a finite state, or `start` is within `radius` of `target`.
+    LandscapeError
+        If fewer than 8 trajectories arrive, most arrivals fall within one time step, a trajectory diverges, or the
+        noise carries one out of the domain of a system.
+
+    References
+    ----------
+    E. Gobet, Stoch. Process. Appl. 87, 167-197 (2000), doi:10.1016/S0304-4149(99)00109-X.
+
+    P. E. Kloeden, E. Platen, Numerical Solution of Stochastic Differential Equations, Springer (1992),
+    doi:10.1007/978-3-662-12616-5.
+
+    Examples
+    --------
     >>> import systems
     >>> well = systems.get("asymmetric_quartic")
     >>> options = {"radius": 0.1, "end": 100.0, "step": 0.1, "count": 64, "seed": 0}
@@ -79,20 +129,22 @@ def first_passage(
     for name, value in {"radius": radius, "end": end, "step": step}.items():
         if not (np.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
-    require_integer(8, count=count)
+    require_integer(FEWEST_ARRIVALS, count=count)
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence is a share between 0 and 1, got {confidence!r}")
-    x0, goal = rows_of(potential, start, "start"), rows_of(potential, target, "target")
-    if len(x0) != 1 or len(goal) != 1:
-        raise ValueError("start and target are one state each")
-    if (x0 - goal).norm() <= radius:
-        raise ValueError(f"the start lies within {radius:g} of the target: there is nothing to wait for")
+        raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}")
+    x0, centre = rows_of(potential, start, "start"), rows_of(potential, target, "target")
+    if len(x0) != 1 or len(centre) != 1:
+        raise ValueError(f"start and target must be one state each, got {len(x0)} and {len(centre)}")
+    if (x0 - centre).norm() <= radius:
+        raise ValueError(
+            f"start lies within radius = {radius:g} of target: no time passes; reduce radius or move start"
+        )
     sequence = seed_sequence(seed)
     members = [potential] if potential.members is None else each_member(potential)
     parts = []
     for one in members:
-        numbers = Noise(int(count), len(potential.states), sequence)
-        time, arrived = _passages(one, x0, goal, temperature, radius, end, step, numbers, limit)
+        noise = Noise(int(count), len(potential.states), sequence)
+        time, arrived = _passages(one, x0, centre, temperature, radius, end, step, noise, limit)
         parts.append(_dataset(time, arrived, end, confidence))
     found = parts[0] if potential.members is None else xr.concat(parts, "member")
     found = found if potential.members is None else found.assign_coords(member=np.arange(len(parts)))
@@ -103,50 +155,59 @@ def first_passage(
 def _passages(
     potential: Potential,
     x0: Tensor,
-    goal: Tensor,
+    centre: Tensor,
     temperature: float,
     radius: float,
     end: float,
     step: float,
-    numbers: Noise,
+    noise: Noise,
     limit: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the times of arrival or of the end, shape (trajectory,), and who arrived."""
-    slope, normal, uniform = gradient_of(potential), numbers.normal(), numbers.uniform()
+    """Return the times of arrival, or of the end, and whether each trajectory arrived, both of shape (trajectory,)."""
+    gradient, normal, uniform = gradient_of(potential), noise.normal(), noise.uniform()
     check = getattr(potential, "check_domain", None)
-    time, arrived = np.full(numbers.count, float(end)), np.zeros(numbers.count, dtype=bool)
-    rows, x = np.arange(numbers.count), x0.expand(numbers.count, -1)
-    away = (x - goal).norm(dim=-1) - radius
+    time, arrived = np.full(noise.count, float(end)), np.zeros(noise.count, dtype=bool)
+    rows, x = np.arange(noise.count), x0.expand(noise.count, -1)
+    distance = (x - centre).norm(dim=-1) - radius
     steps = int(np.ceil(end / step))
     h = end / steps
     for k in range(steps):
         kick = torch.as_tensor(np.sqrt(2 * temperature * h) * next(normal)[rows]).to(x)
         chance = torch.as_tensor(next(uniform)[rows]).to(x)
-        last, x = x, heun(slope, x, k * h, h, kick)
+        last, x = x, heun(gradient, x, k * h, h, kick)
         if not (x.abs() <= limit).all():
             row = int(rows[int(torch.nonzero(~(x.abs() <= limit).all(-1))[0])])
             raise LandscapeError(
-                f"trajectory {row} runs away at t = {(k + 1) * h:g}: the potential is unbounded below or not finite "
+                f"trajectory {row} diverges at t = {(k + 1) * h:g}: the potential is unbounded below or not finite "
                 f"there, or step={step:g} is too long for its curvature"
             )
         if check is not None:
             stay_in_domain(check, x, (k + 1) * h)
-        before, away = away, (x - goal).norm(dim=-1) - radius
-        hit = (away <= 0) | (chance < torch.exp(-before * away / (temperature * h)))
-        if x.shape[-1] == 1:  # there is no way around
-            hit |= ((last - goal) * (x - goal) < 0)[:, 0]
+        previous, distance = distance, (x - centre).norm(dim=-1) - radius
+        hit = (distance <= 0) | (chance < torch.exp(-previous * distance / (temperature * h)))
+        if x.shape[-1] == 1:  # a continuous path cannot go around the ball
+            hit |= ((last - centre) * (x - centre) < 0)[:, 0]
         if hit.any():
             done = hit.cpu().numpy()
             time[rows[done]], arrived[rows[done]] = (k + 0.5) * h, True
-            rows, x, away = rows[~done], x[~hit], away[~hit]
+            rows, x, distance = rows[~done], x[~hit], distance[~hit]
             if len(rows) == 0:
                 break
     return time, arrived
 
 
 def mean_time(time: np.ndarray, arrived: np.ndarray) -> tuple[float, float]:
-    """Return τ̂ (see the module) from times of arrival or censoring, shape (trajectory,), and its standard error.
+    """Return the estimate τ̂ of the mean first-passage time (see the module docstring) and its standard error.
 
+    Parameters
+    ----------
+    time : numpy.ndarray
+        Times of arrival or censoring, shape (trajectory,).
+    arrived : numpy.ndarray
+        Whether each time is one of arrival, shape (trajectory,).
+
+    Examples
+    --------
     >>> rng = np.random.default_rng(0)
     >>> waited = rng.exponential(10.0, 4000)
     >>> mean, error = mean_time(np.minimum(waited, 5.0), waited < 5.0)
@@ -162,32 +223,65 @@ def mean_time(time: np.ndarray, arrived: np.ndarray) -> tuple[float, float]:
 
 
 def _dataset(time: np.ndarray, arrived: np.ndarray, end: float, confidence: float) -> xr.Dataset:
-    if arrived.sum() < 8:
+    if arrived.sum() < FEWEST_ARRIVALS:
         raise LandscapeError(
-            f"{int(arrived.sum())} of {len(time)} trajectories arrive by t = {end:g}, too few to tell a mean: take a "
-            "later end, more of them or a higher temperature"
+            f"{int(arrived.sum())} of {len(time)} trajectories arrive by t = {end:g}, fewer than the {FEWEST_ARRIVALS} "
+            "needed to estimate the mean: increase end, count or temperature"
         )
     if time[arrived].max() == np.quantile(time[arrived], 0.25):
-        raise LandscapeError("nearly all arrivals fall into one time step: take a shorter one")
+        raise LandscapeError("most arrivals fall within one time step: reduce step")
     mean, error = mean_time(time, arrived)
-    spread = np.exp(ndtri((1 + confidence) / 2) * error / mean)
-    text = f"interval of {confidence:.0%} confidence of the mean"
+    factor = np.exp(ndtri((1 + confidence) / 2) * error / mean)
+    text = f"{confidence:.0%} confidence interval of the mean"
     variables: dict[str, Any] = {
-        "time": ("trajectory", time, {"long_name": "time of arrival, or of the end", "units": "1"}),
+        "time": ("trajectory", time, {"long_name": "time of arrival or censoring", "units": "1"}),
         "arrived": ("trajectory", arrived.astype(np.int8), {"long_name": "arrived before the end", "units": "1"}),
         "mean": ((), mean, {"long_name": "mean first-passage time", "units": "1"}),
-        "interval": ("bound", np.array([mean / spread, mean * spread]), {"long_name": text, "units": "1"}),
+        "interval": ("bound", np.array([mean / factor, mean * factor]), {"long_name": text, "units": "1"}),
     }
     return xr.Dataset(variables, coords={"trajectory": np.arange(len(time)), "bound": ["low", "high"]})
 
 
 def first_passage_exact(potential: Potential, start: float, target: float, temperature: float) -> float:
-    """Return the mean first-passage time from `start` to `target` at the temperature `temperature`, in one dimension.
+    r"""Compute the mean first-passage time in one dimension by quadrature.
 
-    By quadrature of the double integral (see the module), refined until it agrees to 1e-9; away from the target it ends
-    where the potential has risen by 40 T, as if a wall stood there. A potential that falls for ever on that side, with
-    no such rise before, raises `LandscapeError`.
+    From a to b > a it is
 
+        τ = (1/T) ∫ₐᵇ dy e^{Ψ(y)/T} ∫₋∞ʸ dz e^{−Ψ(z)/T}.
+
+    The quadrature is refined until τ changes by less than 1e-9 relative. The lower limit −∞ is replaced by a reflecting
+    wall where Ψ has risen by 40 T.
+
+    Parameters
+    ----------
+    potential : Potential
+        One-dimensional landscape without members.
+    start, target : float
+        Starting point and target.
+    temperature : float
+        Temperature T > 0, in the units of Ψ.
+
+    Returns
+    -------
+    float
+        Mean first-passage time.
+
+    Raises
+    ------
+    TypeError
+        If `potential` is not a potential, or changes in time.
+    ValueError
+        If `potential` has several states or members, `temperature` is not positive, or `start` and `target` are not
+        two different finite numbers.
+    LandscapeError
+        If Ψ is not finite, does not rise by 40 T on the side away from `target`, or the quadrature does not converge.
+
+    References
+    ----------
+    H. Risken, The Fokker–Planck Equation, Springer (1996), doi:10.1007/978-3-642-61544-3.
+
+    Examples
+    --------
     >>> import systems
     >>> round(first_passage_exact(systems.get("asymmetric_quartic"), 1.239, -1.614, 0.05), 3)
     1835.456
@@ -196,8 +290,8 @@ def first_passage_exact(potential: Potential, start: float, target: float, tempe
     temperature = require_temperature(temperature)
     if len(potential.states) != 1 or potential.members is not None:
         raise ValueError(
-            f"the quadrature is for one dimension and a plain potential, got {len(potential.states)} states and "
-            f"{potential.members} members; use first_passage(…)"
+            f"the quadrature needs one state and no members, got {len(potential.states)} state(s) and "
+            f"{potential.members or 'no'} members; use first_passage(…)"
         )
     a, b = float(start), float(target)
     if not (np.isfinite([a, b]).all() and a != b):
@@ -207,28 +301,37 @@ def first_passage_exact(potential: Potential, start: float, target: float, tempe
     def psi(z: np.ndarray) -> np.ndarray:
         values = np.asarray(potential.value(sign * z[:, None])) / temperature
         if not np.isfinite(values).all():
-            raise LandscapeError(f"the potential is not finite between {sign * z[0]:g} and {sign * z[-1]:g}")
+            raise LandscapeError(
+                f"the potential is not finite everywhere between {sign * z[0]:g} and {sign * z[-1]:g}; choose start "
+                "and target where it is defined"
+            )
         return values
 
     a, b = sign * a, sign * b
     wall, level = a, psi(np.linspace(a, b, 513))
     for k in range(60):
-        far = np.linspace(a - (b - a) * 1.5**k / 8, a, 513)
-        heights = psi(far)
-        wall = far[0]
-        if heights[0] - min(heights.min(), level.min()) > HIGH:
+        beyond = np.linspace(a - (b - a) * 1.5**k / 8, a, 513)
+        heights = psi(beyond)
+        wall = beyond[0]
+        if heights[0] - min(heights.min(), level.min()) > CUTOFF_HEIGHT:
             break
     else:
-        raise LandscapeError("the potential does not rise away from the target: it is unbounded below there")
-    before = np.nan
+        raise LandscapeError(
+            f"the potential does not rise by {CUTOFF_HEIGHT:g} T on the side away from target: it is unbounded below "
+            "there"
+        )
+    previous = np.nan
     intervals = 1024
-    while intervals <= FINEST:
+    while intervals <= MOST_INTERVALS:
         tail, inner = np.linspace(wall, a, intervals + 1), np.linspace(a, b, intervals + 1)
         low, high = psi(tail), psi(inner)
         floor, top = min(low.min(), high.min()), high.max()
-        held = simpson(np.exp(floor - low), x=tail) + cumulative_simpson(np.exp(floor - high), x=inner, initial=0)
-        tau = simpson(np.exp(high - top) * held, x=inner) * np.exp(top - floor) / temperature
-        if abs(tau - before) <= AGREED * tau:
+        weight = simpson(np.exp(floor - low), x=tail) + cumulative_simpson(np.exp(floor - high), x=inner, initial=0)
+        tau = simpson(np.exp(high - top) * weight, x=inner) * np.exp(top - floor) / temperature
+        if abs(tau - previous) <= QUADRATURE_TOLERANCE * tau:
             return float(tau)
-        before, intervals = tau, 2 * intervals
-    raise LandscapeError(f"the quadrature does not settle: {before:g} after {FINEST} intervals; is there a jump?")
+        previous, intervals = tau, 2 * intervals
+    raise LandscapeError(
+        f"the quadrature does not converge, τ = {previous:g} with {MOST_INTERVALS} intervals; check the potential for "
+        "discontinuities"
+    )

@@ -1,15 +1,23 @@
-r"""Overdamped Langevin dynamics on a landscape, fixed or moving: dx = −∇Ψ(x, t) dt + √(2T) dW.
+r"""Overdamped Langevin dynamics on a fixed or time-dependent landscape: dx = −∇Ψ(x, t) dt + √(2T) dW.
 
-The stochastic Heun method (Platen's explicit scheme for additive noise), with ξ standard normal,
+The integrator is the stochastic Heun method (Platen's explicit scheme for additive noise). With time step h and
+standard normal ξ,
 
-    x̃ = x − h ∇Ψ(x, t) + √(2Th) ξ,        x ← x − (h/2) (∇Ψ(x, t) + ∇Ψ(x̃, t + h)) + √(2Th) ξ,
+    x̃ = x − h ∇Ψ(x, t) + √(2Th) ξ,        x ← x − (h/2) (∇Ψ(x, t) + ∇Ψ(x̃, t + h)) + √(2Th) ξ.
 
-is of weak order 2 in h: laws of x at any time, also where the landscape moves, and at rest, where the law is
-exp(−Ψ/T)/Z. (The Leimkuhler–Matthews step is cheaper, but of order 2 at rest only.) It is explicit: h must stay below
-2/λ of the steepest curvature λ.
+It has weak order 2 in h at any time, for time-dependent landscapes too, and in the stationary state, whose distribution
+is exp(−Ψ/T)/Z. (The Leimkuhler–Matthews method is cheaper, but has order 2 in the stationary state only.) It is
+explicit, and unstable unless h < 2/λ with λ the largest curvature.
 
-Random numbers come from one stream for every 64 trajectories, so that trajectory i is the same however many are asked
-for, and members of an ensemble feel the same noise: they differ by their landscapes alone.
+Every 64 trajectories have a random stream of their own, so that trajectory i does not depend on the number of
+trajectories. All members of an ensemble receive the same noise and differ by their landscapes alone.
+
+References
+----------
+P. E. Kloeden, E. Platen, Numerical Solution of Stochastic Differential Equations, Springer (1992),
+doi:10.1007/978-3-662-12616-5.
+
+B. Leimkuhler, C. Matthews, Appl. Math. Res. eXpress 2013, 34-56 (2013), doi:10.1093/amrx/abs010.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,41 +32,74 @@ from workbench.potentials.potential import Potential, TimeVarying
 
 __all__ = ["Noise", "heun", "longest_step", "gradient_of", "stay_in_domain", "trajectories"]
 
-SHARD = 64
-BLOCK = 256  # steps whose random numbers are drawn at once
+TRAJECTORIES_PER_STREAM = 64
+STEPS_PER_DRAW = 256  # steps whose random numbers are drawn at once
 
 
 def gradient_of(potential: Potential | TimeVarying) -> Callable[[Tensor, float], Tensor]:
-    """Return ∇Ψ(x, t) of a fixed or a moving landscape."""
+    """Return ∇Ψ(x, t) of a fixed or time-dependent landscape, a function of x, shape (…, dim), and t."""
     if isinstance(potential, TimeVarying):
         return lambda x, t: potential.at(time=t).gradient(x)
     return lambda x, t: potential.gradient(x)
 
 
-def heun(slope: Callable[[Tensor, float], Tensor], x: Tensor, t: float, h: float, kick: Tensor) -> Tensor:
-    """Return x a step later; `kick` is √(2Th) ξ, all with shape (…, trajectory, dim)."""
-    before = slope(x, t)
-    after = slope(x - h * before + kick, np.nextafter(t + h, t))
+def heun(gradient: Callable[[Tensor, float], Tensor], x: Tensor, t: float, h: float, kick: Tensor) -> Tensor:
+    """Advance x by one step of the stochastic Heun method.
+
+    Parameters
+    ----------
+    gradient : callable
+        ∇Ψ(x, t), as returned by `gradient_of`.
+    x : torch.Tensor
+        States at time t, shape (…, trajectory, dim).
+    t : float
+        Time at the beginning of the step.
+    h : float
+        Length of the step.
+    kick : torch.Tensor
+        Noise √(2Th) ξ, same shape as x.
+
+    Returns
+    -------
+    torch.Tensor
+        States at time t + h, same shape as x.
+    """
+    before = gradient(x, t)
+    # Just before t + h, so that a step that ends at a kink of the schedule uses the limit from the left.
+    after = gradient(x - h * before + kick, np.nextafter(t + h, t))
     return x - h / 2 * (before + after) + kick
 
 
-def _steps_between(start: float, end: float, step: float) -> int:
-    """Return how many equal steps no longer than `step` lead from start to end."""
+def _step_count(start: float, end: float, step: float) -> int:
+    """Return the number of equal steps, none longer than `step`, from start to end."""
     return max(1, int(np.ceil((end - start) / step * (1 - 1e-12))))
 
 
 def longest_step(times: np.ndarray, step: float) -> float:
-    """Return the longest step that is taken where steps no longer than `step` end at every one of the times.
+    """Return the longest step actually taken if steps of at most `step` end at each of the times, shape (time,).
 
+    Examples
+    --------
     >>> longest_step(np.array([0.0, 0.5, 1.5]), 0.4), longest_step(np.array([0.0, 0.1]), 50.0)
     (0.3333333333333333, 0.1)
     """
-    return float(max(gap / _steps_between(0.0, gap, step) for gap in np.diff(times)))
+    return float(max(gap / _step_count(0.0, gap, step) for gap in np.diff(times)))
 
 
 class Noise:
-    """Random numbers of `count` trajectories: normal, shape (count, dim), and uniform, shape (count,), a step.
+    """Reproducible random numbers, one stream per 64 trajectories.
 
+    Parameters
+    ----------
+    count : int
+        Number of trajectories.
+    dim : int
+        Number of state variables.
+    seed : numpy.random.SeedSequence
+        Seed of all streams.
+
+    Examples
+    --------
     >>> few, many = (next(Noise(count, 2, np.random.SeedSequence(0)).normal()) for count in (3, 100))
     >>> bool((few == many[:3]).all())
     True
@@ -66,20 +107,21 @@ class Noise:
 
     def __init__(self, count: int, dim: int, seed: np.random.SeedSequence) -> None:
         self.count, self.dim = count, dim
-        shards = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key).spawn(-(-count // SHARD))
-        self.streams = [[np.random.default_rng(stream) for stream in shard.spawn(2)] for shard in shards]
+        fresh = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
+        blocks = fresh.spawn(-(-count // TRAJECTORIES_PER_STREAM))
+        self._generators = [[np.random.default_rng(stream) for stream in block.spawn(2)] for block in blocks]
 
     def normal(self) -> Iterator[np.ndarray]:
-        """Yield standard normal numbers, shape (count, dim), step after step."""
-        return self._steps(lambda rngs: rngs[0].standard_normal((BLOCK, SHARD, self.dim)))
+        """Yield standard normal numbers of shape (count, dim), once per step."""
+        return self._steps(lambda rngs: rngs[0].standard_normal((STEPS_PER_DRAW, TRAJECTORIES_PER_STREAM, self.dim)))
 
     def uniform(self) -> Iterator[np.ndarray]:
-        """Yield numbers uniform in [0, 1), shape (count,), step after step."""
-        return self._steps(lambda rngs: rngs[1].random((BLOCK, SHARD)))
+        """Yield uniform numbers in [0, 1) of shape (count,), once per step."""
+        return self._steps(lambda rngs: rngs[1].random((STEPS_PER_DRAW, TRAJECTORIES_PER_STREAM)))
 
     def _steps(self, draw: Callable[[Any], np.ndarray]) -> Iterator[np.ndarray]:
         while True:
-            yield from np.concatenate([draw(rngs) for rngs in self.streams], 1)[:, : self.count]
+            yield from np.concatenate([draw(rngs) for rngs in self._generators], 1)[:, : self.count]
 
 
 @torch.no_grad()
@@ -92,22 +134,49 @@ def trajectories(
     seed: np.random.SeedSequence,
     limit: float,
 ) -> Tensor:
-    """Return the path with shape (time, …, trajectory, dim) from x, shape (…, trajectory, dim), at times[0].
+    """Return Langevin trajectories at the given times, shape (time, …, trajectory, dim).
 
-    Steps end at every time asked for and at the kinks of a schedule. Trajectories beyond `limit` stay where they are.
+    Steps end at each of the times and at the kinks of a schedule.
+
+    Parameters
+    ----------
+    potential : Potential or TimeVarying
+        Fixed or time-dependent landscape.
+    x : torch.Tensor
+        States at ``times[0]``, shape (…, trajectory, dim).
+    times : numpy.ndarray
+        Increasing times, shape (time,).
+    temperature : float
+        Temperature T > 0, in the units of Ψ.
+    step : float
+        Longest time step.
+    seed : numpy.random.SeedSequence
+        Seed of the noise.
+    limit : float
+        A trajectory with a component beyond ±`limit`, or not finite, has blown up and is held where it is.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (time, …, trajectory, dim).
+
+    Raises
+    ------
+    LandscapeError
+        If the noise carries a trajectory out of the domain of the potential.
     """
-    slope, check = gradient_of(potential), getattr(potential, "check_domain", None)
+    gradient, check = gradient_of(potential), getattr(potential, "check_domain", None)
     kinks = [t for t in getattr(getattr(potential, "schedule", None), "kinks", ()) if times[0] < t < times[-1]]
     stops = np.union1d(times, kinks)
     normal = Noise(x.shape[-2], x.shape[-1], seed).normal()
     path = [x]
     for start, end in zip(stops[:-1], stops[1:], strict=True):
-        count = _steps_between(start, end, step)
+        count = _step_count(start, end, step)
         h = (end - start) / count
         for k in range(count):
             kick = torch.as_tensor(np.sqrt(2 * temperature * h) * next(normal)).to(x)
             gone = ~(x.abs() <= limit).all(-1, keepdim=True)
-            ahead = heun(slope, torch.where(gone, torch.zeros_like(x), x), start + k * h, h, kick)
+            ahead = heun(gradient, torch.where(gone, torch.zeros_like(x), x), start + k * h, h, kick)
             x = torch.where(gone, x, ahead)
             if check is not None:
                 inside = (x.abs() <= limit).all(-1)
@@ -118,11 +187,11 @@ def trajectories(
 
 
 def stay_in_domain(check: Callable[[Any], None], x: Tensor, t: float) -> None:
-    """Raise `LandscapeError` where noise has carried x, shape (row, dim), out of the domain that `check` knows."""
+    """Raise `LandscapeError` if `check` rejects the states x at time t, shape (row, dim)."""
     try:
         check(x.cpu().numpy())
     except ValueError as error:
         raise LandscapeError(
             f"the noise carries a trajectory out of the domain at t = {t:g}: {error}; lower the temperature, "
-            "shorten the run, or take a landscape that is defined everywhere"
+            "shorten the run, or use a landscape that is defined everywhere"
         ) from None

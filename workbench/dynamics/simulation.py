@@ -1,4 +1,9 @@
-"""Motion on a landscape: the gradient flow ẋ = −∇Ψ(x), or with ∇Ψ_b(t) where it changes in time, and noise."""
+r"""Trajectories on a fixed or time-dependent landscape: gradient flow and overdamped Langevin dynamics.
+
+Gradient flow, ẋ = −∇Ψ(x, t), is integrated for all trajectories at once by torchdiffeq. Its adaptive Runge–Kutta
+methods control the largest error of any trajectory, so that each one meets the tolerances. For Langevin dynamics,
+dx = −∇Ψ(x, t) dt + √(2T) dW, see `langevin`.
+"""
 
 import json
 import warnings
@@ -36,27 +41,82 @@ def simulate(
     budget: int = 100_000,
     options: dict[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Return trajectories of dx = −∇Ψ dt from x0, shape (trajectory, dim), at the given times, shape (time,).
+    """Simulate trajectories by gradient flow, or by overdamped Langevin dynamics at a given temperature.
 
-    x0 is the state at `time[0]`. All trajectories are integrated at once by a method of torchdiffeq; its adaptive
-    Runge–Kutta methods hold each to the tolerances on its own. The result has x(trajectory, time, state), the potential
-    along the way, b(time) where the landscape is a `Blend`, inside_data where the potential knows the box of its data,
-    and a leading `member` axis for an ensemble.
+    The equations are ẋ = −∇Ψ(x, t) and dx = −∇Ψ(x, t) dt + √(2T) dW. Langevin trajectories are reproducible with
+    `seed`, and trajectory i does not depend on their number. The error of expectation values is of second order in
+    `step`; to check it, repeat the simulation with half the step.
 
-    With `temperature`, the temperature T > 0, they are Langevin trajectories dx = −∇Ψ dt + √(2T) dW by a method of weak
-    order 2 (see `langevin`) with steps no longer than `step`; `seed` makes them repeatable, and trajectory i does not
-    depend on how many there are. The step is chosen so that the error in what you ask for is small: halve it and
-    compare. Steps of 2 over the steepest curvature at the starts, with which the method diverges, raise `ValueError`;
-    where the curvature grows so steep on the way, a `SimulationWarning` tells. The options of the adaptive methods have
-    no meaning then.
+    Parameters
+    ----------
+    potential : Potential or TimeVarying
+        Fixed landscape, or one that changes in time, such as a `Blend`.
+    x0 : array_like
+        States at ``time[0]``, shape (trajectory, dim), or (dim,) for a single trajectory.
+    time : array_like
+        Increasing times at which states are returned, shape (time,), at least two.
+    temperature : float, optional
+        Temperature T > 0, in the units of Ψ; by default there is no thermal noise.
+    step : float, optional
+        Longest time step of Langevin dynamics, required with `temperature`. It must be well below 2/λ, with λ the
+        largest curvature of Ψ along the trajectories.
+    seed : int, numpy.random.SeedSequence or None, default: None
+        Seed of the noise; None draws one, which is recorded in the attributes.
+    method : str, default: "dopri5"
+        Integrator of the gradient flow, a method of ``torchdiffeq.odeint``. A schedule with kinks requires one of
+        "dopri5", "dopri8", "bosh3", "fehlberg2" and "adaptive_heun", whose steps end at the kinks.
+    rtol, atol : float, default: 1e-7 and 1e-9
+        Relative and absolute tolerance of adaptive methods.
+    limit : float, default: 1e6
+        A trajectory with a component beyond ±`limit` has blown up.
+    budget : int, default: 100_000
+        Largest number of evaluations of the velocity of the gradient flow.
+    options : dict, optional
+        Further options of the integrator, passed to ``torchdiffeq.odeint``.
 
-    A trajectory that leaves |x| ≤ `limit`, or that cannot be integrated further, has blown up: it is NaN from there on,
-    named in a `SimulationWarning` and in the attribute `blown_up_json`, and the others are kept. Starts of another
-    shape, not finite, or outside a system's domain raise `ValueError`, and so does noise that carries one out of it;
-    a velocity that is not finite at the start, and
-    more than `budget` evaluations, `SimulationError`.
+    Returns
+    -------
+    xarray.Dataset
+        Ensembles add a leading dimension ``member``. A trajectory that blows up, or cannot be integrated further, is
+        NaN from there on and listed in the attribute ``blown_up_json``; the others are unaffected. Langevin dynamics
+        adds the attributes ``temperature``, ``step``, ``seed`` and ``method``. Variables:
 
-    >>> import systems, workbench as wb
+        - ``x(trajectory, time, state)``, the states;
+        - ``potential(trajectory, time)``, Ψ along each trajectory;
+        - ``b(time)``, the schedule of a time-dependent landscape;
+        - ``inside_data(trajectory, time)``, for potentials that know the box of their data: 0 marks an extrapolation.
+
+    Raises
+    ------
+    TypeError
+        If `potential` is neither a potential nor a time-dependent landscape.
+    ValueError
+        If `x0` has the wrong shape, is not finite or outside the domain of a system; `time` is not finite and strictly
+        increasing; `temperature` or `step` is not positive, or `step` or `seed` is given without `temperature`; steps
+        of Langevin dynamics are unstable at the initial curvature; or `method` may step over a kink of the schedule.
+    LandscapeError
+        If thermal noise carries a trajectory out of the domain of a system.
+    SimulationError
+        If the velocity is not finite at `x0`, or the evaluations exceed `budget`.
+
+    Warns
+    -----
+    SimulationWarning
+        If a trajectory blows up, or steps of Langevin dynamics prove too long for the curvature on the way.
+
+    References
+    ----------
+    J. R. Dormand, P. J. Prince, J. Comput. Appl. Math. 6, 19-26 (1980), doi:10.1016/0771-050X(80)90013-3.
+
+    R. T. Q. Chen et al., Neural ordinary differential equations, NeurIPS (2018), doi:10.48550/arXiv.1806.07366.
+
+    P. E. Kloeden, E. Platen, Numerical Solution of Stochastic Differential Equations, Springer (1992),
+    doi:10.1007/978-3-662-12616-5.
+
+    Examples
+    --------
+    >>> import systems
+    >>> import workbench as wb
     >>> run = wb.simulate(systems.get("gene_circuit", b=1.0), [[0.2, 0.1]], [0.0, 20.0])
     >>> run.x.isel(trajectory=0, time=-1).values.round(4)
     array([1.544 , 0.4056])
@@ -72,20 +132,20 @@ def simulate(
     velocity = _Velocity(potential, limit, budget)
     velocity.check_start(rows, times[0])
     if temperature is not None:
-        return _noisy(potential, rows, times, require_temperature(temperature), step, seed, limit)
+        return _langevin(potential, rows, times, require_temperature(temperature), step, seed, limit)
     if step is not None or seed is not None:
-        raise ValueError("step and seed belong to Langevin dynamics: give temperature=T as well, or leave them out")
-    given = {**_method_options(potential, times, method), **(options or {})}
+        raise ValueError("step and seed apply to Langevin dynamics only: set temperature=T as well, or omit them")
+    all_options = {**_method_options(potential, times, method), **(options or {})}
 
-    def integrate(y: Tensor, moments: Tensor) -> Tensor:
-        return odeint(velocity, y, moments, rtol=rtol, atol=atol, method=method, options=given)
+    def integrate(x: Tensor, at: Tensor) -> Tensor:
+        return odeint(velocity, x, at, rtol=rtol, atol=atol, method=method, options=all_options)
 
     with torch.no_grad():
         path = _integrate(integrate, rows, torch.tensor(times).to(rows))
     return _dataset(potential, torch.movedim(path, 0, -2).cpu().numpy(), times, limit)
 
 
-def _noisy(
+def _langevin(
     potential: Potential | TimeVarying,
     rows: Tensor,
     times: np.ndarray,
@@ -96,54 +156,54 @@ def _noisy(
 ) -> xr.Dataset:
     if step is None or not (np.isfinite(step) and step > 0):
         raise ValueError(
-            f"Langevin dynamics needs the longest time step, step=… > 0, got {step!r}; it must be well "
-            "below 2 over the steepest curvature of the landscape"
+            f"Langevin dynamics needs the longest time step, step=… > 0, got {step!r}; it must be well below 2/λ, with "
+            "λ the largest curvature of the landscape"
         )
     longest = langevin.longest_step(times, step)
-    steepest = float(_steepest(potential, rows, times[0]).max())
-    if longest * steepest >= 2:
+    curvature = float(_largest_curvature(potential, rows, times[0]).max())
+    if longest * curvature >= 2:
         raise ValueError(
-            f"steps of {longest:g} diverge: they must be well below {2 / steepest:.3g}, which is 2 over the steepest "
-            "curvature at the starts; choose a shorter step"
+            f"steps of {longest:g} are unstable: they must be well below {2 / curvature:.3g}, which is 2 over the "
+            "largest curvature at x0; reduce step"
         )
     sequence = seed_sequence(seed)
     path = langevin.trajectories(potential, rows, times, temperature, float(step), sequence, limit)
     run = _dataset(potential, torch.movedim(path, 0, -2).cpu().numpy(), times, limit)
-    _tell_steep(potential, run["x"].values, times, longest)
+    _warn_unstable_steps(potential, run["x"].values, times, longest)
     return run.assign_attrs(
         temperature=temperature, step=float(step), seed=seed_text(sequence), method="stochastic Heun"
     )
 
 
-def _steepest(potential: Potential | TimeVarying, x: Tensor, t: float) -> np.ndarray:
+def _largest_curvature(potential: Potential | TimeVarying, x: Tensor, t: float) -> np.ndarray:
     """Return the largest eigenvalue of the Hessian at x, shape (…, trajectory, dim), and time t: (…, trajectory)."""
     fixed = potential.at(time=t) if isinstance(potential, TimeVarying) else potential
     return np.linalg.eigvalsh(np.nan_to_num(fixed.hessian(x).detach().cpu().numpy()))[..., -1]
 
 
-def _tell_steep(potential: Potential | TimeVarying, x: np.ndarray, times: np.ndarray, step: float) -> None:
-    """Warn where a trajectory that did not blow up met a curvature too steep for its steps, at `LOOKS` of the times."""
+def _warn_unstable_steps(potential: Potential | TimeVarying, x: np.ndarray, times: np.ndarray, step: float) -> None:
+    """Warn if steps are unstable at a state of x, shape (…, time, dim); blown-up trajectories are left out."""
     whole = np.isfinite(x[..., -1, :]).all(-1, keepdims=True)
-    for k in np.unique(np.linspace(1, len(times) - 1, LOOKS).round().astype(int)):
+    for k in np.unique(np.linspace(1, len(times) - 1, CURVATURE_CHECKS).round().astype(int)):
         at = torch.tensor(np.where(whole, x[..., k, :], x[..., 0, :]))
         at = at.to(getattr(potential, "device", None) or "cpu", getattr(potential, "dtype", torch.float64))
-        steepest = float(_steepest(potential, at, times[k]).max())
-        if step * steepest >= 2:
+        curvature = float(_largest_curvature(potential, at, times[k]).max())
+        if step * curvature >= 2:
             warnings.warn(
-                f"steps of {step:g} are too long at t = {times[k]:g}, where the steepest curvature is {steepest:.3g}: "
-                f"do not trust the result; choose steps well below {2 / steepest:.3g}",
+                f"steps of {step:g} are too long at t = {times[k]:g}, where the largest curvature is {curvature:.3g}: "
+                f"the result is unreliable; choose steps well below {2 / curvature:.3g}",
                 SimulationWarning,
                 stacklevel=4,
             )
             return
 
 
-LOOKS = 16  # times at which the curvature is compared with the step
-_STIFF = "For a stiff landscape try method='scipy_solver', options={'solver': 'LSODA'}"
+CURVATURE_CHECKS = 16  # number of times at which steps are compared with the curvature
+STIFF_ADVICE = "For a stiff landscape try method='scipy_solver', options={'solver': 'LSODA'}"
 
 
 class _Velocity:
-    """−∇Ψ(x, t), held at zero where a trajectory has blown up, with a budget of evaluations."""
+    """−∇Ψ(x, t), shape (…, trajectory, dim), zero where a trajectory has blown up; counts its evaluations."""
 
     def __init__(self, potential: Potential | TimeVarying, limit: float, budget: int) -> None:
         self.potential, self.limit, self.budget, self.calls = potential, limit, budget, 0
@@ -152,18 +212,19 @@ class _Velocity:
         self.calls += 1
         if self.calls > self.budget:
             raise SimulationError(
-                f"{self.budget} evaluations reach t = {float(t):g} only. {_STIFF}, or a larger budget"
+                f"{self.budget} evaluations reach only t = {float(t):g}. {STIFF_ADVICE}, or increase budget"
             )
         gone = ~(x.abs() <= self.limit).all(-1, keepdim=True)
         velocity = -self._gradient(torch.where(gone, torch.zeros_like(x), x), t)
         return torch.where(gone, torch.zeros_like(x), velocity)
 
     def check_start(self, x: Tensor, t: float) -> None:
+        """Raise `SimulationError` if the velocity at x, shape (…, trajectory, dim), is not finite."""
         bad = ~torch.isfinite(self._gradient(x, torch.as_tensor(t).to(x))).all(-1)
         if bad.any():
             first = [int(i) for i in torch.nonzero(bad)[0]]
             raise SimulationError(
-                f"the velocity is not finite at the start of trajectory {first[-1]}; choose another start"
+                f"the velocity is not finite at the start of trajectory {first[-1]}; choose another x0 there"
             )
 
     def _gradient(self, x: Tensor, t: Tensor) -> Tensor:
@@ -172,24 +233,25 @@ class _Velocity:
         return self.potential.gradient(x)
 
 
-def _integrate(integrate: Callable[[Tensor, Tensor], Tensor], x: Tensor, moments: Tensor) -> Tensor:
-    """Return the path with shape (time, …, trajectory, dim); where a step size vanishes, the guilty trajectories alone.
+def _integrate(integrate: Callable[[Tensor, Tensor], Tensor], x: Tensor, times: Tensor) -> Tensor:
+    """Return trajectories from x, shape (…, trajectory, dim), at the times: (time, …, trajectory, dim).
 
-    Trajectories that stop the integrator are found by halving, and taken as far as they go: NaN from there on.
+    Where the step size underflows, bisection finds the trajectories that cause it. These are integrated one by one as
+    far as possible and are NaN from there on; the others are unaffected.
     """
     try:
-        return integrate(x, moments)
+        return integrate(x, times)
     except AssertionError:
         half = x.shape[-2] // 2
         if half:
             return torch.cat(
-                [_integrate(integrate, part, moments) for part in x.split([half, x.shape[-2] - half], -2)], -2
+                [_integrate(integrate, part, times) for part in x.split([half, x.shape[-2] - half], -2)], -2
             )
-    path = torch.full((len(moments), *x.shape), torch.nan, dtype=x.dtype, device=x.device)
+    path = torch.full((len(times), *x.shape), torch.nan, dtype=x.dtype, device=x.device)
     path[0] = x
-    for k in range(1, len(moments)):
+    for k in range(1, len(times)):
         try:
-            path[k] = integrate(path[k - 1], moments[k - 1 : k + 1])[-1]
+            path[k] = integrate(path[k - 1], times[k - 1 : k + 1])[-1]
         except AssertionError:
             break
     return path
@@ -198,10 +260,10 @@ def _integrate(integrate: Callable[[Tensor, Tensor], Tensor], x: Tensor, moments
 def _start(potential: Potential | TimeVarying, x0: ArrayLike) -> np.ndarray:
     start = np.atleast_2d(np.asarray(x0, dtype=np.float64))
     if start.ndim != 2 or start.shape[1] != len(potential.states):
-        raise ValueError(f"expected starts with shape (trajectory, {len(potential.states)}), got {np.shape(x0)}")
+        raise ValueError(f"x0 must have shape (trajectory, {len(potential.states)}), got {np.shape(x0)}")
     if not np.isfinite(start).all():
         row = int(np.flatnonzero(~np.isfinite(start).all(-1))[0])
-        raise ValueError(f"start {row} is not finite: {start[row]}")
+        raise ValueError(f"x0 must be finite, got {start[row]} for trajectory {row}")
     check_domain([potential], start)
     return start
 
@@ -209,22 +271,24 @@ def _start(potential: Potential | TimeVarying, x0: ArrayLike) -> np.ndarray:
 def _times(time: ArrayLike) -> np.ndarray:
     times = np.atleast_1d(np.asarray(time, dtype=np.float64))
     if times.ndim != 1 or not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
-        raise ValueError("time must be one-dimensional, finite and strictly increasing")
+        raise ValueError(f"time must be one-dimensional, finite and strictly increasing; got shape {times.shape}")
     if len(times) < 2:
-        raise ValueError("time needs at least two entries, the first of which is that of the start")
+        raise ValueError(f"time needs at least two entries, of which the first is the time of x0; got {len(times)}")
     return times
 
 
-ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
+ADAPTIVE_METHODS = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 
 
 def _method_options(potential: Potential | TimeVarying, times: np.ndarray, method: str) -> dict[str, Any]:
-    """Return options by which every trajectory keeps the tolerances and no step straddles a kink of the schedule."""
+    """Return options that make every trajectory meet the tolerances and steps end at the kinks of a schedule."""
     schedule = getattr(potential, "schedule", None)
     inside = [t for t in getattr(schedule, "kinks", ()) if times[0] < t < times[-1]]
-    if method not in ADAPTIVE:
+    if method not in ADAPTIVE_METHODS:
         if inside:
-            raise ValueError(f"{method} may step over the kinks of {schedule!r}; use one of {', '.join(ADAPTIVE)}")
+            raise ValueError(
+                f"{method} may step over the kinks of {schedule!r}; use one of {', '.join(ADAPTIVE_METHODS)}"
+            )
         return {}
     jumps = {"jump_t": torch.tensor(inside, dtype=torch.float64)} if inside else {}
     return {"norm": lambda y: y.abs().max(), **jumps}
@@ -239,15 +303,15 @@ def _dataset(potential: Potential | TimeVarying, x: np.ndarray, times: np.ndarra
     coords = {"trajectory": np.arange(x.shape[-3]), "time": times, "state": list(potential.states)}
     if lead:
         coords["member"] = np.arange(x.shape[0])
-    moments = [potential.at(time=t) if isinstance(potential, TimeVarying) else potential for t in times]
-    level = np.stack([psi.value(x[..., k, :]) for k, psi in enumerate(moments)], -1)
+    fixed = [potential.at(time=t) if isinstance(potential, TimeVarying) else potential for t in times]
+    level = np.stack([psi.value(x[..., k, :]) for k, psi in enumerate(fixed)], -1)
     variables: dict[str, Any] = {
         "x": ((*dims, "state"), x, {"long_name": "state", "units": "1"}),
         "potential": (dims, level, {"long_name": "potential along the trajectory", "units": "1"}),
     }
     if isinstance(potential, TimeVarying):
         b = np.array([float(potential.schedule(t)) for t in times])
-        variables["b"] = ("time", b, {"long_name": "parameter of the blend", "units": "1"})
+        variables["b"] = ("time", b, {"long_name": "blend parameter", "units": "1"})
     inside = getattr(potential, "inside_data", None)
     if inside is not None:
         flags = np.asarray(inside(x)).astype(np.int8)
@@ -258,7 +322,7 @@ def _dataset(potential: Potential | TimeVarying, x: np.ndarray, times: np.ndarra
 
 
 def _blown_up(gone: np.ndarray, times: np.ndarray) -> list[dict[str, Any]]:
-    """Return trajectory, time and step of every blow-up, with a warning that names the first."""
+    """Return trajectory, time index (step) and time of each blow-up, and warn; `gone` is (…, trajectory, time)."""
     found = []
     for index in np.argwhere(gone[..., -1]):
         step = int(np.argmax(gone[tuple(index)]))
@@ -267,8 +331,8 @@ def _blown_up(gone: np.ndarray, times: np.ndarray) -> list[dict[str, Any]]:
     if found:
         first = found[0]
         warnings.warn(
-            f"{len(found)} trajectories blew up, the first: trajectory {first['trajectory']} before "
-            f"t = {first['time']:g} (step {first['step']}); they are NaN from there on",
+            f"{len(found)} of {gone[..., -1].size} trajectories blew up, such as trajectory {first['trajectory']} "
+            f"before t = {first['time']:g} (time index {first['step']}); they are NaN from there on",
             SimulationWarning,
             stacklevel=4,
         )

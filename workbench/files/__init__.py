@@ -1,1 +1,1 @@
-"""Files, netCDF in and out: results, data of other origin, weights, provenance, validation."""
+"""Reading and writing netCDF files: results, foreign data, weights, provenance and validation."""

@@ -1,4 +1,4 @@
-"""Data from netCDF files of any origin: plain ones, and those that `workbench generate`, `fit` and studies wrote."""
+"""Data from netCDF files: plain files of any origin and result files of this package."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,19 +22,40 @@ def read_data(
     states: Sequence[str] | None = None,
     drop_missing: bool = False,
 ) -> xr.Dataset:
-    """Return the data of a netCDF file, checked (see `workbench.dataset` for names and dimensions).
+    """Read the data of a netCDF file and check them; see `workbench.dataset` for names and dimensions.
 
-    A plain file, netCDF-3 or netCDF-4, is taken as it is; `states` names variables to be stacked into `x`, where the
-    file has one for each component. Of a file of this package it is the group /data, or /data/<name>. With
-    `drop_missing` samples that are not finite are left out, as where shorter trajectories are padded: the rest stand in
-    a row, and the attribute `dropped_samples` counts them.
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A plain file, netCDF-3 or netCDF-4, or a result file of this package.
+    name : str, optional
+        In a result file with several datasets, the one to read, /data/<name>; in a plain file, the group to read.
+    states : sequence of str, optional
+        Variables to stack into `x`, if the file has one variable per state.
+    drop_missing : bool
+        Whether to drop samples that are not finite, such as the padding of shorter trajectories. The remaining samples
+        are stored as rows over ``sample``, and the attribute `dropped_samples` counts those dropped.
 
-    >>> import tempfile, numpy as np, xarray as xr
+    Returns
+    -------
+    xarray.Dataset
+        The data in canonical form, as returned by `workbench.dataset.check`.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, damaged or no netCDF file.
+    DatasetError
+        If the data do not follow the data format, or `name` or `states` is required or unknown.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, xarray as xr, workbench as wb
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     size = ("trajectory", "time")
     ...     plain = xr.Dataset({"a": (size, np.ones((2, 3))), "b": (size, np.zeros((2, 3)))}, {"time": [0.0, 1.0, 2.0]})
     ...     _ = plain.to_netcdf(f"{folder}/plain.nc")
-    ...     read_data(f"{folder}/plain.nc", states=["a", "b"]).x.dims
+    ...     wb.read_data(f"{folder}/plain.nc", states=["a", "b"]).x.dims
     ('trajectory', 'time', 'state')
     """
     source = Path(path).expanduser()
@@ -54,51 +75,57 @@ def read_data(
 
 
 def _of_result(source: Path, name: str | None) -> xr.Dataset:
+    """Return the group /data or /data/<name> of a result file."""
     tree = results.read(source)
     if "data" not in tree.children:
         raise DatasetError(f"{source} holds no data; its groups are {', '.join(tree.children) or 'none'}")
     node = tree.children["data"]
     known = list(node.children)
     if name is None and known:
-        raise DatasetError(f"{source} holds several data: choose one, name={known[0]!r} …; it has {', '.join(known)}")
+        raise DatasetError(
+            f"{source} holds several datasets; choose one, such as name={known[0]!r}, of {', '.join(known)}"
+        )
     if name is not None and name not in known:
-        raise DatasetError(f"{source} has no data {name!r}{dataset.nearest(name, known) or ';'} it has {known}")
+        raise DatasetError(f"{source} has no dataset {name!r}{dataset.nearest(name, known) or ';'} it has {known}")
     return (node if name is None else node.children[name]).to_dataset()
 
 
 def _plain(source: Path, name: str | None) -> xr.Dataset:
+    """Return the root group, or the group `name`, of a plain netCDF file."""
     try:
         return xr.load_dataset(source, group=name)
-    except Exception as error:  # noqa: BLE001 - the libraries below raise anything on what is no netCDF
+    except Exception as error:  # noqa: BLE001 - the libraries raise arbitrary errors on other formats
         text = str(error).partition("\n")[0]
-        raise FileError(f"{source} is no netCDF file that can be read: {type(error).__name__}: {text}") from None
+        raise FileError(f"{source} is no readable netCDF file: {type(error).__name__}: {text}") from None
 
 
 def _name_states(data: xr.Dataset, source: Path) -> None:
-    """Raise `DatasetError` that names the variables which may be the states: those over the most dimensions."""
+    """Raise `DatasetError` naming the candidates for states, the variables with the most dimensions."""
     known = {str(name): array for name, array in data.data_vars.items()}
-    mine = {name: array for name, array in known.items() if array.dtype.kind in "iuf" and array.ndim}
-    most = max((array.ndim for array in mine.values()), default=0)
-    own = [name for name, array in mine.items() if array.ndim == most and name not in dataset.QUANTITIES]
-    if own:
+    arrays = {name: array for name, array in known.items() if array.dtype.kind in "iuf" and array.ndim}
+    most = max((array.ndim for array in arrays.values()), default=0)
+    candidates = [name for name, array in arrays.items() if array.ndim == most and name not in dataset.QUANTITIES]
+    if candidates:
         raise DatasetError(
-            f"{source}: the data hold no 'x'. They hold: {', '.join(sorted(known))}; name its states: states={own}"
+            f"{source}: the data hold no 'x'. They hold: {', '.join(sorted(known))}; "
+            f"name its states: states={candidates}"
         )
 
 
 def _stacked(data: xr.Dataset, states: list[str], source: Path) -> xr.Dataset:
+    """Return the data with the variables `states` stacked into x(…, state)."""
     missing = [name for name in states if name not in data.data_vars]
     if missing:
-        known = ", ".join(map(str, data.data_vars)) or "nothing"
-        raise DatasetError(
-            f"{source} holds no {missing[0]!r}{dataset.nearest(missing[0], map(str, data.data_vars)) or ';'} {known}"
-        )
+        known = list(map(str, data.data_vars))
+        hint = dataset.nearest(missing[0], known) or "."
+        raise DatasetError(f"{source} holds no {missing[0]!r}{hint} It holds: {', '.join(known) or 'nothing'}")
     how: dict[str, Any] = {"coords": "minimal", "compat": "override", "combine_attrs": "drop_conflicts"}
     x = xr.concat([data[name] for name in states], xr.Variable("state", states), **how)
     return data.drop_vars(states).assign(x=x.rename("x"))
 
 
 def _finite(data: xr.Dataset) -> xr.Dataset:
+    """Return the finite samples as rows over `sample`."""
     if dataset.kind_of(data) == "trajectories" and "trajectory" not in data.coords:
         data = data.assign_coords(trajectory=np.arange(data.sizes["trajectory"]))
     rows = dataset.flat(data)

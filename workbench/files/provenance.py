@@ -1,4 +1,4 @@
-"""Where a number came from: versions, machine, commit and time, as attributes that netCDF can hold."""
+"""Provenance of a result: versions, platform, commit and time, as attributes that netCDF can store."""
 
 import datetime
 import json
@@ -25,8 +25,15 @@ REFERENCE = (
 
 
 def provenance(**more: object) -> dict[str, str | int | float]:
-    """Return the root attributes of a result file; `more` (title, study, seed, …) is added, as text or numbers.
+    """Return the root attributes of a result file.
 
+    Parameters
+    ----------
+    **more
+        Further attributes, such as title, study or seed; they override the defaults and are stored as text or numbers.
+
+    Examples
+    --------
     >>> provenance(seed="7")["seed"], provenance()["schema"]
     ('7', 'workbench-result/2')
     """
@@ -54,6 +61,7 @@ def provenance(**more: object) -> dict[str, str | int | float]:
 
 
 def _version(name: str) -> str:
+    """Return the version of an installed distribution."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -62,7 +70,7 @@ def _version(name: str) -> str:
 
 @cache
 def _commit() -> tuple[str, int]:
-    """Return the commit of the source this package runs from and whether it was changed; ("unknown", 0) elsewhere."""
+    """Return the commit of the source tree and 1 if it has local changes; ("unknown", 0) outside a repository."""
     here = Path(__file__).resolve().parent.parent
     if not (here / ".git").exists():
         return "unknown", 0

@@ -1,14 +1,14 @@
-"""Results in one netCDF-4 file: written whole or not at all, checked when read, complete without this package.
+"""Result files: data, fits, analyses and simulations in one netCDF-4 file that is readable without this package.
 
-    /data                     observations with `split`, and the truth where it is known
-    /fits/<name>              weights as variables; /history, /restarts, /predictions and /scan beside them
+    /data                     observations with `split`, and the true values where they are known
+    /fits/<name>              weights as variables, with the subgroups history, restarts, predictions and scan
     /landscape                potential and gradient on a grid
-    /analysis/<name>          stationary points, splits, numbers …
-    /simulation               runs on a landscape
+    /analysis/<name>          stationary points, well splittings, metrics, …
+    /simulation               trajectories on a landscape
 
-A file is written beside its target, read back and compared, marked "complete", sealed, and only then moved into
-place. The seal is a last line after the HDF5 content, which HDF5 ignores: the SHA-256 of everything before it. Readers
-check it before any library sees the file (HDF5 may crash on a damaged one), and refuse what is damaged or unfinished.
+A file is written next to its target, read back and compared, marked "complete", sealed, and only then moved into place.
+The seal is a final line, ignored by HDF5, with the SHA-256 digest of everything before it. Readers verify it before any
+library parses the file, because HDF5 may crash on damaged files, and reject damaged or incomplete files.
 """
 
 import json
@@ -24,6 +24,7 @@ import xarray as xr
 from workbench.atomic import check_seal, check_target, is_sealed, replacing, seal
 from workbench.dataset import nearest, storable
 from workbench.errors import FileError
+from workbench.files.comparison import first_difference
 from workbench.files.provenance import SCHEMA, provenance
 from workbench.files.weights import KINDS, from_dataset, to_dataset
 from workbench.fitting.fit import Fit
@@ -45,8 +46,8 @@ COORDINATES = {
     "member": "independent fit",
     "mode": "convex mode",
     "part": "role of the samples in the fit",
-    "quantity": "number reported",
-    "source": "landscape that was asked",
+    "quantity": "metric",
+    "source": "landscape analysed",
     "split": "role of the sample in the fit",
     "state": "component of the state",
 }
@@ -54,17 +55,24 @@ COORDINATES = {
 
 class _Models(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
-        raise KeyError(
-            f"no model {name!r} in the file{nearest(name, self) or '.'} It holds: {', '.join(self) or 'none'}"
-        )
+        known = ", ".join(self) or "none"
+        raise KeyError(f"no model {name!r} in the file{nearest(name, self) or '.'} It holds: {known}")
 
 
 @dataclass(frozen=True)
 class Result:
-    """A result file in memory: `tree` is the whole file, `models` are what was fitted, rebuilt from the weights.
+    """A result file in memory, with its models rebuilt from the stored weights.
 
-    `models[name]` is a material, or the best member of a landscape, a plain potential; `ensembles[name]` holds all
-    members.
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    tree : xarray.DataTree
+        All groups of the file.
+    models : dict of str to model
+        The fitted models by name: a material, or the best member of a landscape ensemble as a single potential.
+    ensembles : dict of str to model
+        The same fits with all members.
     """
 
     path: Path
@@ -73,13 +81,13 @@ class Result:
     ensembles: dict[str, Any]
 
     def __getitem__(self, path: str) -> xr.DataTree | xr.DataArray:
-        """Return a group, such as "analysis/stationary_points", or a variable of one."""
+        """Return a group, such as "analysis/stationary_points", or a variable of a group."""
         return self.tree[path]
 
     def fit_name(self, name: str | None = None) -> str:
-        """Return the name of a fit of the file: the one asked for, or the last; `KeyError` where it is not there."""
+        """Return `name` if the file holds this fit, or the name of the last fit if None; `KeyError` otherwise."""
         if not self.models:
-            raise KeyError(f"{self.path} holds no fit; workbench.learn and `workbench fit` make one")
+            raise KeyError(f"{self.path} holds no fit; save one, such as the result of workbench.learn")
         if name is None:
             return list(self.models)[-1]
         if name not in self.models:
@@ -88,15 +96,8 @@ class Result:
         return name
 
     def extended(self, groups: Mapping[str, xr.Dataset]) -> xr.DataTree:
-        """Return the tree with further groups, such as "analysis/wells", and a history one line longer.
-
-        A group of the same path is replaced; `write` saves the tree.
-        """
-        kept = {
-            node.path: node.to_dataset(inherit=False)
-            for node in self.tree.subtree
-            if node.path.strip("/") not in groups
-        }
+        """Return the tree with `groups`, such as "analysis/wells", added or replaced, and an entry in its history."""
+        kept = {n.path: n.to_dataset(inherit=False) for n in self.tree.subtree if n.path.strip("/") not in groups}
         added = {f"/{path}": cleaned(group) for path, group in groups.items()}
         tree = xr.DataTree.from_dict(kept | added)
         tree.attrs = self.tree.attrs | {"history": f"{provenance()['history']}\n{self.tree.attrs['history']}"}
@@ -114,11 +115,37 @@ def save(
     attrs: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Save data, fits and analyses to one file, and return its path.
+    """Save data, fits and analyses to one netCDF file.
 
-    A single fit (or bare model) is named "fit" and brings its data; several are a mapping from names. `data` and
-    `analysis` may be mappings from names to datasets. `attrs` are attributes of the file beside its provenance.
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Target file, in an existing directory.
+    data : xarray.Dataset or mapping, optional
+        Data, or datasets by name. Default: the data of a single `Fit`.
+    fits : Fit, PathFit, model or mapping, optional
+        One fit, stored as "fit", or several by name.
+    landscape, simulation, analysis : xarray.Dataset or mapping, optional
+        Results of `grid` and `simulate`, and results of analyses by name.
+    attrs : mapping, optional
+        Attributes of the file, in addition to its provenance (versions, platform, commit, time, seed).
+    overwrite : bool
+        Whether to replace an existing file.
 
+    Returns
+    -------
+    pathlib.Path
+        The absolute path of the file.
+
+    Raises
+    ------
+    FileError
+        If the file exists, cannot be written, or does not read back identically.
+    ValueError, TypeError
+        If there is nothing to save, or a fit is of a kind that cannot be stored.
+
+    Examples
+    --------
     >>> import tempfile, numpy as np, workbench as wb
     >>> data = wb.dataset.points(np.linspace(-1, 1, 9), potential=np.linspace(-1, 1, 9) ** 2)
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -142,12 +169,12 @@ def tree_of(
     simulation: xr.Dataset | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.DataTree:
-    """Return the tree of a result file, of what `save` takes; groups left out are absent."""
+    """Return the tree of a result file; the arguments are those of `save`."""
     if isinstance(fits, Fit | PathFit) and data is None:
         data = fits.data
     named = dict(fits or {}) if isinstance(fits, Mapping | None) else {"fit": fits}
     origin = _origin(next(iter(named.values()))) if named else {}
-    if len(named) > 1:  # each has its own, in its group
+    if len(named) > 1:  # seed and time of each fit are stored in its group
         origin = {name: origin[name] for name in ("device", "dtype")}
     groups: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=provenance(**(origin | dict(attrs or {}))))}
     groups |= _named("/data", data)
@@ -158,15 +185,15 @@ def tree_of(
 
 
 def write(tree: xr.DataTree, path: str | Path, *, overwrite: bool = False) -> Path:
-    """Write the tree to the path: wholly, or not at all and with a `FileError`. Signals wait until the file stands."""
+    """Write a tree to a file, completely or not at all (`FileError`); signals are deferred meanwhile."""
     target = check_target(path, overwrite=overwrite)
     tree = tree.copy()
     tree.attrs["status"] = "writing"
-    with held_signals(), replacing(target) as temporary:  # netCDF4 deadlocks when interrupted in a write
+    with held_signals(), replacing(target) as temporary:  # netCDF4 deadlocks if a write is interrupted
         tree.to_netcdf(temporary, engine="netcdf4", encoding=_encoding(tree), write_inherited_coords=True)
-        different = _difference(tree, _open(temporary))
+        different = first_difference(tree, _open(temporary))
         if different:
-            raise FileError(f"{target} was not written: {different} came back other than it was")
+            raise FileError(f"{target} was not written: {different} does not read back identically")
         with netCDF4.Dataset(temporary, "a") as file:
             file.setncattr("status", "complete")
         seal(temporary)
@@ -174,21 +201,44 @@ def write(tree: xr.DataTree, path: str | Path, *, overwrite: bool = False) -> Pa
 
 
 def read(path: str | Path) -> xr.DataTree:
-    """Return the whole file in memory; `FileError` for what is no complete, undamaged result of this schema."""
+    """Read a whole file into memory; `FileError` unless it is a complete, undamaged result of this schema."""
     source = Path(path).expanduser()
     _check_source(source)
     try:
         tree = _open(source)
-    except Exception as error:  # the libraries below raise anything on damaged files
+    except Exception as error:  # the libraries raise arbitrary errors on damaged files
         raise FileError(f"{source} is damaged: {type(error).__name__}: {error}") from None
     _check_schema(source, tree.attrs.get("schema"))
     if tree.attrs.get("status") != "complete":
-        raise FileError(f"{source} is incomplete (status {tree.attrs.get('status')!r}); its writer was interrupted")
+        raise FileError(f"{source} is incomplete (status {tree.attrs.get('status')!r}): writing it was interrupted")
     return tree
 
 
 def load(path: str | Path) -> Result:
-    """Return a result file with its models rebuilt, equal to the last bit to those that were saved."""
+    """Load a result file and rebuild its models, bitwise equal to those saved.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A file written by `save`, a study or the command line.
+
+    Returns
+    -------
+    Result
+        The groups as ``tree``, also by path, ``result["analysis/wells"]``; the fits as ``models`` and ``ensembles``.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, damaged, incomplete, of another schema or no result file.
+
+    Examples
+    --------
+    >>> import tempfile, workbench as wb
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     wb.load(wb.save(f"{folder}/model.nc", fits=wb.LSEICNN(dim=1, modes=2))).models["fit"].modes
+    2
+    """
     tree = read(path)
     models, ensembles = _Models(), _Models()
     for name, node in tree["fits"].children.items() if "fits" in tree.children else ():
@@ -203,14 +253,13 @@ def load(path: str | Path) -> Result:
 
 
 def _check_schema(source: Path, schema: Any) -> None:
-    """Raise `FileError` for a file of another schema."""
+    """Raise `FileError` unless the schema is the current one."""
     if schema == "workbench-result/1":
         raise FileError(
-            f"{source} was written before names changed (schema {schema}); run its study, or its fit, again: this "
-            f"version reads {SCHEMA} and no older files"
+            f"{source} has the outdated schema {schema}; repeat its study or fit, as this version reads only {SCHEMA}"
         )
     if schema != SCHEMA:
-        raise FileError(f"{source} has schema {schema!r}, this version reads {SCHEMA!r}")
+        raise FileError(f"{source} has schema {schema!r}, but this version reads {SCHEMA!r}")
 
 
 def _named(root: str, content: xr.Dataset | Mapping[str, xr.Dataset] | None) -> dict[str, xr.Dataset]:
@@ -222,10 +271,11 @@ def _named(root: str, content: xr.Dataset | Mapping[str, xr.Dataset] | None) -> 
 
 
 def _fit_groups(root: str, fit: Any) -> dict[str, xr.Dataset]:
+    """Return the groups of a fit or model: weights, history, restarts, predictions and scan."""
     if type(fit).__name__ in KINDS:
         return {root: to_dataset(fit)}
     if not isinstance(fit, Fit | PathFit):
-        raise TypeError(f"{root} is to be a fit or a model ({', '.join(KINDS)}), got {type(fit).__name__}")
+        raise TypeError(f"{root} must be a fit or a model ({', '.join(KINDS)}), got {type(fit).__name__}")
     attrs = {
         "match": json.dumps(fit.match),
         "seed": fit.seed,
@@ -251,7 +301,7 @@ def _whole(fit: Fit | PathFit) -> Any:
 
 
 def _thinned(history: xr.Dataset) -> xr.Dataset:
-    """Return at most `LONGEST_HISTORY` steps, the best of every member and the last among them."""
+    """Return at most `LONGEST_HISTORY` steps, including the best one of every member and the last."""
     length = history.sizes["step"]
     best = {int(np.nanargmin(row)) for row in np.atleast_2d(history["validation_loss"].values)}
     kept = sorted(set(range(0, length, -(-length // (LONGEST_HISTORY - 1 - len(best))))) | best | {length - 1})
@@ -259,10 +309,7 @@ def _thinned(history: xr.Dataset) -> xr.Dataset:
 
 
 def _predictions(fit: Fit | PathFit) -> xr.Dataset:
-    """Return predictions and scores on the data; after match="density", the log-density of every sample.
-
-    Of observed states alone, as after match="trajectory", the velocity that the landscape gives them.
-    """
+    """Return predictions and scores; for match="density" log-densities, for data with states alone velocities."""
     model = _whole(fit)
     if isinstance(fit, Fit) and not set(OBJECTIVES) & set(fit.data) and DENSITY not in fit.match:
         x = fit.data["x"]
@@ -277,7 +324,7 @@ def _predictions(fit: Fit | PathFit) -> xr.Dataset:
 
 
 def _origin(fit: Any) -> dict[str, Any]:
-    """Return seed, time, device and type of a fit, for the root of its file."""
+    """Return seed, elapsed time, device and dtype of a fit, for the root group."""
     model = getattr(fit, "model", fit)
     energy = getattr(model, "potential", model)
     where = {
@@ -288,7 +335,7 @@ def _origin(fit: Any) -> dict[str, Any]:
 
 
 def cleaned(group: xr.Dataset) -> xr.Dataset:
-    """Return the group with storable attributes, named coordinates, and counts as the smallest type that holds them."""
+    """Return a group with storable attributes, described coordinates and integers in the smallest sufficient type."""
     group = group.assign_attrs({k: storable(v) for k, v in group.attrs.items()})
     for name, variable in group.data_vars.items():
         if variable.dtype.kind in "iu" and variable.size:
@@ -308,6 +355,7 @@ def _open(path: Path) -> xr.DataTree:
 
 
 def _encoding(tree: xr.DataTree) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return compression and checksums for all numerical arrays."""
     packed = {"zlib": True, "complevel": 1, "shuffle": True, "fletcher32": True}
     return {
         node.path: {
@@ -320,12 +368,14 @@ def _encoding(tree: xr.DataTree) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _check_source(source: Path) -> None:
+    """Raise `FileError` unless the file exists and carries a valid seal."""
     if not source.exists():
         raise FileError(f"{source} does not exist")
     if source.is_dir():
         raise FileError(f"{source} is a directory, not a file")
     if not is_sealed(source) and _is_plain(source):
-        raise FileError(f"{source} holds plain data and no fit; run first: workbench fit {source}")
+        fit = f"workbench.learn(workbench.read_data({str(source)!r}), match=…)"
+        raise FileError(f"{source} holds plain data and no fit; fit them first: {fit}")
     with open(source, "rb") as file:
         head = file.read(8)
         if head != b"\x89HDF\r\n\x1a\n":
@@ -334,24 +384,15 @@ def _check_source(source: Path) -> None:
         try:
             check_seal(source, file)
         except FileError as error:
-            raise FileError(f"{error}. Plain xarray may still read it") from None
+            raise FileError(f"{error}. xarray may still be able to read it") from None
 
 
 def _is_plain(source: Path) -> bool:
-    """Return whether a file without a seal is of another origin: netCDF with variables, nowhere the schema's name."""
+    """Return whether a file without a seal is foreign: netCDF with variables that does not mention the schema."""
     if SCHEMA.partition("/")[0].encode() in source.read_bytes():
         return False
     try:
         with xr.open_dataset(source) as data:
             return bool(data.data_vars)
-    except Exception:  # noqa: BLE001 - the libraries below raise anything on what is no netCDF
+    except Exception:  # noqa: BLE001 - the libraries raise arbitrary errors on other formats
         return False
-
-
-def _difference(tree: xr.DataTree, other: xr.DataTree) -> str:
-    """Return the path of the first group that is not identical, or nothing."""
-    theirs = {node.path: node.to_dataset() for node in other.subtree}
-    for node in tree.subtree:
-        if node.path not in theirs or not node.to_dataset().identical(theirs[node.path]):
-            return node.path
-    return ""

@@ -1,4 +1,4 @@
-"""What `workbench validate` checks: a result file, or plain data, before one relies on it."""
+"""Validation of result files and of plain data files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,36 +14,53 @@ from workbench.files.data import read_data
 
 __all__ = ["validated"]
 
-ROUNDING = 1e-10  # of the landscape's range: how far its grid may be from the weights
+LANDSCAPE_TOLERANCE = 1e-10  # largest deviation of the stored grid from the weights, relative to the range of Ψ
 
 
 def validated(path: str | Path, *, states: Sequence[str] | None = None, drop_missing: bool = False) -> dict[str, Any]:
-    """Return what a file holds, or raise `FileError` or `DatasetError` for what is wrong with it.
+    """Validate a file and summarise its contents.
 
-    Of a result: seal and schema, its data against the vocabulary, weights that rebuild their models, and a landscape
-    (of a single fit) that is the one of its weights. Of another netCDF file: that it holds data a fit can take, read
-    with the same `states` and `drop_missing` as by `read_data`.
+    In a result file, the checks cover seal, schema, data format, models rebuilt from their weights, and the agreement
+    of a stored landscape with the weights of the last fit. In a plain netCDF file they cover the data format.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Result file or plain netCDF file.
+    states, drop_missing
+        As in `read_data`, for plain files.
+
+    Returns
+    -------
+    dict
+        Of a result file: file, schema, data, fits and landscape. Of a plain file: file, kind and sizes.
+
+    Raises
+    ------
+    FileError, DatasetError
+        If the file or its data are invalid.
     """
     source = Path(path).expanduser()
     if not source.is_file() or not is_sealed(source):
         data = read_data(source, states=states, drop_missing=drop_missing)
         return {"file": str(source), "kind": dataset.kind_of(data), "sizes": _sizes(data)}
     result = results.load(source)
-    told: dict[str, Any] = {"file": str(source), "schema": result.tree.attrs["schema"], "data": [], "fits": []}
+    summary: dict[str, Any] = {"file": str(source), "schema": result.tree.attrs["schema"], "data": [], "fits": []}
     if "data" in result.tree.children:
         node = result.tree.children["data"]
         for name, each in ({"": node} if node.data_vars else dict(node.children)).items():
             data = each.to_dataset(inherit=False)
             try:
-                told["data"].append(f"{name} {dataset.kind_of(dataset.check(data))} {_sizes(data)}".strip())
+                summary["data"].append(f"{name} {dataset.kind_of(dataset.check(data))} {_sizes(data)}".strip())
             except DatasetError as error:
                 raise DatasetError(f"{source}: /data/{name}: {error}") from None
-    told["fits"] = [f"{name}: {model!r}" for name, model in result.ensembles.items()]
-    told["landscape"] = _landscape(result, source)
-    return told
+    summary["fits"] = [f"{name}: {model!r}" for name, model in result.ensembles.items()]
+    summary["landscape"] = _landscape(result, source)
+    return summary
 
 
 def _landscape(result: results.Result, source: Path) -> str:
+    """Compare a stored landscape with the last model; `FileError` if they differ."""
     if "landscape" not in result.tree.children:
         return "none"
     grid = result.tree.children["landscape"].to_dataset(inherit=False)
@@ -53,11 +70,14 @@ def _landscape(result: results.Result, source: Path) -> str:
     axes = [grid[state].values for state in result.models[last].states]
     x = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
     psi = np.asarray(result.models[last].value(x.reshape(-1, x.shape[-1]))).reshape(x.shape[:-1])
-    apart = float(np.abs(psi - grid["potential"].values).max() / max(float(np.ptp(psi)), 1e-300))
-    if apart > ROUNDING:
-        raise FileError(f"{source}: /landscape is not that of the weights of {last}: they differ by {apart:.2g} of it")
-    return f"that of the weights of {last}, to {apart:.1g}"
+    deviation = float(np.abs(psi - grid["potential"].values).max() / max(float(np.ptp(psi)), 1e-300))
+    if deviation > LANDSCAPE_TOLERANCE:
+        raise FileError(
+            f"{source}: /landscape does not match the weights of {last}: relative deviation {deviation:.2g}"
+        )
+    return f"matches the weights of {last}, relative deviation {deviation:.1g}"
 
 
 def _sizes(data: Any) -> dict[str, int]:
+    """Return the sizes of all dimensions."""
     return {str(name): size for name, size in data.sizes.items()}

@@ -1,14 +1,15 @@
-r"""A model as a dataset and back: every weight a named variable, readable without this package.
+r"""Conversion of models to datasets and back; every weight is a named variable, readable without this package.
 
     V1(member, mode, hidden_1, state)   b1(member, mode, hidden_1)   W2(member, mode, hidden_2, hidden_1)   …
 
-W is stored raw (the network uses log(1 + exp(raw))); the output layer has no axis of its own; `u` gives ρ = ρ_lo + eᵘ.
-A material's energy is stored in the same way, over its invariants and internal variables as states, and beside it
+W is stored as the unconstrained parameter from which the network computes the weight log(1 + exp(W)). The scalar output
+layer has no hidden_k axis. The sharpness is ρ = ρ_lo + exp(u). The energy of a material is stored in the same way, with
+its invariants and internal variables as states, together with
 
-    GeneralisedPlay   w(internal, linear)   d, b, k, r (internal)   a      b, k and r raw
+    GeneralisedPlay   w(internal, linear)   d, b, k, r (internal)   a      b, k and r unconstrained
     StateNODE         rate_W1(width_1, input)   rate_b1(width_1)   …       and the scales of its inputs
 
-A kind of model is stored by its `Kind`: what makes it, how its weights are called, and what their dimensions count.
+A `Kind` describes how a class of models is stored: its constructor arguments, and names and dimensions of its weights.
 """
 
 import json
@@ -33,11 +34,18 @@ Entry = tuple[str, tuple[str, ...], str]  # variable, dimensions, meaning
 
 
 class Kind(NamedTuple):
-    """How one kind of model is stored.
+    """How one class of models is stored.
 
-    `config(model)` are the arguments that make it, of plain types, and `build(config)` makes it again; `entry(model,
-    name)` gives variable, dimensions and meaning of an entry of its state dict, `labels(model)` the coordinates of all
-    dimensions.
+    Parameters
+    ----------
+    config : callable
+        Returns the constructor arguments of a model, of plain types.
+    build : callable
+        Constructs a model from these arguments.
+    entry : callable
+        Returns variable name, dimensions and description of an entry of the model's state dict.
+    labels : callable
+        Returns the coordinates of all dimensions of a model.
     """
 
     config: Callable[[Any], dict[str, Any]]
@@ -47,14 +55,16 @@ class Kind(NamedTuple):
 
 
 def to_dataset(model: Any) -> xr.Dataset:
-    """Return the weights, scales and configuration of a model.
+    """Return the weights, scales and configuration of a model as a dataset; `TypeError` for an unknown class.
 
+    Examples
+    --------
     >>> sorted(to_dataset(LSEICNN(dim=1, modes=2, hidden=(4,))).data_vars)[:6]
     ['V1', 'V2', 'W2', 'alpha', 'b1', 'b2']
     """
     name = type(model).__name__
     if name not in KINDS:
-        raise TypeError(f"models that can be stored are {', '.join(KINDS)}; got {name}")
+        raise TypeError(f"only models of the classes {', '.join(KINDS)} can be stored; got {name}")
     kind, energy = KINDS[name], getattr(model, "potential", model)
     labels = kind.labels(model)
     variables: dict[str, Any] = {}
@@ -71,21 +81,23 @@ def to_dataset(model: Any) -> xr.Dataset:
 
 
 def from_dataset(dataset: xr.Dataset, device: Any = None) -> Any:
-    """Rebuild the model, equal to the last bit; a `ValueError` names what does not fit.
+    """Rebuild a model from its dataset, bitwise equal; `ValueError` if configuration or weights do not fit.
 
+    Examples
+    --------
     >>> model = LSEICNN(dim=1, modes=2, hidden=(4,)).initialise(np.random.default_rng(0))
     >>> bool(from_dataset(to_dataset(model)).value([0.3]) == model.value([0.3]))
     True
     """
     name = dataset.attrs.get("kind")
     if name not in KINDS:
-        raise ValueError(f"expected the weights of one of {', '.join(KINDS)}; got kind = {name!r}")
+        raise ValueError(f"expected the weights of a model of the classes {', '.join(KINDS)}; got kind = {name!r}")
     kind = KINDS[name]
     try:
         config = json.loads(dataset.attrs["config_json"])
         model = kind.build(config | {"dtype": getattr(torch, config["dtype"])})
     except (TypeError, AttributeError, KeyError) as error:
-        raise ValueError(f"the configuration describes no {name} of this version: {error}") from None
+        raise ValueError(f"the configuration does not fit {name} of this version: {error}") from None
     state = {}
     for entry, like in model.state_dict().items():
         label, dims, _ = kind.entry(model, entry)
@@ -106,21 +118,23 @@ SCALES = {
     "alpha": (("member", "mode"), "mode weight"),
     "offset": (("member",), "offset of the potential"),
     "potential_scale": ((), "scale of the potential"),
-    "u": (("member",), "logarithm of the sharpness above its lower bound"),
-    "x_high": (("state",), "upper corner of the box of the data"),
-    "x_low": (("state",), "lower corner of the box of the data"),
+    "u": (("member",), "logarithm of the sharpness minus its lower bound"),
+    "x_high": (("state",), "upper corner of the bounding box of the data"),
+    "x_low": (("state",), "lower corner of the bounding box of the data"),
     "x_scale": (("state",), "scale of the inputs"),
     "x_shift": (("state",), "shift of the inputs"),
 }
 
 
 def _landscape_config(model: LSEICNN) -> dict[str, Any]:
+    """Return the constructor arguments and the support of an LSE-ICNN."""
     config = {"dim": model.dim, "modes": model.modes, "hidden": list(model.hidden), "members": model.members}
     config |= {"rho_lo": model.rho_lo, "states": list(model.states)}
     return config if model.support is None else config | {"support": asdict(model.support)}
 
 
 def _landscape(config: dict[str, Any]) -> LSEICNN:
+    """Construct an LSE-ICNN."""
     support = config.pop("support", None)
     model = LSEICNN(**config)
     model.support = None if support is None else Support(**support)
@@ -128,7 +142,7 @@ def _landscape(config: dict[str, Any]) -> LSEICNN:
 
 
 def _landscape_entry(model: LSEICNN, name: str) -> Entry:
-    """Return variable, dimensions and meaning; "convex.W.0" is W2, from layer 1 to 2."""
+    """Return variable, dimensions and description; "convex.W.0" is W2, from layer 1 to layer 2."""
     if name in SCALES:
         return (name, *SCALES[name])
     _, letter, number = name.split(".")
@@ -136,13 +150,14 @@ def _landscape_entry(model: LSEICNN, name: str) -> Entry:
     out = (f"hidden_{layer}",) if layer <= len(model.hidden) else ()
     into, meaning = {
         "V": (("state",), "from the inputs"),
-        "W": ((f"hidden_{layer - 1}",), "from the layer before, raw"),
+        "W": ((f"hidden_{layer - 1}",), "from the previous layer, unconstrained"),
         "b": ((), "bias"),
     }[letter]
     return f"{letter}{layer}", ("member", "mode", *out, *into), f"weights of layer {layer}: {meaning}"
 
 
 def _landscape_labels(model: LSEICNN) -> dict[str, Sequence[Any]]:
+    """Return the coordinates of the dimensions of an LSE-ICNN."""
     counted = {"member": model.members or 1, "mode": model.modes}
     counted |= {f"hidden_{k + 1}": width for k, width in enumerate(model.hidden)}
     return {**{dim: range(size) for dim, size in counted.items()}, "state": model.states}
@@ -151,21 +166,23 @@ def _landscape_labels(model: LSEICNN) -> dict[str, Sequence[Any]]:
 # ---- materials -----------------------------------------------------------------------------------------------------
 
 OPERATORS = {
-    "w": (("internal", "linear"), "drive of the operators, by the scaled linear invariants"),
-    "d": (("internal",), "drive of the operators, constant part"),
-    "b": (("internal",), "stiffness of the operators, raw"),
-    "k": (("internal",), "threshold of the operators, raw"),
-    "r": (("internal",), "threshold of the operators at the other end of their way, raw"),
+    "w": (("internal", "linear"), "input of the play operators, coefficients of the scaled linear invariants"),
+    "d": (("internal",), "input of the play operators, constant"),
+    "b": (("internal",), "stiffness of the play operators, unconstrained"),
+    "k": (("internal",), "threshold of the play operators, unconstrained"),
+    "r": (("internal",), "threshold of the play operators at the opposite end of their range, unconstrained"),
     "a": ((), "quadratic term in the trace of strain"),
 }
 INPUTS = {
     "input_shift": (("known",), "shift of the inputs that do not depend on internal variables"),
     "input_scale": (("known",), "scale of the inputs that do not depend on internal variables"),
-    "pace": ((), "unit of time, or of the length of the strain path"),
+    "pace": ((), "unit of time, or of strain path length"),
 }
 
 
 def _material_config(*settings: str) -> Callable[[Any], dict[str, Any]]:
+    """Return a function that reads the constructor arguments of a material, among them `settings`."""
+
     def config(model: Any) -> dict[str, Any]:
         shape = {"axis": model.invariants.axis, "modes": model.potential.modes, "hidden": list(model.potential.hidden)}
         return shape | {name: getattr(model, name) for name in settings}
@@ -174,26 +191,30 @@ def _material_config(*settings: str) -> Callable[[Any], dict[str, Any]]:
 
 
 def _play(config: dict[str, Any]) -> GeneralisedPlay:
+    """Construct a generalised play model."""
     return GeneralisedPlay(Invariants(config.pop("axis")), operators=config.pop("internal"), **config)
 
 
 def _play_entry(model: GeneralisedPlay, name: str) -> Entry:
+    """Return variable, dimensions and description."""
     if name in OPERATORS:
         return (name, *OPERATORS[name])
     return _landscape_entry(model.potential, name.removeprefix("potential."))
 
 
 def _play_labels(model: GeneralisedPlay) -> dict[str, Sequence[Any]]:
+    """Return the coordinates of the dimensions of a generalised play model."""
     linear = [model.invariants.names[place] for place in model.invariants.linear]
     return _landscape_labels(model.potential) | {"internal": range(model.internal), "linear": linear}
 
 
 def _node(config: dict[str, Any]) -> StateNODE:
+    """Construct a state NODE."""
     return StateNODE(Invariants(config.pop("axis")), **config)
 
 
 def _node_entry(model: StateNODE, name: str) -> Entry:
-    """Return variable, dimensions and meaning; "W.0" is rate_W1, from the inputs to layer 1."""
+    """Return variable, dimensions and description; "W.0" is rate_W1, from the inputs to layer 1."""
     if name in INPUTS:
         return (name, *INPUTS[name])
     if name.startswith("potential."):
@@ -206,6 +227,7 @@ def _node_entry(model: StateNODE, name: str) -> Entry:
 
 
 def _node_labels(model: StateNODE) -> dict[str, Sequence[Any]]:
+    """Return the coordinates of the dimensions of a state NODE."""
     names, joint = model.invariants.names, model.invariants.joint_names
     known = [*names, *(name.replace("E", "D") for name in names), *joint]
     widths = {f"width_{k + 1}": range(width) for k, width in enumerate(model.widths)}

@@ -1,1 +1,1 @@
-"""Fitting, who minimises: the verb, its task, its result, its optimisers."""
+"""Fitting: the function `fit`, its task, its result and its optimisers."""

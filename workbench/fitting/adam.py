@@ -1,12 +1,12 @@
-r"""Adam, as the publication trains (Eq 7): all members of an ensemble in one step.
+r"""Adam on full batches, for all members of an ensemble at once (Eq 7 of Jones et al., 2025).
 
     L(θ, α) = Σ_member [ mean square residual + ε Σᵢ |αᵢ| ],
 
-with one learning rate for the networks and a lower one for ρ and the gates' α. The members share nothing but the step,
-so the sum over members is only a way to take all their gradients at once.
+with one learning rate for the networks and a lower one for the sharpness ρ and the parameters α of the gates. Members
+share the steps but nothing else: the sum over members only serves to compute all gradients at once.
 
-Least squares alone cannot tell α from a mode's output bias, which absorbs log ς(α)/ρ exactly: the penalty therefore
-moves α to 0 without changing Ψ, where ς = 4.5e-5 still counts as active by the published threshold of 1e-6.
+Least squares alone cannot distinguish α from the output bias of a mode, which absorbs log ς(α)/ρ exactly. The penalty
+therefore moves α to 0 without any change of Ψ; there ς = 4.5e-5, still active by the published threshold of 1e-6.
 """
 
 import copy
@@ -34,21 +34,59 @@ from workbench.potentials.lse_icnn import LSEICNN, SHARED
 
 __all__ = ["Adam"]
 
-SAVED_EVERY = 20.0  # seconds between checkpoints
-RETRIES = 5  # times that the pace of a member is halved before it is given up
+CHECKPOINT_INTERVAL = 20.0  # seconds
+MOST_RETRIES = 5  # halvings of the step factor of a member before it is stopped
 
 
 @dataclass(frozen=True)
 class Adam:
-    """Settings of Adam; with `Initialisation(rho=(2.0,), weights="uniform", scaled=False)` they are as published.
+    """Settings of Adam, which trains all members of an ensemble together in full-batch steps.
 
-    `epochs` full-batch steps at `lr` for the networks and `slow_rate` for ρ and α, with `penalty` ε on |α|. The
-    weights of the lowest held-out loss are kept; it is looked at every `every` epochs and at the end, and so is what
-    the history records. `compiled` lets torch compile the step, which takes up to a minute and a C++ compiler, and
-    changes last digits.
+    The weights with the lowest held-out loss are returned. Together with
+    ``Initialisation(rho=(2.0,), weights="uniform", scaled=False)``, the defaults are the settings of Jones et al.
+    (2025). Adam fits potentials, gradients and velocities, without restarts, `warm_start` or `bootstrap`. Its fits, and
+    only these, can be resumed from a checkpoint.
 
-    >>> Adam(epochs=1000).penalty
-    0.0001
+    Parameters
+    ----------
+    epochs : int, default 150000
+        Number of steps.
+    lr : float, default 0.001
+        Learning rate of the networks.
+    slow_rate : float, default 0.0001
+        Learning rate of the sharpness ρ and of the gate parameters α; 0 keeps them fixed.
+    penalty : float, default 0.0001
+        Weight ε of the penalty on |α|; 0 turns it off.
+    every : int, default 100
+        Epochs between evaluations of the training and held-out losses, which are recorded in the history. The last
+        epoch is evaluated, too.
+    compiled : bool, default False
+        Whether torch compiles the step. That takes up to a minute and needs a C++ compiler, and the last digits of the
+        result change.
+
+    Raises
+    ------
+    ValueError
+        If `epochs` or `every` is not an integer ≥ 1, `lr` is not positive and finite, or `slow_rate` or `penalty` is
+        negative or not finite.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> x = np.linspace(-2, 2, 40)
+    >>> data = wb.dataset.points(x, potential=(x**2 - 1) ** 2)
+    >>> optimiser = Adam(epochs=20, lr=0.01, every=10)
+    >>> model = wb.LSEICNN(dim=1, modes=2, hidden=(4,))
+    >>> fit = wb.fit(model, data, match="potential", seed=0, members=3, optimiser=optimiser)
+    >>> fit.history.step.values.tolist(), fit.ensemble.members
+    ([0, 10, 20], 3)
+
+    References
+    ----------
+    D. P. Kingma, J. Ba, Adam: A method for stochastic optimization, ICLR (2015), doi:10.48550/arXiv.1412.6980.
+
+    R. E. Jones, A. Buganza Tepole, J. N. Fuhg, Differentiable neural network representation of multi-well,
+    locally-convex potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242.
     """
 
     epochs: int = 150_000
@@ -63,7 +101,8 @@ class Adam:
         for name in ("lr", "slow_rate", "penalty"):
             value = getattr(self, name)
             if not (0 <= value < math.inf) or (value == 0 and name == "lr"):
-                raise ValueError(f"{name} must be positive and finite (slow_rate and penalty may be 0), got {value!r}")
+                expected = "positive and finite" if name == "lr" else "finite and >= 0"
+                raise ValueError(f"{name} must be {expected}, got {value!r}")
 
     def learn(
         self,
@@ -75,15 +114,60 @@ class Adam:
         workers: int,
         progress: bool | Report | None,
     ) -> list[Learned]:
-        """Return one member for each seed, all of them trained together in one process."""
+        """Train the members in one process; `workbench.fit` calls this.
+
+        Parameters
+        ----------
+        task : Task
+            Model, data and match.
+        seeds : sequence of SeedSequence
+            One per member.
+        restarts : 1 or None
+            Adam takes one start per member.
+        checkpoint : Path or None
+            File to resume from, if it exists, and to write to.
+        workers : int
+            Without effect.
+        progress : bool, callable or None
+            How progress is reported (see `workbench.parallel.run`).
+
+        Returns
+        -------
+        list of Learned
+            One per seed.
+
+        Raises
+        ------
+        ValueError
+            If `restarts` is more than 1, or the checkpoint is beyond `epochs`.
+        FileError
+            If the checkpoint is damaged or belongs to another fit.
+        FitError
+            If no member can be kept finite.
+        """
         if restarts not in (None, 1):
-            raise ValueError("Adam carries every start to the end: ask for more members instead of restarts")
+            raise ValueError(f"Adam takes one start per member, got restarts={restarts!r}: increase members instead")
         label = f"{len(seeds)} fits" if len(seeds) > 1 else "fit"
         jobs = [(task, seeds, self, checkpoint)]
         return parallel.run(_learn_together, jobs, labels=[label], workers=1, progress=progress)[0]
 
     def seconds(self, task: Task, members: int, sample: int = 20) -> float:
-        """Return the expected time of a fit on this machine, from `sample` epochs of it."""
+        """Estimate the wall-clock time of a fit on this machine.
+
+        Parameters
+        ----------
+        task : Task
+            Model, data and match.
+        members : int
+            Number of members.
+        sample : int, default 20
+            Epochs from which the time is extrapolated.
+
+        Returns
+        -------
+        float
+            Expected time of all epochs, in seconds.
+        """
         with parallel.one_thread():
             training = Training(task, np.random.SeedSequence(0).spawn(members), self)
             training.advance(3)
@@ -93,12 +177,15 @@ class Adam:
 
 
 class Training:
-    """An ensemble on its way: `advance(epochs)`, `look()`, and `state()` / `restore(state)` equal to the last bit."""
+    """Training of an ensemble: `advance(epochs)`, `evaluate()`, and `state()` and `restore(state)`, exact to the bit.
+
+    `step_factor`, shape (member,), multiplies the steps of each member; 0 means that the member no longer changes.
+    """
 
     def __init__(self, task: Task, seeds: Sequence[np.random.SeedSequence], settings: Adam) -> None:
         self.settings = settings
         self.model = LSEICNN.stack([task.begin(seed.spawn(1)[0], turn) for turn, seed in enumerate(seeds)])
-        self.seen, self.kept = task.observations()
+        self.training, self.validation = task.observations()
         self.match = task.match
         slow = [self.model.u, self.model.alpha]
         groups = [
@@ -108,54 +195,54 @@ class Training:
         self.optimiser = torch.optim.Adam(groups, fused=True)
         self.loss = torch.compile(self._loss, dynamic=False) if settings.compiled else self._loss
         self.epoch, self.elapsed = 0, 0.0
-        self.pace = torch.ones(len(seeds), dtype=torch.float64, device=self.model.device)
+        self.step_factor = torch.ones(len(seeds), dtype=torch.float64, device=self.model.device)
         self.records: list[dict[str, Tensor]] = []
         self.best = copy.deepcopy(self.model.state_dict())
-        self.lowest = torch.full_like(self.pace, torch.inf)
-        self.look()
+        self.lowest = torch.full_like(self.step_factor, torch.inf)
+        self.evaluate()
         finite = torch.isfinite(self.records[0]["loss"]) & torch.isfinite(self.records[0]["validation_loss"])
-        self.pace[~finite.to(self.pace.device)] = 0.0
+        self.step_factor[~finite.to(self.step_factor.device)] = 0.0
         if not finite.any():
-            raise FitError("no start is finite; look for outliers in the data")
+            raise FitError("the loss is not finite at any starting point. Check the data for outliers")
 
     def advance(self, epochs: int) -> None:
-        """Train on for some epochs; whatever interrupts them, the state is the one before or the one after.
+        """Train for a number of epochs; if interrupted, restore the state before them.
 
-        A member that stops being finite goes back to where it stood, loses these epochs, and goes on at half the pace;
-        after `RETRIES` times it stays where it is. The others do not notice.
+        A member that becomes non-finite returns to its state before these epochs, and continues with half the step
+        factor; after more than `MOST_RETRIES` such failures it no longer changes. Other members are not affected.
         """
         before, began = self._snapshot(), time.perf_counter()
         try:
             for _ in range(epochs):
                 self._step()
-            self._go_back(before)
+            self._roll_back(before)
         except BaseException:
             self.restore(before)
             raise
         self.epoch += epochs
         self.elapsed += time.perf_counter() - began
         if self.epoch % self.settings.every == 0:
-            self.look()
+            self.evaluate()
 
     def state(self) -> dict[str, Any]:
-        """Return everything that the rest of the training depends on, as tensors and plain values."""
+        """Return all that determines the rest of the training, as tensors and plain values."""
         names = self.records[0]
         return self._snapshot() | {"records": {name: torch.stack([r[name] for r in self.records]) for name in names}}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state of the same task and settings."""
+        """Continue from a state of the same task and settings."""
         state, device = copy.deepcopy(state), self.model.device
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.best = {name: values.to(device) for name, values in state["best"].items()}
-        self.lowest, self.pace = state["lowest"].to(device), state["pace"].to(device)
+        self.lowest, self.step_factor = state["lowest"].to(device), state["step_factor"].to(device)
         self.epoch, self.elapsed = state["epoch"], state["elapsed"]
         if "records" in state:
             count = len(state["records"]["step"])
             self.records = [{name: rows[k] for name, rows in state["records"].items()} for k in range(count)]
 
     def learned(self) -> list[Learned]:
-        """Return the members with the weights of their lowest held-out loss."""
+        """Return the members, each with the weights of its lowest held-out loss."""
         ensemble = self.model.like(members=self.model.members)
         ensemble.load_state_dict(self.best)
         rows = [{name: np.asarray(values) for name, values in record.items()} for record in self.records]
@@ -173,35 +260,37 @@ class Training:
 
     def _loss(self) -> Tensor:
         """Return the mean square residual of every member, shape (member,)."""
-        residuals = (predictions(self.model, self.seen.x, self.match) - self.seen.target) * self.seen.factor
+        residuals = (predictions(self.model, self.training.x, self.match) - self.training.target) * self.training.factor
         return residuals.square().sum((-2, -1))
 
     def _step(self) -> None:
+        """Take one step of Adam, multiplied by each member's step factor."""
         self.optimiser.zero_grad(set_to_none=True)
         total = self.loss().sum() + self.settings.penalty * self.model.alpha.abs().sum()
         total.backward()
-        slow = bool((self.pace < 1).any())
-        before = [p.detach().clone() for p in self.model.parameters()] if slow else []
+        reduced = bool((self.step_factor < 1).any())
+        before = [p.detach().clone() for p in self.model.parameters()] if reduced else []
         self.optimiser.step()
         with torch.no_grad():
             for p, old in zip(self.model.parameters(), before, strict=False):
-                pace = self.pace.to(p).reshape(-1, *[1] * (p.ndim - 1))
-                p.copy_(torch.where(pace > 0, old + pace * (p - old), old))
+                factor = self.step_factor.to(p).reshape(-1, *[1] * (p.ndim - 1))
+                p.copy_(torch.where(factor > 0, old + factor * (p - old), old))
 
     @torch.no_grad()
-    def look(self) -> None:
-        """Record losses and parameters, and keep the weights of members that were never better on held-out data."""
+    def evaluate(self) -> None:
+        """Record losses and parameters, and keep the weights of members whose held-out loss is the lowest so far."""
         model = self.model
-        seen, held_out = (
-            ((predictions(model, o.x, self.match) - o.target) * o.factor).square() for o in (self.seen, self.kept)
+        squares, held_out = (
+            ((predictions(model, o.x, self.match) - o.target) * o.factor).square()
+            for o in (self.training, self.validation)
         )
-        loss, validation = (squares.sum((-2, -1)).double() for squares in (seen, held_out))
+        loss, validation = (part.sum((-2, -1)).double() for part in (squares, held_out))
         better = validation < self.lowest
         self.lowest = torch.where(better, validation, self.lowest)
         for name, values in model.state_dict().items():
             if name not in SHARED:
                 self.best[name][better] = values[better]
-        terms = {f"loss_{name}": seen[..., at].sum((-2, -1)).double() for name, at in self.seen.entries.items()}
+        terms = {f"loss_{name}": squares[..., at].sum((-2, -1)).double() for name, at in self.training.entries.items()}
         gate = model.gate
         record = {"step": torch.tensor(self.epoch), "elapsed": torch.tensor(self.elapsed, dtype=torch.float64)}
         record |= {"loss": loss, "validation_loss": validation, "best": self.lowest, **terms}
@@ -209,35 +298,35 @@ class Training:
         self.records.append({name: values.cpu() for name, values in record.items()})
 
     def _snapshot(self) -> dict[str, Any]:
+        """Return a copy of the state without the records."""
         values: dict[str, Any] = {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "best": self.best,
         }
-        values |= {"lowest": self.lowest, "pace": self.pace, "epoch": self.epoch, "elapsed": self.elapsed}
+        values |= {"lowest": self.lowest, "step_factor": self.step_factor, "epoch": self.epoch, "elapsed": self.elapsed}
         return copy.deepcopy(values)
 
     @torch.no_grad()
-    def _go_back(self, before: dict[str, Any]) -> None:
-        """Take members that are not finite back to where they were, at half the pace."""
-        sick = torch.zeros_like(self.pace, dtype=torch.bool)
+    def _roll_back(self, before: dict[str, Any]) -> None:
+        """Return members that are not finite to an earlier state, with half the step factor."""
+        failed = torch.zeros_like(self.step_factor, dtype=torch.bool)
         for p in self.model.parameters():
-            sick |= ~torch.isfinite(p).reshape(len(p), -1).all(-1)
-        if not sick.any():
+            failed |= ~torch.isfinite(p).reshape(len(p), -1).all(-1)
+        if not failed.any():
             return
         moments = before["optimiser"]["state"]
         for k, (name, weights) in enumerate(self._ordered()):
-            weights[sick] = before["model"][name][sick]
+            weights[failed] = before["model"][name][failed]
             for moment, values in self.optimiser.state[weights].items():
                 if values.ndim:
-                    values[sick] = moments[k][moment][sick] if k in moments else 0.0
-        self.pace = torch.where(sick, self.pace / 2, self.pace)
-        self.pace[self.pace < 2.0**-RETRIES] = 0.0
-        if not self.pace.any():
+                    values[failed] = moments[k][moment][failed] if k in moments else 0.0
+        self.step_factor = torch.where(failed, self.step_factor / 2, self.step_factor)
+        self.step_factor[self.step_factor < 2.0**-MOST_RETRIES] = 0.0
+        if not self.step_factor.any():
             raise FitError(
-                f"epoch {self.epoch}: the weights of every member stopped being finite {RETRIES + 1} times, although "
-                "its pace was halved each time. Look for outliers in the data, or start with lr below "
-                f"{self.settings.lr:g}"
+                f"epoch {self.epoch}: the weights of every member became non-finite {MOST_RETRIES + 1} times, although "
+                f"the step was halved each time. Check the data for outliers, or use lr below {self.settings.lr:g}"
             )
 
     def _ordered(self) -> list[tuple[str, Tensor]]:
@@ -249,17 +338,21 @@ class Training:
 def _learn_together(
     task: Task, seeds: Sequence[np.random.SeedSequence], settings: Adam, checkpoint: Path | None, report: Report
 ) -> list[Learned]:
+    """Train all members to the last epoch, from the checkpoint if there is one."""
     training = Training(task, seeds, settings)
     save = _kept_in(checkpoint, training, checkpoints.identity(task, seeds, _without_epochs(settings)))
     if training.epoch > settings.epochs:
-        raise ValueError(f"the checkpoint {checkpoint} is at epoch {training.epoch} already, past {settings.epochs}")
-    saved = -math.inf  # the first checkpoint comes with the first record
+        raise ValueError(
+            f"the checkpoint {checkpoint} is already at epoch {training.epoch}, beyond epochs={settings.epochs}: "
+            "increase epochs, or use another checkpoint"
+        )
+    saved = -math.inf  # so that the first checkpoint is written with the first record
     try:
         while training.epoch < settings.epochs:
             chunk = min(settings.every - training.epoch % settings.every, settings.epochs - training.epoch)
             with held_signals(patience=1):
                 training.advance(chunk)
-            if time.perf_counter() - saved > SAVED_EVERY:
+            if time.perf_counter() - saved > CHECKPOINT_INTERVAL:
                 save()
                 saved = time.perf_counter()
             error = float(training.records[-1]["best"].median()) ** 0.5
@@ -268,18 +361,20 @@ def _learn_together(
         if isinstance(stop, FitError):
             stop.model = training.learned()[0].model
         elif checkpoint is not None:
-            stop.add_note(f"{checkpoint} holds epoch {training.epoch}: the same call of fit goes on from there")
+            stop.add_note(
+                f"{checkpoint} holds epoch {training.epoch}: repeat the same call of fit to resume from there"
+            )
         raise
-    finally:  # also when interrupted: what is done is kept
+    finally:  # also when interrupted
         save()
     if training.epoch % settings.every:
-        training.look()  # not part of the checkpoint, so that a longer fit goes on as if it had not stopped
+        training.evaluate()  # not in the checkpoint, so that a longer fit resumes as if it had not stopped
     report(settings.epochs, settings.epochs, f"median error {float(training.lowest.median()) ** 0.5:.1e}")
     return training.learned()
 
 
 def _kept_in(path: Path | None, training: Training, identity: dict[str, str]) -> Callable[[], None]:
-    """Restore what the checkpoint holds, if there is one, and return how to save to it."""
+    """Restore the state in the checkpoint, if it exists, and return a function that writes to it."""
     if path is None:
         return lambda: None
     state = checkpoints.load(path, identity)
@@ -289,4 +384,5 @@ def _kept_in(path: Path | None, training: Training, identity: dict[str, str]) ->
 
 
 def _without_epochs(settings: Adam) -> dict[str, Any]:
+    """Return the settings that a resumed fit must share."""
     return {name: value for name, value in asdict(settings).items() if name != "epochs"}

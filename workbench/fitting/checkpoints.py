@@ -1,6 +1,7 @@
-"""Checkpoints of a long fit: written whole, sealed, the last two kept, read without running any code of theirs.
+"""Checkpoints of a long fit: written atomically, with a checksum, and read without executing code in them.
 
-A checkpoint holds tensors and plain values, and says which fit it belongs to; another fit refuses it.
+A checkpoint holds tensors and plain values, and the identity of the fit that it belongs to; other fits reject it. The
+last two are kept, so that a fit can be resumed if the newest one is damaged.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ __all__ = ["identity", "load", "save"]
 
 
 def identity(task: Task, seeds: Sequence[np.random.SeedSequence], settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return what must be equal for a checkpoint to be carried on: model, start, match, optimiser, seeds and data."""
+    """Return what must agree for a fit to be resumed: model, initialisation, match, optimiser, seeds and data."""
     total = hashlib.sha256()
     for part in task.observations():
         for values in (part.x, part.target, part.factor):
@@ -42,7 +43,7 @@ def identity(task: Task, seeds: Sequence[np.random.SeedSequence], settings: Mapp
 
 
 def save(path: Path, state: Mapping[str, Any], identity: Mapping[str, str]) -> None:
-    """Write a checkpoint; the one that stood there becomes the previous one."""
+    """Write a checkpoint to `path`; an existing one is kept as `<path>.previous`."""
     target = check_target(path, overwrite=True)
     with held_signals(), replacing(target) as temporary:
         torch.save({"identity": dict(identity), "torch": str(torch.__version__), "state": dict(state)}, temporary)
@@ -52,7 +53,11 @@ def save(path: Path, state: Mapping[str, Any], identity: Mapping[str, str]) -> N
 
 
 def load(path: Path, identity: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return the newest undamaged state, or None where there is no checkpoint; `FileError` for one of another fit."""
+    """Return the newest undamaged state, or None without a checkpoint.
+
+    Raises `FileError` if the checkpoints are damaged or belong to another fit; warns if the newest one is damaged, or
+    if it was written with another version of torch.
+    """
     target = Path(path).expanduser().absolute()
     damaged = None
     for candidate in (target, _previous(target)):
@@ -64,17 +69,18 @@ def load(path: Path, identity: Mapping[str, str]) -> dict[str, Any] | None:
             damaged = error
             continue
         if damaged is not None:
-            warnings.warn(f"{damaged}; going on from the one before it", stacklevel=2)
+            warnings.warn(f"{damaged}; resuming from the previous checkpoint", stacklevel=2)
         for name, expected in identity.items():
             found = content["identity"].get(name)
             if found != expected:
                 raise FileError(
-                    f"{candidate} belongs to another fit: its {name} is {found}, not {expected}. "
-                    "Give the settings it was started with, or another path"
+                    f"{candidate} belongs to another fit: its {name} is {found}, expected {expected}. "
+                    "Use the settings of that fit, or another path"
                 )
         if content["torch"] != str(torch.__version__):
             warnings.warn(
-                f"{candidate} is by torch {content['torch']}, this is {torch.__version__}: last digits may differ",
+                f"{candidate} was written with torch {content['torch']} and is resumed with {torch.__version__}: the "
+                "last digits may differ",
                 stacklevel=2,
             )
         return content["state"]
@@ -84,10 +90,12 @@ def load(path: Path, identity: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 def _previous(path: Path) -> Path:
+    """Return where the previous checkpoint is kept."""
     return path.with_name(f"{path.name}.previous")
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint, or raise `FileError`."""
     with open(path, "rb") as file:
         check_seal(path, file)
         file.seek(0)
@@ -95,5 +103,5 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         found = torch.load(content, map_location="cpu", weights_only=True)
         return {"identity": dict(found["identity"]), "torch": found["torch"], "state": dict(found["state"])}
-    except Exception as error:  # torch raises anything on what it does not accept
-        raise FileError(f"{path} is no checkpoint of this version: {type(error).__name__}") from None
+    except Exception as error:  # torch raises errors of many types
+        raise FileError(f"{path} is not a checkpoint of this version: {type(error).__name__}") from None

@@ -1,11 +1,20 @@
-"""`fit()`: the only way a landscape is learned.
+"""Fit a landscape or a material to data.
 
-Per member, several starts, soft and sharp in turn, are drawn and screened for a few steps; the one with the lowest
-held-out loss is carried on and the rest are dropped. Every choice (between restarts, steps and members) looks at the
-held-out part of the data only, and never at samples marked "test". All randomness descends from one `SeedSequence`.
+Each member of an ensemble is an independent fit. Several starting points are drawn, with the sharpnesses of
+`Initialisation.rho` in turn, and each is improved by a few screening steps. The one with the lowest validation loss is
+continued; the others are dropped. The loss depends on the match:
 
-An optimiser, `LevenbergMarquardt` or `Adam`, is a frozen value with settings and one verb, `learn(task, seeds, …)`,
-which returns a member for each seed. Materials, which have a history, are learned by `materials`.
+    potential, gradient, velocity    weighted least squares        `workbench.losses.least_squares`
+    trajectory                       multiple shooting             `workbench.losses.shooting`
+    density                          negative log-likelihood       `workbench.losses.likelihood`
+    stress                           error of a material's stress  `workbench.fitting.materials`
+
+Guarantees: every selection, between starting points, steps, members and numbers of modes, uses the validation samples
+only. Samples marked "test" are never used. All random numbers derive from one `numpy.random.SeedSequence`, and the
+result does not depend on the number of worker processes.
+
+An optimiser of landscapes, `LevenbergMarquardt` or `Adam`, is an immutable object that holds settings and has one
+method, `learn(task, seeds, …)`, which returns one fitted member for each seed.
 """
 
 import time
@@ -69,65 +78,120 @@ def fit(  # type: ignore[misc]
     workers: int = 1,
     progress: bool | Report | None = None,
 ) -> Fit | PathFit:
-    """Fit a landscape to data, and return the result; the model given says the architecture and is left as it is.
+    """Fit a landscape or a material to data.
 
-    `match` is "potential", "gradient" or "velocity", or several with weights, {"potential": 1, "gradient": 10} (see
-    `objectives`). `data` are points or trajectories (`workbench.dataset`); where they have no `split`, the share
-    `validation_fraction` validates. `members` independent fits (default: as many as the model has, or 1) are kept, each
-    the best of `restarts` starts (default 4, and 2 with `modes="auto"`). `init` says where fits begin, `optimiser` how
-    they go on (`LevenbergMarquardt` or `Adam`). `workers` processes share the members. `seed` is a whole number, or
-    None for a fresh one, which the result records.
+    A landscape is the soft minimum of convex modes of Jones et al. (2025), a material an energy with internal
+    variables. A potential fitted to gradients, velocities or trajectories is determined up to a constant, which is
+    chosen such that the lowest value at a training sample is 0. The weights of the fitted models are frozen.
 
-    With `modes="auto"` the model's number of modes is the most that are tried, and `fit.scan` tells what each number
-    reached (see `discovery`).
+    Parameters
+    ----------
+    model : LSEICNN or Material
+        The model whose architecture is fitted; it is not modified.
+    data : xarray.Dataset
+        Points, trajectories or paths, as built by `workbench.dataset`. A `split` coordinate ("train", "validation",
+        "test") is respected.
+    match : str or mapping of str to float
+        Quantity to match: "potential", "gradient" or "velocity" (velocity = −gradient), or a mapping of several of
+        these to relative weights, such as ``{"potential": 1, "gradient": 10}``. "trajectory" refines a model by
+        multiple shooting and requires `warm_start`. "density" maximises the likelihood of the samples under
+        q = exp(−Ψ)/Z on `support`, with Ψ in nats; states of the model outside the support are conditions, q(y | t).
+        For trajectories, time is such a condition if the model has a state "time". "stress" fits a material to paths.
+    seed : int, numpy.random.SeedSequence or None, optional
+        Source of all random numbers. None draws a fresh seed, which the result records.
+    modes : {"auto"} or None, optional
+        "auto" fits 1, 2, … up to ``model.modes`` modes and selects the number by the validation loss (see
+        `workbench.fitting.modes`); the result reports the scan. None keeps the number of modes of the model.
+    members : int, optional
+        Number of independent fits in the ensemble. Default: as many as the model has, or 1.
+    restarts : int, optional
+        Starting points screened for each member. Default: 4; 2 with ``modes="auto"`` and for materials; 1 with
+        `Adam` and with `warm_start`, which allow no other number.
+    validation_fraction : float, optional
+        Fraction of the points, or of whole trajectories or paths, that becomes the validation set if the data have no
+        `split`. Default: 0.2.
+    init : Initialisation, optional
+        Distribution of the starting points. Default: ``Initialisation()``.
+    warm_start : bool, optional
+        Continue from the weights of the model, member by member, instead of drawing starting points.
+    bootstrap : bool, optional
+        Reweight the training trajectories (or points) of every member by the Bayesian bootstrap (Rubin 1981). The
+        spread of the members is then the standard error due to noise; otherwise it shows the effect of the starting
+        points alone.
+    optimiser : LevenbergMarquardt, Adam or PathTraining, optional
+        Optimiser and its settings. Default: ``LevenbergMarquardt()``, and ``PathTraining()`` for materials.
+    support : Support, optional
+        Where the density lives; required by ``match="density"``, which alone uses it.
+    prior : float, optional
+        Weight β ≥ 0 of KL(q ‖ uniform) in the loss of ``match="density"``. Default: 0.
+    checkpoint : str or pathlib.Path, optional
+        File from which an interrupted fit by `Adam` continues, with results equal to the last bit. It is written every
+        20 s and at the end; a fit with more epochs can continue from it. It requires a seed.
+    workers : int, optional
+        Number of processes that share the members; `Adam` trains all members together in one process.
+    progress : bool, callable or None, optional
+        None shows progress bars if stderr is a terminal; a callable ``progress(done, total, text)`` receives the
+        reports instead.
 
-    With `warm_start=True` fits go on from the weights of the model given, member by member, instead of a draw. That is
-    how match="trajectory" polishes what was fitted to velocities (see `shooting`): `fit(first.ensemble, data,
-    match="trajectory", warm_start=True)`. With `bootstrap` every member weighs the trajectories (or points) anew, by
-    the Bayesian bootstrap, so that the spread of the members is the standard error that noise leaves; without it, it
-    tells how much the start matters.
+    Returns
+    -------
+    Fit or PathFit
+        A `Fit` of a landscape. A `PathFit` of a material, for which only `seed`, `restarts`, `validation_fraction`,
+        `warm_start`, `optimiser` and `progress` apply.
 
-    With match="density" the model becomes the density of the samples on `support`, q = exp(−Ψ)/Z; Ψ is in nats,
-    `prior` is the weight β of KL(q ‖ uniform), and `Density` and `fit.model.log_prob` ask the result. States that are
-    not in the support are conditions, q(y | t): for trajectories the time is one if the model has a state "time".
+    Raises
+    ------
+    DatasetError
+        If the data are invalid, lack a matched quantity, or do not fit the model.
+    ValueError
+        If a setting is invalid or settings contradict each other.
+    FitError
+        If no starting point is finite, or a fit cannot be kept finite.
+    FileError
+        If the checkpoint cannot be written, or belongs to another fit.
 
-    `checkpoint` names a file from which an interrupted fit by Adam goes on, equal to the last bit; it is written every
-    20 seconds and at the end, so that a longer fit goes on from a shorter one.
+    Warns
+    -----
+    UserWarning
+        If ``modes="auto"`` selects the largest number tried or has few validation samples, or if a checkpoint is
+        damaged or was written by another version of torch.
 
-    A material, `GeneralisedPlay` or `StateNODE`, is fitted to paths by match="stress"; then `optimiser` is a
-    `PathTraining`, the result a `PathFit`, and of the other settings `seed`, `restarts` (default 2),
-    `validation_fraction` and `progress` apply (see `path_fitting`).
-
-    Raises `DatasetError` for data that do not fit, `ValueError` for wrong settings, `FitError` if no start is finite.
-
+    Examples
+    --------
     >>> import numpy as np, workbench as wb
     >>> x = np.linspace(-2, 2, 60)
     >>> data = wb.dataset.points(x, potential=(x**2 - 1) ** 2)
-    >>> quick = wb.LevenbergMarquardt(steps=60)
+    >>> quick = wb.LevenbergMarquardt(steps=30, screening=10)
     >>> fit = wb.fit(wb.LSEICNN(dim=1, modes=2), data, match="potential", seed=0, restarts=2, optimiser=quick)
     >>> fit.error < 0.01, fit.model.value(np.array([[1.0]])).shape
     (True, (1,))
+
+    References
+    ----------
+    - R. E. Jones, A. Buganza Tepole, J. N. Fuhg, Differentiable neural network representation of multi-well,
+      locally-convex potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242
+    - D. B. Rubin, The Bayesian bootstrap, Ann. Stat. 9, 130–134 (1981), doi:10.1214/aos/1176345338
     """
     if isinstance(model, Material) or match == "stress":
-        others = {"modes": modes, "members": members, "init": init, "bootstrap": bootstrap, "support": support}
-        others |= {"prior": prior, "checkpoint": checkpoint}
-        _check_material(model, match, optimiser, **others)
-        how: dict[str, Any] = {
+        inapplicable: dict[str, Any] = {"modes": modes, "members": members, "init": init, "bootstrap": bootstrap}
+        inapplicable |= {"support": support, "prior": prior, "checkpoint": checkpoint}
+        _check_material(model, match, optimiser, **inapplicable)
+        options: dict[str, Any] = {
             "restarts": restarts,
             "validation_fraction": validation_fraction,
             "warm_start": warm_start,
             "progress": progress,
         }
-        return fit_paths(model, data, seed=seed, optimiser=optimiser, **how)  # type: ignore[arg-type]
+        return fit_paths(model, data, seed=seed, optimiser=optimiser, **options)  # type: ignore[arg-type]
     began = time.perf_counter()
     init, weights = init or Initialisation(), parse_match(match)
-    how = {"modes": modes, "warm_start": warm_start, "bootstrap": bootstrap}
-    minimise = _checked_optimiser(optimiser or LevenbergMarquardt(), init, weights, **how)
+    options = {"modes": modes, "warm_start": warm_start, "bootstrap": bootstrap}
+    minimiser = _checked_optimiser(optimiser or LevenbergMarquardt(), init, weights, **options)
     members = (model.members or 1) if members is None else members
     require_integer(members=members, restarts=1 if restarts is None else restarts)
     if warm_start:
         _check_warm_start(model, members, restarts, modes)
-    where = _checkpoint(checkpoint, seed)
+    checkpoint_path = _checked_checkpoint(checkpoint, seed)
     sequence = dataset.seed_sequence(seed)
     shuffle, *seeds = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key).spawn(1 + members)
     model, data = prepared(
@@ -139,71 +203,73 @@ def fit(  # type: ignore[misc]
         "validation_fraction": validation_fraction,
         "bootstrap": bootstrap,
     }
-    how = {"restarts": restarts, "workers": workers, "progress": progress}
+    options = {"restarts": restarts, "workers": workers, "progress": progress}
     scan = None
     if modes is not None:
-        if restarts is None and isinstance(minimise, LevenbergMarquardt):
-            how["restarts"] = 2
-        model, scan = choose(model, data, weights, init, minimise, seeds[0], **how)
+        if restarts is None and isinstance(minimiser, LevenbergMarquardt):
+            options["restarts"] = 2
+        model, scan = choose(model, data, weights, init, minimiser, seeds[0], **options)
     task = Task.of(model, data, weights, init, prior, given=model if warm_start else None, bootstrap=bootstrap)
-    learned = minimise.learn(task, seeds, checkpoint=where, **how)
-    for one in learned:
-        _level(one.model, task)
-    history = history_of([one.records for one in learned])
+    learned = minimiser.learn(task, seeds, checkpoint=checkpoint_path, **options)
+    for member in learned:
+        _fix_constant(member.model, task)
+    history = history_of([member.records for member in learned])
     return Fit(
         model=learned[best_member(history)].model.requires_grad_(False),
-        ensemble=LSEICNN.stack([one.model for one in learned]).requires_grad_(False),
+        ensemble=LSEICNN.stack([member.model for member in learned]).requires_grad_(False),
         history=history,
-        restarts=restarts_of([one.screened for one in learned]),
+        restarts=restarts_of([member.screened for member in learned]),
         scan=scan,
         data=data,
         match=weights,
-        outcomes=tuple(one.outcome for one in learned),
+        outcomes=tuple(member.outcome for member in learned),
         seed=dataset.seed_text(sequence),
         elapsed=time.perf_counter() - began,
-        settings=settings | {"optimiser": repr(minimise), "init": repr(init), "warm_start": warm_start},
+        settings=settings | {"optimiser": repr(minimiser), "init": repr(init), "warm_start": warm_start},
     )
 
 
 def _checked_optimiser(
     optimiser: Any, init: Any, weights: Mapping[str, float], *, modes: Any, warm_start: bool, bootstrap: bool
 ) -> LevenbergMarquardt | Adam:
-    """Return the optimiser; refuse settings of the wrong type, and those that have no meaning together."""
+    """Return the optimiser; reject settings of the wrong type and contradictory combinations."""
     if not isinstance(init, Initialisation):
-        raise ValueError(f"init is Initialisation(...), got {init!r}")
+        raise ValueError(f"init must be an Initialisation, got {init!r}; use init=workbench.Initialisation(...)")
     if not isinstance(optimiser, LevenbergMarquardt | Adam):
-        raise ValueError(f"optimiser is LevenbergMarquardt(...) or Adam(...) of workbench, got {optimiser!r}")
+        raise ValueError(
+            f"optimiser must be a workbench.LevenbergMarquardt(...) or workbench.Adam(...), got {optimiser!r}"
+        )
     if modes not in (None, "auto"):
-        raise ValueError(f"modes is 'auto', or left out for the number that the model has, got {modes!r}")
+        raise ValueError(f"modes must be 'auto', or None for the number of modes of the model; got {modes!r}")
     second_order = isinstance(optimiser, LevenbergMarquardt)
     check_together(weights, second_order=second_order, modes=modes, warm_start=warm_start)
     if (warm_start or bootstrap) and not second_order:
-        raise ValueError("warm_start and bootstrap belong to the optimiser LevenbergMarquardt")
+        raise ValueError("warm_start and bootstrap require the optimiser LevenbergMarquardt; got Adam")
     return optimiser
 
 
-def _checkpoint(checkpoint: str | Path | None, seed: Any) -> Path | None:
-    """Return the path of the checkpoint, which can be written and belongs to a stated seed."""
+def _checked_checkpoint(checkpoint: str | Path | None, seed: Any) -> Path | None:
+    """Return the absolute path of the checkpoint, if it can be written and the seed is given."""
     if checkpoint is None:
         return None
     if seed is None:
-        raise ValueError("a checkpoint needs a seed: a fresh one each time would never be the fit that it belongs to")
+        raise ValueError("a checkpoint needs a seed: with seed=None a later call could not continue the same fit")
     return check_target(checkpoint, overwrite=True)
 
 
 def _check_warm_start(model: LSEICNN, members: int, restarts: int | None, modes: Any) -> None:
-    """Refuse to go on from a model that has not been fitted, or with settings that would start anew."""
+    """Reject a warm start from an unfitted model, and settings that draw new starting points."""
     if modes is not None or restarts not in (None, 1) or members != (model.members or 1):
         raise ValueError(
-            f"warm_start=True goes on from the {model.members or 1} members of the model given, once each: leave "
-            "modes, restarts and members out"
+            "warm_start=True continues every member of the model once "
+            f"(members: {model.members or 1}): omit modes, restarts and members"
         )
     if not torch.isfinite(model.x_low).all():
-        raise ValueError("warm_start=True goes on from a fitted model; this one has not seen data yet")
+        raise ValueError("warm_start=True requires a fitted model, this one is not: fit it without warm_start first")
 
 
-def _level(model: LSEICNN, task: Task) -> None:
-    """Choose the constant that the match leaves free: Z = 1 for a density, 0 at the lowest sample for slopes."""
+def _fix_constant(model: LSEICNN, task: Task) -> None:
+    """Fix the constant of Ψ if the match leaves it free: Z = 1 for a density, else 0 at the lowest sample."""
     if DENSITY in task.match:
         normalise(model)
     elif "potential" not in task.match:
@@ -212,14 +278,15 @@ def _level(model: LSEICNN, task: Task) -> None:
             model.offset -= model.value(x).min()
 
 
-def _check_material(model: Any, match: Any, optimiser: Any, **others: Any) -> None:
+def _check_material(model: Any, match: Any, optimiser: Any, **inapplicable: Any) -> None:
+    """Reject settings that do not apply to materials, and a match that does not belong to the model."""
     if not isinstance(model, Material) or match != "stress":
         raise ValueError(
-            "stress is matched by a material (GeneralisedPlay, StateNODE), and a material by match='stress'; "
-            f"got {type(model).__name__} and match={match!r}"
+            "match='stress' requires a material (GeneralisedPlay or StateNODE), and a material requires "
+            f"match='stress'; got {type(model).__name__} and match={match!r}"
         )
     if not isinstance(optimiser, PathTraining | None):
-        raise ValueError(f"the optimiser of a material is PathTraining(...), got {optimiser!r}")
-    for name, value in others.items():
+        raise ValueError(f"the optimiser of a material must be a workbench.PathTraining(...), got {optimiser!r}")
+    for name, value in inapplicable.items():
         if value:
-            raise ValueError(f"{name} is no setting of a material's fit, got {value!r}")
+            raise ValueError(f"{name} does not apply to a material: omit it, got {value!r}")

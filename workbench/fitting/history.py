@@ -1,4 +1,4 @@
-"""What is told of every step of a fit, and of the starts that were dropped: records as datasets."""
+"""The history of a fit as datasets: the records of every step, and the held-out losses of all starts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,8 +8,8 @@ import xarray as xr
 
 __all__ = ["best_member", "history_of", "notes", "path_history", "path_restarts", "restarts_of"]
 
-MEANING = {
-    "elapsed": "time since the start, on the machine it ran on",
+LONG_NAMES = {
+    "elapsed": "wall-clock time since the start",
     "loss": "training loss",
     "validation_loss": "held-out loss",
     "best": "lowest held-out loss so far",
@@ -17,18 +17,18 @@ MEANING = {
     "rho": "sharpness of the soft minimum, scaled units",
     "gate": "gate of the mode",
     "active": "number of gates above 1e-6",
-    "restart_loss": "held-out loss after screening, NaN for a start that failed",
+    "restart_loss": "held-out loss after screening, NaN if the start failed",
 }
 
 
 def notes(name: str) -> dict[str, Any]:
-    """Return the attributes of a recorded quantity; wall-clock time is what a rerun may differ in."""
-    attrs = {"long_name": MEANING.get(name, name.replace("_", " of the ")), "units": "1"}
+    """Return the attributes of a recorded quantity; wall-clock times, which differ between reruns, are marked."""
+    attrs = {"long_name": LONG_NAMES.get(name, name.replace("_", " of the ")), "units": "1"}
     return attrs | ({"units": "s", "wall_clock": 1} if name == "elapsed" else {})
 
 
 def history_of(records: Sequence[list[dict[str, Any]]]) -> xr.Dataset:
-    """Return the members' records over (member, step), NaN after a member's end."""
+    """Return the records of all members over (member, step), NaN after the last step of a member."""
     longest = max(records, key=len)
     epochs = [row["step"] for row in longest]
     variables = {}
@@ -45,19 +45,19 @@ def history_of(records: Sequence[list[dict[str, Any]]]) -> xr.Dataset:
 
 
 def restarts_of(screened: Sequence[list[float]]) -> xr.Dataset:
-    """Return the losses of all starts over (member, restart)."""
+    """Return the held-out losses of all starts as restart_loss(member, restart)."""
     values = np.array(screened)
     coords = {"member": np.arange(values.shape[0]), "restart": np.arange(values.shape[1])}
     return xr.Dataset({"restart_loss": (("member", "restart"), values, notes("restart_loss"))}, coords=coords)
 
 
 def best_member(history: xr.Dataset) -> int:
-    """Return the member with the lowest held-out loss."""
+    """Return the index of the member with the lowest held-out loss."""
     return int(np.argmin(history["best"].min("step").values))
 
 
 def path_history(records: list[dict[str, Any]]) -> xr.Dataset:
-    """Return the records of a material's fit over step."""
+    """Return the records of the fit of a material over step."""
     variables: dict[str, Any] = {}
     for name in ("elapsed", "loss", "validation_loss", "best"):
         variables[name] = ("step", np.array([row[name] for row in records]), notes(name))
@@ -65,6 +65,6 @@ def path_history(records: list[dict[str, Any]]) -> xr.Dataset:
 
 
 def path_restarts(screened: list[float]) -> xr.Dataset:
-    """Return the losses of all starts of a material's fit over restart."""
+    """Return the held-out losses of all starts of the fit of a material as restart_loss(restart)."""
     losses = ("restart", screened, notes("restart_loss"))
     return xr.Dataset({"restart_loss": losses}, coords={"restart": np.arange(len(screened))})

@@ -1,4 +1,7 @@
-"""From data to a result in one call: what `workbench fit` does, and what it saves."""
+"""Fit a landscape and analyse it in one call, as the command `workbench fit` does.
+
+The result holds what a result file holds: the data, the fits, the landscape on a grid and its stationary points.
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,15 +24,34 @@ from workbench.potentials.lse_icnn import LSEICNN
 
 __all__ = ["Answer", "learn"]
 
-POLISH = LevenbergMarquardt(steps=40, patience=8)  # of trajectories: a step costs as much as many of velocities
+POLISHER = LevenbergMarquardt(steps=40, patience=8)  # a step of multiple shooting costs many steps of a velocity fit
 
 
 @dataclass(frozen=True)
 class Answer(Mapping[str, Any]):
-    """What `learn` returns: the contents of a result file, as attributes and as a mapping.
+    """Contents of a result file as returned by `learn`, accessible as attributes and as a mapping.
 
-    `answer.fits` and `answer["fits"]` are the same; parts that are empty are left out of the mapping, so that
-    `workbench.save(path, **answer)` saves it.
+    ``answer.fits`` and ``answer["fits"]`` are the same object. The mapping omits parts that are None, so that
+    ``workbench.save(path, **answer)`` saves the answer.
+
+    Parameters
+    ----------
+    data : xarray.Dataset or mapping of str to xarray.Dataset
+        The data as the fit used them, with `split`; for ``match="trajectory"`` those of each fit, by name.
+    fits : mapping of str to Fit
+        The fits in the order in which they were made: "fit", or "velocity" and "trajectory".
+    landscape : xarray.Dataset or None, optional
+        Potential and gradient of the last fit on a grid, in one and two dimensions.
+    analysis : mapping of str to xarray.Dataset, optional
+        "stationary_points" of the best member and, for an ensemble, "stationary_points_summary".
+    attrs : mapping of str to str, optional
+        Attributes of the file: "caveat" if the fit is not to be trusted, "stationary_points" if there are none.
+
+    Examples
+    --------
+    >>> answer = Answer(data=None, fits={})
+    >>> list(answer)
+    ['fits', 'analysis', 'attrs']
     """
 
     data: Any
@@ -40,21 +62,21 @@ class Answer(Mapping[str, Any]):
 
     @property
     def fit(self) -> Fit:
-        """The fit that was asked for: the last one."""
+        """The requested fit, which is the last one."""
         return list(self.fits.values())[-1]
 
     def __getitem__(self, name: str) -> Any:
-        """Return a part by its name."""
+        """Return the part of that name, or raise `KeyError` if it is None or unknown."""
         if name not in self._parts():
             raise KeyError(name)
         return getattr(self, name)
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the names of the parts."""
+        """Iterate over the names of the parts that are not None."""
         return iter(self._parts())
 
     def __len__(self) -> int:
-        """Return the number of parts."""
+        """Return the number of parts that are not None."""
         return len(self._parts())
 
     def _parts(self) -> list[str]:
@@ -76,67 +98,102 @@ def learn(
     workers: int = 1,
     progress: bool | Report | None = None,
 ) -> Answer:
-    """Return the contents of a result file, for `workbench.save(path, **learn(…))`.
+    """Fit an `LSEICNN` to data and analyse it.
 
-    A fit of an `LSEICNN` (see `workbench.fit`; `modes="auto"` tries up to ten), its landscape on a grid in one and two
-    dimensions, and the stationary points in the box of the data, matched over the members where there are several.
+    The analysis consists of the landscape on a grid (in one and two dimensions) and the stationary points in the
+    bounding box of the data, which are matched across members if there are several.
 
-    With `differentiate` velocities are estimated first (`workbench.velocities`). match="trajectory" always does so:
-    it fits those velocities, then polishes by multiple shooting, with the noise levels that were found. Both fits are
-    kept, "velocity" and "trajectory".
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Points or trajectories, as built by `workbench.dataset`.
+    match : str or mapping of str to float
+        Quantity or weighted quantities to match, as for `fit`. "trajectory" first fits velocities that are estimated
+        from the trajectories, and then refines that fit by multiple shooting. It uses the noise level of the states
+        that the data state, or else the estimated one. "density" is not available here.
+    modes : int or "auto", optional
+        Number of convex modes; "auto" selects it among 1 to 10 by the validation loss. Default: 3.
+    hidden : sequence of int, optional
+        Widths of the hidden layers of every mode. Default: (8, 8, 8).
+    members, restarts, bootstrap, seed, workers, progress
+        As for `fit`. `restarts` does not apply to the refinement by multiple shooting.
+    differentiate : bool, optional
+        Estimate velocities from the trajectories first, by `workbench.velocities`.
+    optimiser : LevenbergMarquardt, optional
+        Optimiser of every fit. Default: ``LevenbergMarquardt()``; 40 steps with a patience of 8 for multiple shooting.
 
+    Returns
+    -------
+    Answer
+        Contents of a result file, for ``workbench.save(path, **answer)``. The fit is named "fit"; for
+        ``match="trajectory"`` there are two, "velocity" and "trajectory".
+
+    Raises
+    ------
+    ValueError
+        If the match is a density, which needs a support, or a setting is invalid.
+    DatasetError
+        If the data are invalid, lack a matched quantity, or have no times to differentiate by.
+    FitError
+        If no starting point is finite, or a fit cannot be kept finite.
+
+    Examples
+    --------
     >>> import workbench as wb
     >>> x = np.linspace(-2, 2, 60)
-    >>> quick = wb.LevenbergMarquardt(steps=40)
     >>> data = wb.dataset.points(x, potential=(x**2 - 1) ** 2)
-    >>> found = learn(data, match="potential", modes=2, seed=0, restarts=2, optimiser=quick)
-    >>> found["analysis"]["stationary_points"].kind.values.tolist()
+    >>> quick = wb.LevenbergMarquardt(steps=40)
+    >>> answer = wb.learn(data, match="potential", modes=2, seed=0, restarts=2, optimiser=quick)
+    >>> answer.analysis["stationary_points"].kind.values.tolist()
     ['minimum', 'minimum', 'maximum']
     """
     weights = parse_match(match)
     if DENSITY in weights:
-        raise ValueError("a density needs a support: use workbench.fit(model, data, match='density', support=…)")
+        raise ValueError(
+            "learn cannot fit a density, which needs a support: use workbench.fit(model, data, match='density', "
+            "support=workbench.Support(...))"
+        )
     polish = TRAJECTORY in weights
-    seen = velocities(data) if differentiate or polish else data
-    model = LSEICNN(dim=seen.sizes["state"], modes=10 if modes == "auto" else modes, hidden=tuple(hidden))
-    how: dict[str, Any] = {"seed": seed, "bootstrap": bootstrap, "workers": workers, "progress": progress}
+    observed = velocities(data) if differentiate or polish else data
+    model = LSEICNN(dim=observed.sizes["state"], modes=10 if modes == "auto" else modes, hidden=tuple(hidden))
+    options: dict[str, Any] = {"seed": seed, "bootstrap": bootstrap, "workers": workers, "progress": progress}
     first = fit(
         model,
-        seen,
+        observed,
         match={"velocity": 1.0} if polish else weights,
         modes="auto" if modes == "auto" else None,
         members=members,
         restarts=restarts,
         optimiser=optimiser,
-        **how,
+        **options,
     )
     fits = {"velocity": first} if polish else {"fit": first}
     if polish:
-        noisy = data if {"sigma", "sigma_x"} & set(data) else data.assign(sigma_x=_noise(seen))
+        noisy = data if {"sigma", "sigma_x"} & set(data) else data.assign(sigma_x=_noise_level(observed))
         noisy = noisy.assign_coords(split=first.data["split"])
         fits["trajectory"] = fit(
             first.ensemble,
             noisy,
             match=TRAJECTORY,
             warm_start=True,
-            optimiser=optimiser or POLISH,
-            **how | {"seed": seed},
+            optimiser=optimiser or POLISHER,
+            **options | {"seed": seed},
         )
-    return _answered({name: one.data for name, one in fits.items()} if polish else first.data, fits)
+    return _analysed({name: fit.data for name, fit in fits.items()} if polish else first.data, fits)
 
 
-def _noise(seen: xr.Dataset) -> xr.DataArray:
-    """Return the noise of what was observed, as `differentiated` found it; at least a thousandth of the spread.
+def _noise_level(observed: xr.Dataset) -> xr.DataArray:
+    """Return the noise level that `velocities` estimated for the observed states, in their shape.
 
-    Data without noise would else be fitted to the last digit of their rounding.
+    It is at least a thousandth of the spread of each state; data without noise would otherwise be fitted to rounding.
     """
-    level = np.array(list(json.loads(seen.attrs["noise_json"])["level"].values()))
-    least = 1e-3 * seen["x_observed"].values.reshape(-1, len(level)).std(0)
-    return xr.ones_like(seen["x_observed"]) * np.maximum(level, least)
+    level = np.array(list(json.loads(observed.attrs["noise_json"])["level"].values()))
+    least = 1e-3 * observed["x_observed"].values.reshape(-1, len(level)).std(0)
+    return xr.ones_like(observed["x_observed"]) * np.maximum(level, least)
 
 
-def _answered(data: Any, fits: Mapping[str, Fit]) -> Answer:
-    """Return the fits with landscape and stationary points of the last one."""
+def _analysed(data: Any, fits: Mapping[str, Fit]) -> Answer:
+    """Return data and fits with the landscape and the stationary points of the last fit."""
     last = list(fits.values())[-1]
     landscape = grid(last.model, last.model.box) if last.model.dim <= 2 else None
     attrs = {} if last.caveat is None else {"caveat": last.caveat}

@@ -1,11 +1,18 @@
-"""How many modes does a landscape need? Model selection by held-out loss, over 1, 2, … modes.
+r"""Selection of the number of modes by held-out loss, and three ways of counting modes and wells.
 
-The published way, a penalty on the gates α, cannot tell: a mode's output bias absorbs log ς(α)/ρ, so α is free to go
-anywhere without any change of Ψ. Here every number of modes K is fitted, with ρ bounded below so that modes cannot
-blend into more wells than modes, and the smallest K is taken whose held-out loss is within one standard error of the
-lowest, or below a floor: a ten-thousandth of what a flat landscape leaves. A K whose landscape has more wells than
-modes is passed over, for its modes have blended after all: steep walls around shallow wells make such a fit look good
-enough. The scan ends below the floor, or where two more modes brought nothing.
+The published criterion, a penalty on the gates α, cannot determine the number of modes: the output bias of a mode
+absorbs log ς(α)/ρ, so α can change without any change of Ψ. Instead, models with K = 1, 2, … modes are fitted, with ρ
+bounded below so that a blend of few modes does not make more wells than modes. The smallest K is chosen whose held-out
+loss is within one standard error of the lowest, or below a floor: 10⁻⁴ of the loss of a flat landscape.
+
+A K whose landscape has more wells than modes is passed over, because its modes have blended in spite of the bound; with
+steep walls around shallow wells, such a fit may have a low loss. The scan ends when the loss is below the floor, or
+after two further modes without improvement.
+
+References
+----------
+L. Breiman, J. H. Friedman, R. A. Olshen, C. J. Stone, Classification and Regression Trees, Wadsworth (1984) (the rule
+of one standard error).
 """
 
 import warnings
@@ -33,14 +40,14 @@ if TYPE_CHECKING:
 
 __all__ = ["choose", "mode_counts", "smallest"]
 
-RHO_LO = 2.0  # in scaled units, where the model itself has no bound: what it costs and buys is drawn by a study
-FLOOR = 1e-4  # of the loss of a flat landscape
-FEW = 10  # held-out samples, below which nothing can be chosen by them
-PATIENCE = 2  # larger numbers of modes that bring nothing before the scan ends
+SCAN_RHO_LO = 2.0  # lower bound of ρ in scaled units, if the model has none; the study `discovery` varies it
+LOSS_FLOOR = 1e-4  # of the loss of a flat landscape
+FEWEST_HELD_OUT = 10  # samples, below which the choice is not reliable
+SCAN_PATIENCE = 2  # larger numbers of modes without improvement before the scan ends
 
 
-class Tried(NamedTuple):
-    """What one number of modes reached: held-out loss and its standard error, training loss, wells in the box."""
+class _Scanned(NamedTuple):
+    """The fit with one number of modes: held-out loss and its standard error, training loss, wells in the data box."""
 
     loss: float
     error: float
@@ -55,35 +62,39 @@ def choose(
     init: Initialisation,
     optimiser: "LevenbergMarquardt | Adam",
     seed: np.random.SeedSequence,
-    **how: Any,
+    **options: Any,
 ) -> tuple[LSEICNN, xr.Dataset]:
-    """Return the model with the number of modes that the data ask for, at most its own, and the scan over `modes`."""
-    tried: list[Tried] = []
-    progress = how.get("progress")
+    """Return the model with the selected number of modes, at most its own, and the results of the scan.
+
+    `options` are those of the optimiser's `learn`. The dataset holds validation_loss, standard_error, loss, wells and
+    chosen over (modes), and the scalar floor. Raises `FitError` if no fit succeeds; warns if the choice is unreliable.
+    """
+    scanned: list[_Scanned] = []
+    progress = options.get("progress")
     for modes in range(1, model.modes + 1):
         task = Task.of(candidate(model, modes), data, match, init)
         if callable(progress):
-            how["progress"] = _share_of(progress, modes, model.modes)
+            options["progress"] = _part_of(progress, modes, model.modes)
         fresh = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
-        seen, kept = task.observations()
-        flat = _flat(kept, match)
-        floor = FLOOR * flat
+        train, validation = task.observations()
+        flat_loss = _flat_loss(validation, match)
+        floor = LOSS_FLOOR * flat_loss
         try:
-            learned = optimiser.learn(task, [fresh], checkpoint=None, **how)[0]
-        except FitError:  # a number of modes that cannot be fitted is none to choose
-            tried.append(Tried(np.inf, np.inf, np.inf, 0))
+            learned = optimiser.learn(task, [fresh], checkpoint=None, **options)[0]
+        except FitError:  # a number of modes that cannot be fitted is not chosen
+            scanned.append(_Scanned(np.inf, np.inf, np.inf, 0))
         else:
-            tried.append(_judged(learned, seen, kept, match, flat))
-        best = int(np.argmin([one.loss for one in tried]))
-        if (tried[-1].loss <= floor and tried[-1].wells <= modes) or modes - 1 - best >= PATIENCE:
+            scanned.append(_assessed(learned, train, validation, match, flat_loss))
+        best = int(np.argmin([one.loss for one in scanned]))
+        if (scanned[-1].loss <= floor and scanned[-1].wells <= modes) or modes - 1 - best >= SCAN_PATIENCE:
             break
-    loss, error, training, found = (np.array(column) for column in zip(*tried, strict=True))
+    loss, error, training, found = (np.array(column) for column in zip(*scanned, strict=True))
     if not np.isfinite(loss).any():
-        raise FitError(f"no number of modes up to {model.modes} could be fitted; look for outliers in the data")
+        raise FitError(f"no fit succeeded with any number of modes up to {model.modes}. Check the data for outliers")
     counts = np.arange(1, len(loss) + 1)
-    honest = np.where(found <= counts, loss, np.inf)
-    chosen = 1 + smallest(honest if np.isfinite(honest).any() else loss, error, floor)
-    _warn(model.modes, chosen, loss, floor, len(kept.x))
+    admissible = np.where(found <= counts, loss, np.inf)
+    chosen = 1 + smallest(admissible if np.isfinite(admissible).any() else loss, error, floor)
+    _warn(model.modes, chosen, loss, floor, len(validation.x))
     columns = {
         "validation_loss": (loss, "held-out loss"),
         "standard_error": (error, "standard error of the held-out loss"),
@@ -94,46 +105,54 @@ def choose(
     variables: dict[str, Any] = {
         name: ("modes", values, {"long_name": text, "units": "1"}) for name, (values, text) in columns.items()
     }
-    variables["floor"] = ((), floor, {"long_name": "held-out loss that is small enough", "units": "1"})
+    variables["floor"] = ((), floor, {"long_name": "held-out loss below which a fit is good enough", "units": "1"})
     modes_axis = ("modes", counts, {"long_name": "number of modes", "units": "1"})
     return candidate(model, chosen), xr.Dataset(variables, coords={"modes": modes_axis})
 
 
-def _share_of(report: Report, modes: int, most: int) -> Report:
-    """Return a report on the fit of one number of modes, as a share of the scan."""
+def _part_of(report: Report, modes: int, most: int) -> Report:
+    """Return a report on the fit with one number of modes, as a part of the scan."""
     whole = 100 * (most + 1)
     return lambda done, total, text: report(int(100 * (modes - 1 + done / total)), whole, f"{modes} modes, {text}")
 
 
-def _judged(learned: Learned, seen: Observations, kept: Observations, match: Mapping[str, float], flat: float) -> Tried:
-    """Return what a fit reached, where a flat landscape would leave the loss `flat`."""
-    squares = _squares(learned, kept, match)
-    loss, many = squares.sum(), len(squares) > 1
-    return Tried(
+def _assessed(
+    learned: Learned, train: Observations, validation: Observations, match: Mapping[str, float], flat_loss: float
+) -> _Scanned:
+    """Return the losses and wells of a fit; `flat_loss` is the held-out loss of a flat landscape."""
+    squares = _squares(learned, validation, match)
+    loss, several = squares.sum(), len(squares) > 1
+    return _Scanned(
         loss=loss,
-        error=squares.std(ddof=1) * len(squares) ** 0.5 if many else np.inf,
-        training=_squares(learned, seen, match).sum(),
-        wells=_wells(learned, seen, (loss / flat) ** 0.5 if flat else 1.0),
+        error=squares.std(ddof=1) * len(squares) ** 0.5 if several else np.inf,
+        training=_squares(learned, train, match).sum(),
+        wells=_wells(learned, train, (loss / flat_loss) ** 0.5 if flat_loss else 1.0),
     )
 
 
 def _warn(most: int, chosen: int, loss: np.ndarray, floor: float, held_out: int) -> None:
-    """Say where the choice stands on weak grounds."""
+    """Warn if the choice is unreliable."""
     if chosen == most > 1 and floor < loss[-1] < min(loss[:-1]):
-        text = f"{chosen} modes are the most that were allowed, and were still an improvement: allow more"
+        text = f"the largest number of modes tried, {chosen}, still improves the held-out loss: increase modes"
         warnings.warn(text, stacklevel=4)
-    if held_out < FEW:
-        warnings.warn(f"only {held_out} held-out samples chose the number of modes: do not rely on it", stacklevel=4)
+    if held_out < FEWEST_HELD_OUT:
+        text = (
+            f"the number of modes was chosen with fewer than {FEWEST_HELD_OUT} held-out samples ({held_out}): do not "
+            "rely on it"
+        )
+        warnings.warn(text, stacklevel=4)
 
 
 def candidate(model: LSEICNN, modes: int) -> LSEICNN:
-    """Return the model with that many modes, and ρ bounded below."""
-    return model.like(members=model.members, modes=modes, rho_lo=model.rho_lo or RHO_LO)
+    """Return a flat model of the same architecture with that many modes, and ρ bounded below."""
+    return model.like(members=model.members, modes=modes, rho_lo=model.rho_lo or SCAN_RHO_LO)
 
 
 def smallest(loss: np.ndarray, error: np.ndarray, floor: float) -> int:
     """Return the first index whose loss is within one standard error of the lowest, or below the floor.
 
+    Examples
+    --------
     >>> smallest(np.array([1.0, 0.11, 0.10, 0.12]), np.array([0.1, 0.02, 0.02, 0.02]), floor=0.0)
     1
     """
@@ -141,24 +160,24 @@ def smallest(loss: np.ndarray, error: np.ndarray, floor: float) -> int:
     return int(np.argmax(loss <= max(loss[best] + error[best], floor)))
 
 
-def _wells(learned: Learned, seen: Observations, relative: float) -> int:
-    """Return how many wells are deeper than the error, a share of the spread of Ψ over the samples."""
+def _wells(learned: Learned, train: Observations, relative: float) -> int:
+    """Return the number of wells with a prominence above the error, `relative` times the spread of Ψ over samples."""
     model = learned.model
-    spread = float(model.value(seen.x).detach().std()) if len(seen.x) > 1 else 0.0
+    spread = float(model.value(train.x).detach().std()) if len(train.x) > 1 else 0.0
     try:
         return int((wells(model, model.box, starts=64)["prominence"] >= relative * spread).sum())
-    except ValueError:  # flat, or of data without extent
+    except ValueError:  # a flat landscape, or data without extent
         return 0
 
 
 def _squares(learned: Learned, observations: Observations, match: Mapping[str, float]) -> np.ndarray:
-    """Return every sample's share of the loss, shape (sample,)."""
+    """Return the contribution of every sample to the loss, shape (sample,)."""
     problem = LeastSquares(learned.model, observations, match)
     return problem.residuals(problem.vector()).square().sum(-1).cpu().numpy()
 
 
-def _flat(observations: Observations, match: Mapping[str, float]) -> float:
-    """Return the loss of a flat landscape: the best constant potential, and no slope."""
+def _flat_loss(observations: Observations, match: Mapping[str, float]) -> float:
+    """Return the loss of a flat landscape: the best constant potential, and gradient 0."""
     total = 0.0
     for name, at in observations.entries.items():
         target, factor = observations.target[:, at], observations.factor[:, at]
@@ -174,27 +193,67 @@ def mode_counts(
     gate: float = ACTIVE,
     found: xr.Dataset | None = None,
 ) -> xr.Dataset:
-    """Return three counts over `member` for any fit: open gates, dominant modes, and wells.
+    """Count, for every member of a fit, its open gates, its dominant modes, and its wells.
 
-    `gates`: gates ς(α) above the threshold, the published count. It cannot see wells: a mode's output bias absorbs
-    log ς(α)/ρ exactly, and the published penalty moves α to 0, where ς = 4.5e-5 is above the threshold of 1e-6.
-    `dominant`: modes that hold more than half of the softmax weight somewhere on the data.
-    `wells`: minima of Ψ in the box `within` (default: that of the data) at least as prominent as the member's error in
-    Ψ, `resolution`: the RMSE on held-out data, of slopes relative to them and times the spread of Ψ. `found` gives the
-    wells of the ensemble where they are known already.
+    Only the last two say how many wells a landscape has. The number of open gates, the published count, does not: the
+    output bias of a mode absorbs log ς(α)/ρ exactly, and the published penalty moves α to 0, where ς = 4.5e-5 exceeds
+    the published threshold of 1e-6.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fit of potentials, gradients or velocities.
+    within : sequence of (low, high), optional
+        Box in which wells are searched, one pair per state variable. By default that of the data.
+    gate : float, default 1e-6
+        Threshold of ς(α) above which a gate counts as open.
+    found : Dataset, optional
+        Wells of the ensemble, as `workbench.wells` returns them, if they are known already.
+
+    Returns
+    -------
+    Dataset
+        Over the members:
+
+        - ``gates(member)``: number of gates ς(α) above `gate`;
+        - ``dominant(member)``: number of modes with a softmax weight above 1/2 at some sample of the data;
+        - ``wells(member)``: number of minima of Ψ in the box with a prominence of at least ``resolution``;
+        - ``resolution(member)``: error of Ψ, the RMSE on held-out data. If the fit did not match potentials, it is the
+          relative RMSE of the gradient or velocity times the standard deviation of Ψ over the data.
+
+    Raises
+    ------
+    TypeError
+        If `fit` is not a `Fit`: a model alone does not hold its data.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> x = np.linspace(-2, 2, 40)
+    >>> data = wb.dataset.points(x, potential=(x**2 - 1) ** 2)
+    >>> model, optimiser = wb.LSEICNN(dim=1, modes=3, hidden=(4,)), wb.LevenbergMarquardt(tolerance=0.05)
+    >>> fit = wb.fit(model, data, match="potential", seed=0, restarts=1, optimiser=optimiser)
+    >>> counts = mode_counts(fit)
+    >>> int(counts.gates[0]), int(counts.wells[0])
+    (3, 2)
+
+    References
+    ----------
+    R. E. Jones, A. Buganza Tepole, J. N. Fuhg, Differentiable neural network representation of multi-well,
+    locally-convex potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242 (the count of gates).
     """
     ensemble = getattr(fit, "ensemble", None)
     if ensemble is None:
-        raise TypeError(f"mode_counts takes a whole fit, because it needs its data; got {type(fit).__name__}")
+        raise TypeError(f"mode_counts needs a Fit, which holds the data, got {type(fit).__name__}")
     x = dataset.flat(fit.data)["x"].values
     resolution = _resolution(fit)
     found = wells(ensemble, ensemble.box if within is None else within) if found is None else found
     deep = [(found["prominence"].values >= error) & (found["member"].values == k) for k, error in enumerate(resolution)]
     columns: dict[str, Any] = {
-        "gates": ((ensemble.gate > gate).sum(-1).numpy(force=True), f"gates above {gate:g}"),
-        "dominant": ((ensemble.mode_weights(x) > 0.5).any(-2).sum(-1), "modes that dominate somewhere on the data"),
-        "wells": (np.sum(deep, -1), "minima at least as prominent as the error of the fit"),
-        "resolution": (resolution, "error of the potential"),
+        "gates": ((ensemble.gate > gate).sum(-1).numpy(force=True), f"number of gates above {gate:g}"),
+        "dominant": ((ensemble.mode_weights(x) > 0.5).any(-2).sum(-1), "number of modes that dominate at some sample"),
+        "wells": (np.sum(deep, -1), "number of minima at least as prominent as the error"),
+        "resolution": (resolution, "error of the potential on held-out data"),
     }
     variables: dict[str, Any] = {
         name: ("member", values, {"long_name": text, "units": "1"}) for name, (values, text) in columns.items()
@@ -203,7 +262,7 @@ def mode_counts(
 
 
 def _resolution(fit: "Fit") -> np.ndarray:
-    """Return each member's error in Ψ on the held-out samples, shape (member,)."""
+    """Return the error of Ψ of every member on the held-out samples, shape (member,)."""
     held_out = dataset.flat(fit.data)
     held_out = held_out.isel(sample=(held_out["split"] == "validation").values)
     residuals = predict(fit.ensemble, held_out)

@@ -1,4 +1,4 @@
-"""How a fit ends: the outcome with what to try next, and what an optimiser returns of one member."""
+"""How a fit ends, with a suggestion what to try next, and the result of an optimiser for one member."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -8,20 +8,39 @@ from workbench.potentials.lse_icnn import LSEICNN
 
 __all__ = ["ACTIVE", "Learned", "Outcome"]
 
-ACTIVE = 1e-6  # a gate above this counts as active, as published
+ACTIVE = 1e-6  # a gate above this value counts as active, as published (Jones et al., 2025)
 
 
 class Outcome(Enum):
-    """How a fit ended, and what to try."""
+    """How a fit ended; the value says so in words, with a suggestion what to try next.
+
+    Attributes
+    ----------
+    RUNNING
+        The fit has not ended.
+    TOLERANCE
+        The training and held-out errors are within the tolerance.
+    CONVERGED
+        No step lowers the loss any further.
+    EARLY_STOPPING
+        The held-out loss stopped decreasing.
+    STEP_LIMIT
+        All steps or epochs were used.
+
+    Examples
+    --------
+    >>> print(Outcome.TOLERANCE)
+    tolerance: the error is within the tolerance
+    """
 
     RUNNING = "the fit has not ended"
-    TOLERANCE = "the error fell below the tolerance"
-    CONVERGED = "no step lowers the loss any more; if it is too high, try more modes, wider layers or more restarts"
+    TOLERANCE = "the error is within the tolerance"
+    CONVERGED = "no step lowers the loss any further; if it is too high, try more modes, wider layers or more restarts"
     EARLY_STOPPING = (
-        "the held-out loss stopped falling and the weights of its lowest point were kept; "
-        "if it lies far above the training loss, try more data, or fewer modes"
+        "the held-out loss stopped decreasing, and the weights of its minimum were kept; "
+        "if it is far above the training loss, try more data or fewer modes"
     )
-    STEP_LIMIT = "all steps were used; if the loss still falls, try an optimiser with more of them"
+    STEP_LIMIT = "all steps were used; if the loss is still decreasing, give the optimiser more steps"
 
     def __str__(self) -> str:
         return f"{self.name.lower()}: {self.value}"
@@ -29,7 +48,19 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Learned:
-    """One member: its weights of the lowest held-out loss, a record per step or epoch, the losses after screening."""
+    """The result of an optimiser for one member.
+
+    Parameters
+    ----------
+    model : LSEICNN
+        The member, with the weights of its lowest held-out loss.
+    records : list of dict
+        One record of the history per step, or per evaluation.
+    screened : list of float
+        Held-out loss of every start after screening, NaN for a start that failed.
+    outcome : Outcome
+        How the fit ended.
+    """
 
     model: LSEICNN
     records: list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""Adam, then L-BFGS, on the stress of whole paths: the optimiser of materials."""
+"""Adam, followed by L-BFGS, on the stress along whole paths: the optimiser of materials."""
 
 import copy
 import math
@@ -16,22 +16,54 @@ from workbench.checks import require_integer
 from workbench.dataset.tensors import SHEAR
 from workbench.errors import DatasetError, FitError
 from workbench.fitting.outcome import Outcome
-from workbench.materials.material import LIMIT, Features, Material
+from workbench.materials.material import LARGEST_INTERNAL, Features, Material
 
 __all__ = ["PathTraining", "Training"]
 
 
 @dataclass(frozen=True)
 class PathTraining:
-    """Settings of the fit of a material: first Adam, then L-BFGS.
+    """Optimiser of materials: Adam on mini-batches, followed by L-BFGS on all training trajectories.
 
-    `steps` of Adam on batches of `batch` trajectories, at a `lr` that falls to 0 along a cosine, with gradients
-    clipped to the norm `clip`; the first `screening` of them decide between restarts. Then at most `polish` iterations
-    of L-BFGS on all trajectories. The held-out loss is looked at after `every` of either, and at their end; L-BFGS
-    stops when it has not fallen by a thousandth for `patience` looks.
+    The validation loss is evaluated every `every` steps of Adam or iterations of L-BFGS and at the end of each; the
+    weights of its lowest value are kept. After a step of Adam that is not finite, the fit returns to the last
+    evaluation and continues with half the learning rate, at most six times.
 
+    Parameters
+    ----------
+    steps : int, optional
+        Steps of Adam.
+    batch : int, optional
+        Trajectories in a mini-batch.
+    lr : float, optional
+        Initial learning rate of Adam; it falls to 0 along a cosine.
+    clip : float, optional
+        Largest norm of the gradient; longer gradients are scaled down to it.
+    polish : int, optional
+        Largest number of iterations of L-BFGS.
+    screening : int, optional
+        Steps of Adam, out of `steps`, after which the best starting point is selected.
+    every : int, optional
+        Steps or iterations between evaluations of the validation loss.
+    patience : int, optional
+        L-BFGS stops if the validation loss has not fallen by a thousandth in this many evaluations.
+
+    Raises
+    ------
+    ValueError
+        If `steps` or `polish` is not an integer ≥ 0, another number of steps is not an integer ≥ 1, or `lr` or `clip`
+        is not positive and finite.
+
+    Examples
+    --------
     >>> PathTraining(steps=100, polish=0).lr
     0.02
+
+    References
+    ----------
+    - D. P. Kingma, J. Ba, Adam: a method for stochastic optimization, ICLR (2015), doi:10.48550/arXiv.1412.6980
+    - D. C. Liu, J. Nocedal, On the limited memory BFGS method for large scale optimization, Math. Program. 45, 503–528
+      (1989), doi:10.1007/BF01589116
     """
 
     steps: int = 400
@@ -51,12 +83,12 @@ class PathTraining:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)!r}")
 
 
-class _Part:
-    """Paths of one part of the split, with all that does not depend on weights."""
+class _Paths:
+    """The paths of one split, with everything that does not depend on the weights."""
 
     def __init__(self, model: Material, data: xr.Dataset, factor: np.ndarray) -> None:
         like = model.potential.u
-        self.numbers = data["trajectory"].values
+        self.labels = data["trajectory"].values
         E, S, self.factor = (
             torch.tensor(values).to(like) for values in (data["strain"].values, data["stress"].values, factor)
         )
@@ -66,70 +98,88 @@ class _Part:
         self.stress = S
 
     def residuals(self, model: Material, rows: Any = slice(None)) -> Tensor:
+        """Return the scaled residuals of the stress, shape (trajectory, time, 6); their squares sum to the loss."""
         predicted = model({name: values[rows] for name, values in self.features.items()})
         return (predicted - self.stress[rows]) * self.factor[rows]
 
 
 class Training:
-    """One start on its way; `kept` are the weights of the lowest held-out loss so far, `lowest` that loss."""
+    """The fit from one starting point; `lowest` is the lowest validation loss, at the weights `best_weights`.
 
-    RETRIES = 6
+    `warm_start` keeps the weights of the model instead of drawing a starting point from the seed.
+    """
+
+    MOST_ROLLBACKS = 6  # returns to the last evaluation, each halving the learning rate
 
     def __init__(
-        self, model: Material, data: xr.Dataset, settings: PathTraining, seed: np.random.SeedSequence, *, given: bool
+        self,
+        model: Material,
+        data: xr.Dataset,
+        settings: PathTraining,
+        seed: np.random.SeedSequence,
+        *,
+        warm_start: bool,
     ) -> None:
         self.settings, self.began = settings, time.perf_counter()
         self.rng = np.random.default_rng(seed)
         parts = {name: data.isel(trajectory=(data["split"] == name).values) for name in ("train", "validation")}
         train = parts["train"]
         if parts["validation"].sizes["trajectory"] == 0:
-            raise DatasetError("split marks no 'validation' paths; the fit needs some to choose by")
+            raise DatasetError("split marks no 'validation' paths; mark some, by which the fit selects the weights")
         self.model = copy.deepcopy(model).requires_grad_(True)
-        if not given:
+        if not warm_start:
             known = np.where(dataset.valid(train)[..., None], train["stress"].values, 0.0)
             self.model.initialise(self.rng, train["strain"].values, known, train["time"].values)
-        self.seen, self.held = (_Part(self.model, part, _factor(part, train)) for part in parts.values())
+        self.train, self.validation = (_Paths(self.model, part, _factor(part, train)) for part in parts.values())
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.step, self.pace = 0, 1.0
+        self.step, self.step_factor = 0, 1.0
         self.optimiser = torch.optim.Adam(self.parameters, lr=settings.lr)
         self.records: list[dict[str, Any]] = []
         self.lowest = math.inf
-        self.look()
+        self.evaluate()
         if not math.isfinite(self.lowest):
-            raise FitError(f"the start is not finite: {self._culprit()}")
+            raise FitError(f"the starting point is not finite: {self._first_failure()}; check the data for outliers")
 
-    def adam(self, steps: int, tell: Any) -> None:
-        """Take steps of Adam; from where anything is not finite back to the last look, at half the rate."""
-        good, retries = self._state(), 0
+    def adam(self, steps: int, report: Any) -> None:
+        """Take steps of Adam, and call `report(self)` after each.
+
+        After a step that is not finite, return to the last evaluation and halve the learning rate.
+        """
+        checkpoint, rollbacks = self._state(), 0
         for _ in range(steps):
-            share = self.step / max(1, self.settings.steps)
+            fraction = self.step / max(1, self.settings.steps)
             for group in self.optimiser.param_groups:
-                group["lr"] = self.pace * self.settings.lr * 0.5 * (1 + math.cos(math.pi * share))
-            rows = torch.as_tensor(self.rng.permutation(len(self.seen.stress))[: self.settings.batch])
+                group["lr"] = self.step_factor * self.settings.lr * 0.5 * (1 + math.cos(math.pi * fraction))
+            rows = torch.as_tensor(self.rng.permutation(len(self.train.stress))[: self.settings.batch])
             self.optimiser.zero_grad(set_to_none=True)
-            loss = self.seen.residuals(self.model, rows).square().sum() * (len(self.seen.stress) / len(rows))
+            loss = self.train.residuals(self.model, rows).square().sum() * (len(self.train.stress) / len(rows))
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
             self.step += 1
             if torch.isfinite(loss) and torch.isfinite(norm):
                 self.optimiser.step()
             else:
-                retries += 1
-                if retries > self.RETRIES:
-                    where = self._culprit()
-                    self._restore(good)
-                    raise self._failure(f"step {self.step} of Adam: not finite {retries} times, {where}")
-                self._restore(good)
-                self.pace /= 2
-            if self.step % self.settings.every == 0 and self.look():
-                good = self._state()
-            tell(self)
+                rollbacks += 1
+                if rollbacks > self.MOST_ROLLBACKS:
+                    where = self._first_failure()
+                    self._restore(checkpoint)
+                    raise self._error(
+                        f"step {self.step} of Adam: loss or gradient not finite {rollbacks} times: {where}"
+                    )
+                self._restore(checkpoint)
+                self.step_factor /= 2
+            if self.step % self.settings.every == 0 and self.evaluate():
+                checkpoint = self._state()
+            report(self)
         if self.step % self.settings.every:
-            self.look()
+            self.evaluate()
 
-    def polish(self, tell: Any) -> Outcome:
-        """Go on by L-BFGS until nothing falls any more; where it leaves the finite, it is over."""
-        self.model.load_state_dict(self.kept)
+    def polish(self, report: Any) -> Outcome:
+        """Continue from the best weights by L-BFGS, and call `report(self)` after each iteration.
+
+        It ends where the loss no longer falls or is no longer finite.
+        """
+        self.model.load_state_dict(self.best_weights)
         stale, reference, every = 0, self.lowest, self.settings.every
         optimiser = torch.optim.LBFGS(
             self.parameters, max_iter=every, max_eval=2 * every, history_size=50, line_search_fn="strong_wolfe",
@@ -138,7 +188,7 @@ class Training:
 
         def closure() -> Tensor:
             optimiser.zero_grad(set_to_none=True)
-            loss = self.seen.residuals(self.model).square().sum()
+            loss = self.train.residuals(self.model).square().sum()
             loss.backward()
             return loss
 
@@ -147,63 +197,69 @@ class Training:
             before = [p.detach().clone() for p in self.parameters]
             optimiser.step(closure)
             self.step += stride
-            if not self.look() or all(torch.equal(p, old) for p, old in zip(self.parameters, before, strict=True)):
+            if not self.evaluate() or all(torch.equal(p, old) for p, old in zip(self.parameters, before, strict=True)):
                 return Outcome.CONVERGED
             improved = self.lowest < 0.999 * reference
             reference, stale = (self.lowest, 0) if improved else (reference, stale + 1)
             if stale >= self.settings.patience:
                 return Outcome.EARLY_STOPPING
             for _ in range(stride):
-                tell(self)
+                report(self)
         return Outcome.STEP_LIMIT
 
     @torch.no_grad()
-    def look(self) -> bool:
-        """Record both losses, keep the weights if held-out paths were never better, and say whether all is finite."""
-        loss, held = (float(part.residuals(self.model).square().sum()) for part in (self.seen, self.held))
-        if not (math.isfinite(loss) and math.isfinite(held)):
+    def evaluate(self) -> bool:
+        """Record both losses and return whether they are finite; keep the weights of the lowest validation loss."""
+        loss, validation_loss = (
+            float(part.residuals(self.model).square().sum()) for part in (self.train, self.validation)
+        )
+        if not (math.isfinite(loss) and math.isfinite(validation_loss)):
             return False
-        if held < self.lowest:
-            self.lowest, self.kept = held, copy.deepcopy(self.model.state_dict())
-        row = {"step": self.step, "elapsed": time.perf_counter() - self.began, "loss": loss, "validation_loss": held}
+        if validation_loss < self.lowest:
+            self.lowest, self.best_weights = validation_loss, copy.deepcopy(self.model.state_dict())
+        elapsed = time.perf_counter() - self.began
+        row = {"step": self.step, "elapsed": elapsed, "loss": loss, "validation_loss": validation_loss}
         self.records.append(row | {"best": self.lowest})
         return True
 
     def _state(self) -> dict[str, Any]:
+        """Return a copy of the weights and of the state of Adam."""
         return copy.deepcopy({"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()})
 
     def _restore(self, state: dict[str, Any]) -> None:
+        """Restore a state, which stays unchanged."""
         state = copy.deepcopy(state)
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
 
     @torch.no_grad()
-    def _culprit(self) -> str:
-        """Say which trajectory leaves the finite first, and where."""
-        for part in (self.seen, self.held):
+    def _first_failure(self) -> str:
+        """Describe the first trajectory whose response is not finite, or whose internal variables are too large."""
+        for part in (self.train, self.validation):
             h = self.model.states(part.features, None)
             S = self.model(part.features)
-            bad = ~((h.abs() <= LIMIT).all(-1) & torch.isfinite(S).all(-1))
+            bad = ~((h.abs() <= LARGEST_INTERNAL).all(-1) & torch.isfinite(S).all(-1))
             if bad.any():
                 row = int(torch.nonzero(bad.any(-1))[0])
-                return f"trajectory {part.numbers[row]} blows up at its step {int(torch.nonzero(bad[row])[0])}"
-        return "its derivative by the weights"
+                return f"trajectory {part.labels[row]} blows up at sample {int(torch.nonzero(bad[row])[0])}"
+        return "the gradient with respect to the weights"
 
-    def _failure(self, text: str) -> FitError:
-        error = FitError(f"{text}. Look for outliers in the data, or start with lr below {self.settings.lr:g}")
+    def _error(self, text: str) -> FitError:
+        """Return the error of a failed fit, with the model."""
+        error = FitError(f"{text}. Check the data for outliers, or reduce lr below {self.settings.lr:g}")
         error.model = self.model
         return error
 
 
 def _factor(part: xr.Dataset, train: xr.Dataset) -> np.ndarray:
-    """Return what multiplies the residuals, shape (trajectory, time, 6), so that their squares sum to the loss."""
+    """Return the factors of the residuals, shape (trajectory, time, 6), with which their squares sum to the loss."""
     known = dataset.valid(part)[..., None] * np.ones(6)
     if "sigma" in part or "sigma_stress" in part:
         factor = known / _per_sample(part, "sigma") / math.sqrt(known.sum())
     else:
-        S, seen = train["stress"].values, dataset.valid(train)
-        variance = ((S[seen] - S[seen].mean(0)) ** 2 * SHEAR).sum(-1).mean()
-        variance = variance if variance > 0 else (S[seen] ** 2 * SHEAR).sum(-1).mean()
+        S = train["stress"].values[dataset.valid(train)]
+        variance = ((S - S.mean(0)) ** 2 * SHEAR).sum(-1).mean()
+        variance = variance if variance > 0 else (S**2 * SHEAR).sum(-1).mean()
         if variance == 0:
             raise DatasetError("the stress of all training paths is 0: there is nothing to learn")
         factor = known * np.sqrt(SHEAR) / math.sqrt(variance * dataset.valid(part).sum())
@@ -214,5 +270,6 @@ def _factor(part: xr.Dataset, train: xr.Dataset) -> np.ndarray:
 
 
 def _per_sample(part: xr.Dataset, name: str) -> np.ndarray:
+    """Return a noise level or weight of the stress, shape (trajectory, time, 6)."""
     values = part[f"{name}_stress" if f"{name}_stress" in part else name].values
     return values[..., None] * np.ones(6) if values.ndim == 2 else values

@@ -1,4 +1,4 @@
-"""What a fit of a landscape returns: the members and all that was learned about them."""
+"""Results of a fit: the fitted models, their history and their errors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,17 +15,53 @@ from workbench.potentials.lse_icnn import LSEICNN
 
 __all__ = ["Fit", "PathFit"]
 
-FAR_OFF_NOISE, FAR_OFF = 3.0, 0.3  # errors in units of the noise, and of the data's spread
+TRUSTED_ERROR_SIGMA = 3.0  # largest validation error of a trusted landscape, in units of the noise level
+TRUSTED_ERROR_SPREAD = 0.3  # the same relative to the spread of the data, where their noise level is unknown
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What a fit returns.
+    """Result of fitting a landscape.
 
-    `model` is the member with the lowest held-out loss, a plain potential; `ensemble` holds all members. `history` is
-    over (member, step), `restarts` over (member, restart), and `scan` over the number of modes where that was chosen;
-    `data` are the samples as the fit saw them, with `split`. The weights are frozen (`requires_grad_(True)` thaws
-    them), so that results are plain tensors.
+    The weights are frozen, so that results are plain tensors; ``model.requires_grad_(True)`` makes them trainable.
+
+    Parameters
+    ----------
+    model : LSEICNN
+        The member with the lowest validation loss, a plain potential.
+    ensemble : LSEICNN
+        All members; results have a leading member axis.
+    history : xarray.Dataset
+        ``loss(member, step)``, ``validation_loss(member, step)``, ``best(member, step)`` (lowest validation loss so
+        far), ``loss_<quantity>(member, step)``, ``elapsed(member, step)`` in s, ``rho(member, step)``,
+        ``gate(member, step, mode)``, ``active(member, step)`` (number of open gates) and, by Levenberg–Marquardt,
+        ``damping(member, step)``. NaN after the end of a member.
+    restarts : xarray.Dataset
+        ``restart_loss(member, restart)``, the validation loss after screening; NaN for a start that failed.
+    scan : xarray.Dataset or None
+        With ``modes="auto"``, over the numbers of modes tried: ``validation_loss(modes)``, ``standard_error(modes)``,
+        ``loss(modes)``, ``wells(modes)``, ``chosen(modes)``, and ``floor``.
+    data : xarray.Dataset
+        The data as the fit used them, with `split`.
+    match : dict of str to float
+        Matched quantities and their weights.
+    outcomes : tuple of Outcome
+        How the fit of each member ended.
+    seed : str
+        The seed, with the keys of its branch if it was spawned: "7" or "7/0/2".
+    elapsed : float
+        Duration in s.
+    settings : dict, optional
+        Settings of the fit.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> x = np.linspace(-1, 1, 20)
+    >>> data, model = wb.dataset.points(x, potential=x**2), wb.LSEICNN(dim=1, modes=1, hidden=(4,), members=2)
+    >>> fit = wb.fit(model, data, match="potential", seed=0, restarts=1, optimiser=wb.LevenbergMarquardt(steps=10))
+    >>> fit.ensemble.members, fit.model.members, dict(fit.restarts.sizes), fit.seed
+    (2, None, {'member': 2, 'restart': 1}, '0')
     """
 
     model: LSEICNN
@@ -42,59 +78,73 @@ class Fit:
 
     @property
     def best(self) -> int:
-        """Index of the member with the lowest held-out loss."""
+        """Index of the member with the lowest validation loss."""
         return best_member(self.history)
 
     @property
     def outcome(self) -> Outcome:
-        """How the best member's fit ended, and what to try."""
+        """How the fit of the best member ended, and what to try next."""
         return self.outcomes[self.best]
 
     @property
     def error(self) -> float:
-        """Validation error of the best member: the root of its loss, in units of the noise or of the data's spread.
+        """Validation error of the best member: the square root of its lowest validation loss.
 
-        After match="density" it is the mean negative log-likelihood of the held-out samples, in nats.
+        It is in units of the noise level where the data state one (`sigma`), else relative to the spread of the data.
+        After ``match="density"`` it is the mean negative log-likelihood of the validation samples in nats.
         """
         loss = float(self.history["best"].min())
         return loss if DENSITY in self.match else loss**0.5
 
     @property
     def training_error(self) -> float:
-        """Training error of the best member at the same step."""
+        """Training error of the best member at the step of its lowest validation loss, in the units of `error`."""
         record = self.history.isel(member=self.best)
         loss = float(record["loss"].values[np.nanargmin(record["validation_loss"].values)])
         return loss if DENSITY in self.match else loss**0.5
 
     @property
     def caveat(self) -> str | None:
-        """Why the landscape is not to be trusted, where it misses held-out data by far; else None."""
+        """Reason not to trust the landscape, if its validation error is large; otherwise None."""
         if DENSITY in self.match:
             return None
         noisy = _noisy(self.data)
-        if self.error <= (FAR_OFF_NOISE if noisy else FAR_OFF):
+        if self.error <= (TRUSTED_ERROR_SIGMA if noisy else TRUSTED_ERROR_SPREAD):
             return None
-        amount = f"{self.error:.2g} times their noise" if noisy else f"{self.error:.2g} of their spread"
+        size = f"{self.error:.2g} times the noise level" if noisy else f"{self.error:.2g} of the spread of the data"
         return (
-            f"the fit misses held-out data by {amount}: do not trust its wells. Try more steps, modes or restarts; if "
-            "that does not help, the noise is larger than told, or the system is not the gradient flow of a potential"
+            f"the validation error is {size}: do not trust its wells. Try more steps, modes or restarts; if that does "
+            "not help, the noise is larger than stated, or the system is not the gradient flow of a potential"
         )
 
     @classmethod
     def joined(cls, fits: "Sequence[Fit]") -> "Fit":
         """Return the members of several fits of the same data, architecture and match as one ensemble.
 
-        Where the data were split in different ways, as `dataset.folds` does, together they have learned from all that
-        is not marked "test", and the data of the joined fit say "train" there.
+        Parameters
+        ----------
+        fits : sequence of Fit
+            The fits; their splits may differ, as those of `dataset.folds` do. All samples that are not marked "test"
+            then count as "train" in the joined fit, because together the members have learned from all of them.
+
+        Returns
+        -------
+        Fit
+            The joined fit; `model` is its best member. `elapsed` is the sum of the durations.
+
+        Raises
+        ------
+        ValueError
+            If data or match differ.
         """
-        first, alike = fits[0], True
+        first, same_split = fits[0], True
         for other in fits[1:]:
-            bare = (fit.data.drop_vars("split", errors="ignore") for fit in (first, other))
-            if not (xr.Dataset.identical(*bare) and other.match == first.match):
-                raise ValueError("fits can be joined where data and match are the same")
-            alike &= other.data.identical(first.data)
+            without_split = (fit.data.drop_vars("split", errors="ignore") for fit in (first, other))
+            if not (xr.Dataset.identical(*without_split) and other.match == first.match):
+                raise ValueError("only fits of the same data and match can be joined, and these differ")
+            same_split &= other.data.identical(first.data)
         data = first.data
-        if not alike:
+        if not same_split:
             role = xr.where(data["split"] == "test", "test", "train").assign_attrs(data["split"].attrs)
             data = data.assign_coords(split=role)
         models = [fit.ensemble.member(k) for fit in fits for k in range(fit.ensemble.members or 1)]
@@ -119,23 +169,52 @@ class Fit:
         )
 
     def __repr__(self) -> str:
-        unit = "nats" if DENSITY in self.match else "sigma" if _noisy(self.data) else "of the data's spread"
+        unit = "nats" if DENSITY in self.match else "sigma" if _noisy(self.data) else "of the spread of the data"
         errors = f"validation error {self.error:.3g}, training {self.training_error:.3g} ({unit})"
         scanned = "" if self.scan is None else f", {self.model.modes} modes chosen of {self.scan.sizes['modes']} tried"
         return f"<Fit of {' + '.join(self.match)}{scanned}: {errors}, {self.elapsed:.1f} s; {self.outcome}>"
 
 
 def _noisy(data: xr.Dataset) -> bool:
-    """Return whether the data tell their noise, which errors then are in units of."""
+    """Return whether the data state their noise level, which errors are then relative to."""
     return any(str(name).startswith("sigma") for name in data.data_vars)
 
 
 @dataclass(frozen=True)
 class PathFit:
-    """What fitting a material returns.
+    """Result of fitting a material.
 
-    `model` has the weights of the lowest held-out loss. `history` is over step (a look at the held-out data, after
-    some steps), `restarts` over restart; `data` are the paths as the fit saw them, with `split`.
+    Parameters
+    ----------
+    model : Material
+        The material with the weights of the lowest validation loss; they are frozen.
+    history : xarray.Dataset
+        ``loss(step)``, ``validation_loss(step)``, ``best(step)`` (lowest validation loss so far) and ``elapsed(step)``
+        in s, at the steps at which the losses were evaluated.
+    restarts : xarray.Dataset
+        ``restart_loss(restart)``, the validation loss after screening; NaN for a start that failed.
+    data : xarray.Dataset
+        The paths as the fit used them, with `split`.
+    match : dict of str to float
+        ``{"stress": 1.0}``.
+    outcome : Outcome
+        How the fit ended, and what to try next.
+    seed : str
+        The seed, with the keys of its branch if it was spawned: "7" or "7/0/2".
+    elapsed : float
+        Duration in s.
+    settings : dict, optional
+        Settings of the fit.
+
+    Examples
+    --------
+    >>> import systems, workbench as wb
+    >>> paths = systems.get("rossi").paths(5, samples=10, seed=0)
+    >>> brief = wb.PathTraining(steps=4, polish=0, every=2)
+    >>> material = wb.GeneralisedPlay(wb.Invariants(axis=(1, 0, 0)), hidden=(4,))
+    >>> fit = wb.fit(material, paths, match="stress", seed=0, restarts=1, optimiser=brief)
+    >>> fit.history.step.values.tolist(), fit.match
+    ([0, 2, 4], {'stress': 1.0})
     """
 
     model: Material
@@ -150,17 +229,17 @@ class PathFit:
 
     @property
     def error(self) -> float:
-        """Validation error: the root of the loss, relative to the spread of the stress, or in units of the noise."""
+        """Validation error, the square root of the loss: relative to the noise level, or the spread of the stress."""
         return float(np.sqrt(self.history["best"].min()))
 
     @property
     def training_error(self) -> float:
-        """Training error at the same step."""
+        """Training error at the step of the lowest validation loss."""
         return float(np.sqrt(self.history["loss"].values[np.nanargmin(self.history["validation_loss"].values)]))
 
     def __repr__(self) -> str:
-        unit = "sigma" if "sigma" in self.data else "of the spread"
+        unit = "sigma" if "sigma" in self.data else "of the spread of the stress"
         errors = f"validation error {self.error:.2e}, training {self.training_error:.2e} ({unit})"
-        kept = self.history["validation_loss"].values.argmin() > 0
-        end = f"{self.outcome}" if kept else "no step was better than the start; take more of them, or other settings"
+        improved = self.history["validation_loss"].values.argmin() > 0
+        end = f"{self.outcome}" if improved else "no step improved on the start; try more steps or other settings"
         return f"<PathFit of stress: {errors}, {self.elapsed:.1f} s; {end}>"

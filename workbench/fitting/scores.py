@@ -1,4 +1,10 @@
-"""How well a model predicts data: predictions on the data's own coordinates, and scores per component and split."""
+"""Predictions of a model at the coordinates of the data, and its scores for each component and split.
+
+With the residuals r = prediction − observation, ⟨·⟩ the mean over samples and ȳ the mean observation, the scores of
+each component of a quantity y are
+
+    RMSE = √⟨r²⟩,        relative RMSE = RMSE / √⟨(y − ȳ)²⟩,        R² = 1 − ⟨r²⟩ / ⟨(y − ȳ)²⟩.
+"""
 
 from collections.abc import Hashable, Iterable
 from typing import Any, Literal
@@ -17,10 +23,40 @@ __all__ = ["predict", "score"]
 
 
 def predict(model: Potential | Material, data: xr.Dataset) -> xr.Dataset:
-    """Return, for every quantity the data hold, the prediction under its name and `<name>_residual`.
+    """Predict every quantity that the data contain, at the coordinates of the data.
 
-    Coordinates are those of the data; an ensemble adds a leading `member` axis. A residual is prediction − observation.
-    Of a material along paths: stress, dissipation, potential, and the internal variables `internal_state`, if any.
+    Parameters
+    ----------
+    model : Potential or Material
+        A potential, an ensemble of potentials, or a material.
+    data : xarray.Dataset
+        Points or trajectories that contain a potential, gradient or velocity; paths for a material.
+
+    Returns
+    -------
+    xarray.Dataset
+        For every quantity in the data, the prediction under its name and the residual, prediction − observation, as
+        ``<name>_residual``, with the dimensions of the data; an ensemble adds a leading dimension `member`. For a
+        material ``stress(trajectory, time, component)``, ``dissipation(trajectory, time)`` in the step that ends at
+        the sample, ``potential(trajectory, time)``, if there are internal variables
+        ``internal_state(trajectory, time, internal)``, and if the data contain stress ``stress_residual``.
+
+    Raises
+    ------
+    DatasetError
+        If the data are invalid or contain nothing to predict.
+    TypeError
+        If the model is neither a potential nor a material.
+    SimulationError
+        If the internal variables of a material blow up.
+
+    Examples
+    --------
+    >>> import systems, workbench as wb
+    >>> circuit = systems.get("gene_circuit")
+    >>> predicted = wb.predict(circuit, circuit.points(9, seed=0)[["x", "gradient"]])
+    >>> list(predicted), predicted.gradient.dims
+    (['gradient', 'gradient_residual'], ('sample', 'state'))
     """
     if isinstance(model, Material):
         return _predict_paths(model, data)
@@ -40,30 +76,59 @@ def predict(model: Potential | Material, data: xr.Dataset) -> xr.Dataset:
             variables[f"{name}_residual"] = (
                 dims,
                 residual,
-                {"long_name": f"{label}, prediction less data", "units": "1"},
+                {"long_name": f"{label}, prediction minus data", "units": "1"},
             )
     if not variables:
-        raise DatasetError(f"the data hold nothing to compare with; expected one of {', '.join(OBJECTIVES)}")
+        raise DatasetError(f"the data contain no quantity to predict; expected one or more of {', '.join(OBJECTIVES)}")
     return xr.Dataset(variables, coords=data.coords)
 
 
 def score(model: Potential | Material, data: xr.Dataset, *, offset: Literal["keep", "remove"] = "keep") -> xr.Dataset:
-    """Return scores of every quantity the data hold, per component, and per `part` where the data are split.
+    """Score the predictions of a model for every quantity that the data contain.
 
-    `<name>_rmse`, `_r2` (1 − Σ residual²/Σ deviation²) and `_relative_rmse` (RMSE over standard deviation) are per
-    component, `_relative_l2` (RMSE over root mean square) over all components at once; NaN where the data are constant.
-    A potential learned from slopes is known up to a constant: `offset="remove"` takes the mean residual out first, and
-    `potential_offset` reports it either way. Of a material's stress also `stress_relative_error`, √(Σ‖residual‖² /
-    Σ‖deviation‖²) over the whole tensor, and `stress_worst`, the largest residual over the root mean square deviation
-    of a tensor component.
+    A potential fitted to its gradient is determined up to a constant; ``offset="remove"`` subtracts the mean residual
+    of the potential before scoring it.
 
+    Parameters
+    ----------
+    model : Potential or Material
+        A potential, an ensemble of potentials, or a material.
+    data : xarray.Dataset
+        Points, trajectories, or for a material paths with stress.
+    offset : {"keep", "remove"}, optional
+        Whether to remove the mean residual of the potential. Default: "keep".
+
+    Returns
+    -------
+    xarray.Dataset
+        ``<name>_rmse``, ``<name>_relative_rmse`` and ``<name>_r2`` for each component, with the dimension `state` for
+        gradient and velocity, `component` for stress, and none for the potential; ``<name>_relative_l2``, the RMSE over
+        the root mean square of the data, for all components together; ``potential_offset``, the mean residual of the
+        potential. For stress also ``stress_relative_error``, √(Σ ‖r‖² / Σ ‖S − S̄‖²) with the tensor norm ‖S‖² = S:S,
+        and ``stress_worst``, the largest |r| over the root mean square deviation of a tensor component. Leading
+        dimensions: `part` (the splits present in the data) if the data have a `split`, and `member` for an ensemble.
+        Relative scores are NaN where the data are constant.
+
+    Raises
+    ------
+    ValueError
+        If `offset` is neither "keep" nor "remove".
+    DatasetError
+        If the data are invalid or contain nothing to predict.
+    TypeError
+        If the model is neither a potential nor a material.
+    SimulationError
+        If the internal variables of a material blow up.
+
+    Examples
+    --------
     >>> import systems, workbench as wb
     >>> circuit = systems.get("gene_circuit")
     >>> float(wb.score(circuit, circuit.points(9, seed=0)).gradient_relative_l2)
     0.0
     """
     if offset not in ("keep", "remove"):
-        raise ValueError(f"offset is 'keep' or 'remove', got {offset!r}")
+        raise ValueError(f"offset must be 'keep' or 'remove', got {offset!r}")
     if isinstance(model, Material):
         data = dataset.check(data, ["stress"])
         residuals, data = _samples(predict(model, data)[["stress", "stress_residual"]], data), _samples(data, data)
@@ -80,6 +145,7 @@ def score(model: Potential | Material, data: xr.Dataset, *, offset: Literal["kee
 
 
 def _scores(predicted: xr.Dataset, data: xr.Dataset, offset: str) -> xr.Dataset:
+    """Return the scores of flat predictions, over (sample, component) and perhaps member."""
     scores: dict[str, xr.DataArray] = {}
     for name in (*OBJECTIVES, "stress"):
         if f"{name}_residual" not in predicted:
@@ -97,12 +163,12 @@ def _scores(predicted: xr.Dataset, data: xr.Dataset, offset: str) -> xr.Dataset:
         size = _rms(truth, truth.dims)
         scores[f"{name}_relative_l2"] = _rms(residual, truth.dims) / size.where(size > 0)
         if name == "stress":
-            twice = xr.DataArray(np.array(SHEAR), dims="component")
-            norm = (((truth - truth.mean("sample")) ** 2 * twice).sum("component").mean("sample")) ** 0.5
-            error = ((residual**2 * twice).sum("component").mean("sample")) ** 0.5
-            moving = (spread.notnull() * twice).sum()
+            multiplicity = xr.DataArray(np.array(SHEAR), dims="component")
+            norm = (((truth - truth.mean("sample")) ** 2 * multiplicity).sum("component").mean("sample")) ** 0.5
+            error = ((residual**2 * multiplicity).sum("component").mean("sample")) ** 0.5
+            varying = (spread.notnull() * multiplicity).sum()  # number of tensor components that are not constant
             scores["stress_relative_error"] = error / norm.where(norm > 0)
-            scores["stress_worst"] = abs(residual).max() / (norm.where(norm > 0) / moving**0.5)
+            scores["stress_worst"] = abs(residual).max() / (norm.where(norm > 0) / varying**0.5)
     for label, values in scores.items():
         values.attrs = {"long_name": label.replace("_", " "), "units": "1"}
     kept = [c for c in ("state", "component", "member") if c in predicted.coords]
@@ -110,26 +176,27 @@ def _scores(predicted: xr.Dataset, data: xr.Dataset, offset: str) -> xr.Dataset:
 
 
 def _predict_paths(material: Material, data: xr.Dataset) -> xr.Dataset:
+    """Return the predictions of a material along paths."""
     data = dataset.check(data, ["strain"])
     response = material.respond(data["strain"].values, data["time"].values)
-    both = ("trajectory", "time")
+    dims = ("trajectory", "time")
     variables: dict[str, Any] = {
-        "stress": ((*both, "component"), response.stress, "stress, predicted"),
-        "dissipation": (both, response.dissipation, "energy dissipated in the step that ends here, predicted"),
-        "potential": (both, response.potential, "potential, predicted"),
+        "stress": ((*dims, "component"), response.stress, "stress, predicted"),
+        "dissipation": (dims, response.dissipation, "energy dissipated in the step ending here, predicted"),
+        "potential": (dims, response.potential, "potential, predicted"),
     }
     if material.internal:
-        variables["internal_state"] = ((*both, "internal"), response.internal, "internal variable")
+        variables["internal_state"] = ((*dims, "internal"), response.internal, "internal variable")
     if "stress" in data:
         residual = response.stress - data["stress"].values
-        variables["stress_residual"] = ((*both, "component"), residual, "stress, prediction less data")
-    described = {name: (dims, v, {"long_name": text, "units": "1"}) for name, (dims, v, text) in variables.items()}
+        variables["stress_residual"] = ((*dims, "component"), residual, "stress, prediction minus data")
+    described = {name: (axes, v, {"long_name": text, "units": "1"}) for name, (axes, v, text) in variables.items()}
     result = xr.Dataset(described, coords=data.coords)
     return result.assign_coords(internal=np.arange(material.internal)) if material.internal else result
 
 
 def _samples(paths: xr.Dataset, data: xr.Dataset) -> xr.Dataset:
-    """Return the valid samples of paths side by side; scores do not depend on their history."""
+    """Return the valid samples of paths along one dimension `sample`."""
     if "split" in paths.coords:
         paths = paths.assign_coords(split=paths["split"].broadcast_like(paths["stress"].isel(component=0, drop=True)))
     stacked = paths.stack(sample=("trajectory", "time"), create_index=False).transpose("sample", ...)
@@ -137,4 +204,5 @@ def _samples(paths: xr.Dataset, data: xr.Dataset) -> xr.Dataset:
 
 
 def _rms(values: xr.DataArray, over: Iterable[Hashable]) -> xr.DataArray:
+    """Return the root mean square over some dimensions."""
     return (values**2).mean(list(over)) ** 0.5

@@ -1,4 +1,9 @@
-"""What a fit is asked to do, and how it ends: the values that pass between `fit` and its optimisers."""
+"""The task of an optimiser: model, data and match, as `fit` passes them on.
+
+References
+----------
+D. B. Rubin, The Bayesian bootstrap, Ann. Stat. 9, 130–134 (1981), doi:10.1214/aos/1176345338 (`Task.of_member`).
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,16 +24,30 @@ from workbench.potentials.support import Support
 
 __all__ = ["Task", "prepared"]
 
-RESAMPLED = 2**31  # branch of a member's seed that no restart reaches
-ENOUGH = 2000  # samples, to see where a density may start
+BOOTSTRAP_BRANCH = 2**31  # of the seed of a member: no restart reaches it
+KERNEL_SAMPLES = 2000  # at most, for the kernel estimate from which a density is initialised
 
 
 @dataclass(frozen=True)
 class Task:
-    """A model with the scales of its data, the data in parts, what to match, and where to start.
+    """A model with the scales of the data, the data by parts, what to match, and how to initialise.
 
-    `given` are weights to start from, of one member or several, instead of a draw. With `bootstrap` every member weighs
-    the data anew.
+    Parameters
+    ----------
+    template : LSEICNN
+        Model of one member, with the scales of the data but without trained weights.
+    parts : mapping of str to Dataset
+        Flat data of the parts "train" and "validation".
+    match : mapping of str to float
+        Weights of the matched quantities.
+    init : Initialisation
+        How starts are drawn.
+    prior : float, default 0.0
+        Weight β of the prior of a density.
+    given : LSEICNN or None
+        Model whose members are the starts, instead of random ones.
+    bootstrap : bool, default False
+        Whether every member draws weights for the training data.
     """
 
     template: LSEICNN
@@ -51,18 +70,18 @@ class Task:
         given: LSEICNN | None = None,
         bootstrap: bool = False,
     ) -> "Task":
-        """Return the task for checked data with `split`; the model given is left as it is."""
+        """Return the task for checked data with `split`; the model is not modified. Arguments as for the class."""
         samples = dataset.flat(data)
         parts = {name: samples.isel(sample=(samples["split"] == name).values) for name in ("train", "validation")}
         if parts["validation"].sizes["sample"] == 0:
-            raise DatasetError("split marks no 'validation' samples; the fit needs some to choose by")
+            raise DatasetError("split marks no 'validation' samples; the fit needs some for model selection")
         if given is not None:
             return cls(given.member(0), parts, match, init, prior, given, bootstrap)
         template = model.like(members=None)
         template.states = tuple(map(str, data["state"].values))
         targets = _targets(parts["train"], match)
         x = parts["train"]["x"].values
-        if template.support is not None:  # samples crowd at the wells; the landscape is wanted on all of the support
+        if template.support is not None:  # the landscape covers all of the support, not only where samples are
             x = np.vstack([x, *corners(template, x)])
             targets = {"potential": None, "gradient": np.ones((1, 1))}
         template.set_scaling(x, units=not init.scaled, **targets)
@@ -71,28 +90,26 @@ class Task:
         return cls(template, parts, match, init, prior, None, bootstrap)
 
     def of_member(self, member: int, seed: np.random.SeedSequence) -> "Task":
-        """Return the task of one member: the weights it is given, and the samples weighed anew with `bootstrap`.
+        """Return the task of one member: its given weights, and with `bootstrap` its own weights of the samples.
 
-        That is the Bayesian bootstrap: independent exponential weights of mean 1, one for each trajectory or point.
+        In the Bayesian bootstrap (Rubin, 1981), every trajectory or point has an independent exponential weight of
+        mean 1.
         """
         given = None if self.given is None else self.given.member(member)
         parts = self.parts
         if self.bootstrap:
-            branch = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, RESAMPLED))
+            branch = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, BOOTSTRAP_BRANCH))
             train = parts["train"]
             group = dataset.groups(train)
             drawn = np.random.default_rng(branch).exponential(size=group.max() + 1)
-            share = xr.DataArray((drawn / drawn[group].mean())[group], dims="sample")
+            factor = xr.DataArray((drawn / drawn[group].mean())[group], dims="sample")
             named = [name for name in train if str(name).startswith("weight")]
-            weights = {name: train[name] * share for name in named} | ({} if "weight" in named else {"weight": share})
+            weights = {name: train[name] * factor for name in named} | ({} if "weight" in named else {"weight": factor})
             parts = {**parts, "train": train.assign(weights)}
         return replace(self, parts=parts, given=given, bootstrap=False)
 
     def begin(self, seed: np.random.SeedSequence, turn: int) -> LSEICNN:
-        """Return the weights given, or a start drawn from the seed.
-
-        Successive turns take the sharpnesses of `init` in order.
-        """
+        """Return the given weights, or a random start, whose sharpness is element `turn` of `init.rho`, cyclically."""
         if self.given is not None:
             return self.given.member(0)
         model = self.template.like(members=None)
@@ -101,21 +118,21 @@ class Task:
         rng, rho = np.random.default_rng(seed), init.rho[turn % len(init.rho)]
         x, targets = train["x"].values, _targets(train, self.match)
         if model.support is not None:
-            x = x if len(x) <= ENOUGH else rng.choice(x, ENOUGH, replace=False)
+            x = x if len(x) <= KERNEL_SAMPLES else rng.choice(x, KERNEL_SAMPLES, replace=False)
             targets["potential"] = kernel_potential(x)
         return model.initialise(rng, x, rho=rho, gate=init.gate, weights=init.weights, **targets)
 
     def problem(self, seed: np.random.SeedSequence, turn: int) -> Problem:
-        """Return what is to be minimised, from a start as `begin` draws it."""
+        """Return the loss to be minimised, from the start that `begin` returns."""
         if self.template.support is not None:
             return Likelihood.of(self.begin(seed, turn), self.parts, self.prior)
         if TRAJECTORY in self.match:
             return Shooting.of(self.begin(seed, turn), self.parts)
-        seen, kept = self.observations()
-        return LeastSquares(self.begin(seed, turn), seen, self.match, kept)
+        train, validation = self.observations()
+        return LeastSquares(self.begin(seed, turn), train, self.match, validation)
 
     def observations(self) -> tuple[Observations, Observations]:
-        """Return what is learned from, and what is held out, both in the scales of the training data."""
+        """Return the training and held-out observations, both in the scales of the training data."""
         scales = scales_of(self.parts["train"], self.match)
         train, validation = (
             Observations.of(self.parts[name], self.match, scales, self.template.u) for name in ("train", "validation")
@@ -124,7 +141,7 @@ class Task:
 
 
 def _targets(train: xr.Dataset, match: Mapping[str, float]) -> dict[str, np.ndarray | None]:
-    """Return what the data say of potential and gradient, for scaling and start; only what is matched is used."""
+    """Return the matched potential, shape (sample,), and gradient, (sample, dim), for scaling and initialisation."""
     gradient = train["gradient"].values if "gradient" in match else None
     if "velocity" in match:
         gradient = -train["velocity"].values
@@ -141,12 +158,12 @@ def prepared(
     support: Support | None,
     prior: float,
 ) -> tuple[LSEICNN, xr.Dataset]:
-    """Return the data as the fit sees them, checked and split, and the model with a support if it is to have one."""
+    """Return the model, with its support for a density, and the data, checked, split and with the model's states."""
     data = dataset.check(data)
     if DENSITY in match:
         return on_support(model, dataset.assign_split(data, shuffle, validation_fraction), support, prior)
     if support is not None or prior:
-        raise ValueError("support and prior belong to match='density'")
+        raise ValueError("support and prior are settings of match='density' only; leave them out")
     needs: Iterable[str] = () if TRAJECTORY in match else match
     if TRAJECTORY in match:
         check_trajectories(data, match, model.dim)

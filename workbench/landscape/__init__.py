@@ -1,1 +1,1 @@
-"""Landscape analysis, one question a module: stationary points, wells, paths, basins, branches and rates."""
+"""Analysis of energy landscapes: stationary points, wells, paths, basins, branches and rates, one module each."""

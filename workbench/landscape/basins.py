@@ -1,7 +1,7 @@
-"""Basins of attraction: to which minimum steepest descent ẋ = −∇Ψ(x) leads from every start, and where that changes.
+"""Basins of attraction: the minimum to which steepest descent ẋ = −∇Ψ(x) leads from each starting point.
 
-Minima are found by falling into them, so none that a start reaches is missed. In two dimensions the separatrix is
-bracketed between neighbouring grid points of different basins and narrowed down.
+The minima are those in which the descents end, so every minimum that a starting point reaches is found. In two
+dimensions the separatrix is bracketed between neighbouring grid points of different basins and refined by subdivision.
 """
 
 import warnings
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from workbench.checks import require_integer
 from workbench.errors import LandscapeError, LandscapeWarning
-from workbench.landscape.box import FLAT, Box, distinct
+from workbench.landscape.box import ZERO_EIGENVALUE, Box, distinct
 from workbench.landscape.eigenvector_following import search
 from workbench.landscape.steepest_descent import LOST, SADDLE, minima_reached
 from workbench.potentials.ensembles import each_member
@@ -24,8 +24,9 @@ from workbench.potentials.potential import Potential, require_potential, rows_of
 
 __all__ = ["basins"]
 
-PARTS, ROUNDS = 10, 3  # a bracket is cut into that many parts, and the right one again, that often
-LARGEST = 2_000_000  # starts
+BRACKET_PARTS = 10  # parts into which a bracket of the separatrix is cut per refinement
+BRACKET_REFINEMENTS = 3
+LARGEST_GRID = 2_000_000  # starting points
 
 
 def basins(
@@ -36,20 +37,57 @@ def basins(
     starts: ArrayLike | None = None,
     wells: ArrayLike | None = None,
 ) -> xr.Dataset:
-    """Return which minimum each start falls to: the points of a grid over a box, or `starts`, shape (start, dim).
+    """Assign each starting point to the minimum that steepest descent reaches from it.
 
-    The grid has `resolution` points a side, and label(x1, …) has one dimension for each state; with `starts` it is
-    label(start). A label is a place in well_x(well, state), well_potential(well) and share(well), the share of the
-    starts that fall there; −1 where the descent rests at a saddle (the start is on the separatrix), −2 where it is
-    lost: it left the box by more than half a side, met a value that is not finite, or found no rest. On a grid of two
-    states separatrix(boundary, state) holds points where neighbours fall apart, to a thousandth of the grid's spacing,
-    and between(boundary, side) their labels.
+    Starting points are the points of a grid over a box, or `starts`. Minima are numbered in order of increasing
+    potential; minima given as `wells` come first, in their order, so that labels agree between members.
 
-    Wells are numbered from the lowest up. With `wells`, near the minima and with shape (well, dim), those come first,
-    in their order, so that labels agree between the members of an ensemble, which gain a leading dimension member.
-    Wells given that are no minima or the same, and starts none of which finds a minimum, raise `LandscapeError`; minima
-    that are flat in a direction are told by a `LandscapeWarning`.
+    Parameters
+    ----------
+    potential : Potential
+        Landscape; each member of an ensemble has its own basins.
+    within : sequence of (float, float)
+        One (low, high) per state: the box of the grid, which also sets the unit of length.
+    resolution : int, default: 51
+        Grid points per side, at least 2; not used with `starts`.
+    starts : array_like, optional
+        Starting points, shape (start, dim); by default the grid.
+    wells : array_like, optional
+        States near the minima to be numbered first, shape (well, dim).
 
+    Returns
+    -------
+    xarray.Dataset
+        Ensembles add a leading dimension ``member``. Variables:
+
+        - ``label``, with one dimension per state on a grid, such as ``label(x1, x2)``, or ``label(start)`` for
+          `starts`: index of the minimum along ``well``; −1 where the descent ends at another stationary point (the
+          starting point is on the separatrix); −2 where it leaves the box by more than half a side, meets a value that
+          is not finite, or does not converge;
+        - ``well_x(well, state)`` and ``well_potential(well)``, the minima;
+        - ``basin_fraction(well)``, the fraction of the starting points in each basin;
+        - ``x(start, state)``, only with `starts`;
+        - ``separatrix(boundary, state)`` and ``between(boundary, side)``, only on a two-dimensional grid: points of the
+          separatrix, accurate to a thousandth of the grid spacing, and the labels on its two sides.
+
+    Raises
+    ------
+    TypeError
+        If `potential` is not a potential, or changes in time.
+    ValueError
+        If the shape of `within`, `starts` or `wells` is wrong, a state is not finite, `resolution` is below 2, or the
+        grid has more than 2 000 000 points.
+    LandscapeError
+        If no starting point reaches a minimum, there is no minimum near one of `wells`, or two of them relax to the
+        same minimum.
+
+    Warns
+    -----
+    LandscapeWarning
+        If the Hessian at a minimum has a zero eigenvalue.
+
+    Examples
+    --------
     >>> import systems
     >>> found = basins(systems.get("gene_circuit", b=1.0), [(0, 2), (0, 2)], starts=[[0.2, 0.3], [0.3, 0.2], [1, 1]])
     >>> found.label.values.tolist(), found.well_x.values[0].round(3).tolist()
@@ -59,10 +97,10 @@ def basins(
     box, dim = Box.of(potential, within), len(potential.states)
     if starts is None:
         require_integer(2, resolution=resolution)
-        if resolution**dim > LARGEST:
+        if resolution**dim > LARGEST_GRID:
             raise ValueError(
-                f"a grid of {resolution} points a side has {resolution**dim} points in {dim} dimensions; "
-                "choose a lower resolution, or give starts"
+                f"a grid of {resolution} points per side has {resolution**dim} points in {dim} dimensions, more than "
+                f"{LARGEST_GRID}; lower resolution or pass starts=…"
             )
         axes = list((box.low + torch.linspace(0, 1, int(resolution)).to(box.low)[:, None] * box.width).T)
         grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
@@ -81,20 +119,20 @@ def _basins(potential: Potential, box: Box, grid: Tensor, axes: list[Tensor], ne
     label, minima = minima_reached(potential, grid.reshape(-1, grid.shape[-1]), box, known)
     if not len(minima):
         raise LandscapeError(
-            f"none of {len(label)} starts comes to rest in a minimum: the potential has none there, "
-            "is unbounded below, or is not finite"
+            f"none of the {len(label)} starting point(s) reaches a minimum: the potential has none in this region, is "
+            "unbounded below, or is not finite; change within=… or starts=…"
         )
-    _tell_flat(potential, minima)
-    label, minima = _ordered(potential, label, minima, 0 if known is None else len(known))
-    share = np.array([(label == k).double().mean().item() for k in range(len(minima))])
-    lead = potential.states if axes else ("start",)
+    _warn_degenerate(potential, minima)
+    label, minima = _sorted(potential, label, minima, 0 if known is None else len(known))
+    fraction = np.array([(label == k).double().mean().item() for k in range(len(minima))])
+    dims = potential.states if axes else ("start",)
     variables: dict[str, Any] = {
-        "label": (lead, label.reshape(grid.shape[:-1]).cpu().numpy(), {"long_name": "basin", "units": "1"}),
+        "label": (dims, label.reshape(grid.shape[:-1]).cpu().numpy(), {"long_name": "basin", "units": "1"}),
         "well_x": (("well", "state"), minima.cpu().numpy(), {"long_name": "minimum", "units": "1"}),
         "well_potential": ("well", potential.value(minima).cpu().numpy(), {"long_name": "potential", "units": "1"}),
-        "basin_fraction": ("well", share, {"long_name": "fraction of the starting points", "units": "1"}),
+        "basin_fraction": ("well", fraction, {"long_name": "fraction of the starting points", "units": "1"}),
     }
-    variables["label"][2]["description"] = f"{SADDLE}: on the separatrix; {LOST}: left the box or found no rest"
+    variables["label"][2]["description"] = f"{SADDLE}: on the separatrix; {LOST}: left the box or did not converge"
     coords: dict[str, Any] = {"well": np.arange(len(minima)), "state": list(potential.states)}
     if axes:
         coords |= {
@@ -102,51 +140,53 @@ def _basins(potential: Potential, box: Box, grid: Tensor, axes: list[Tensor], ne
             for name, axis in zip(potential.states, axes, strict=True)
         }
     else:
-        variables["x"] = (("start", "state"), grid.cpu().numpy(), {"long_name": "start", "units": "1"})
+        variables["x"] = (("start", "state"), grid.cpu().numpy(), {"long_name": "starting point", "units": "1"})
     if len(axes) == 2:
-        at, between = _separatrix(potential, box, grid, label.reshape(grid.shape[:-1]), minima)
-        variables["separatrix"] = (("boundary", "state"), at, {"long_name": "separatrix", "units": "1"})
+        boundary, between = _separatrix(potential, box, grid, label.reshape(grid.shape[:-1]), minima)
+        variables["separatrix"] = (("boundary", "state"), boundary, {"long_name": "separatrix", "units": "1"})
         variables["between"] = (
             ("boundary", "side"),
             between,
-            {"long_name": "basins on its sides", "units": "1"},
+            {"long_name": "basins on either side of the separatrix", "units": "1"},
         )
     return xr.Dataset(variables, coords=coords)
 
 
-def _tell_flat(potential: Potential, minima: Tensor) -> None:
-    bend = torch.linalg.eigvalsh(potential.hessian(minima))
-    flat = (bend <= FLAT * bend[:, -1:]).any(-1)
-    if flat.any():
-        first = minima[flat][0].tolist()
+def _warn_degenerate(potential: Potential, minima: Tensor) -> None:
+    """Warn of minima, shape (well, dim), with a zero eigenvalue."""
+    eigenvalue = torch.linalg.eigvalsh(potential.hessian(minima))
+    degenerate = (eigenvalue <= ZERO_EIGENVALUE * eigenvalue[:, -1:]).any(-1)
+    if degenerate.any():
+        first = minima[degenerate][0].tolist()
         warnings.warn(
-            f"{int(flat.sum())} of {len(minima)} minima are flat in a direction, such as {first}: where they are a "
-            "continuum their number, and so the labels, follow the starts",
+            f"{int(degenerate.sum())} of {len(minima)} minima are degenerate, such as {first}: where minima form a "
+            "continuous family, their number and the labels depend on the starting points",
             LandscapeWarning,
             stacklevel=4,
         )
 
 
 def _relaxed(potential: Potential, near: Tensor, box: Box) -> Tensor:
+    """Return the minima to which the given wells relax, shape (well, dim)."""
     x = search(potential, near, box, 0)
-    bend = torch.linalg.eigvalsh(potential.hessian(x).nan_to_num() * torch.outer(box.width, box.width))
-    slope = (potential.gradient(x) * box.width).norm(dim=-1)
-    for well, ok in zip(near.tolist(), (bend[:, 0] >= 0) & (slope <= 1e-6 * bend[:, -1]), strict=True):
+    curvature = torch.linalg.eigvalsh(potential.hessian(x).nan_to_num() * torch.outer(box.width, box.width))
+    gradient = (potential.gradient(x) * box.width).norm(dim=-1)
+    for well, ok in zip(near.tolist(), (curvature[:, 0] >= 0) & (gradient <= 1e-6 * curvature[:, -1]), strict=True):
         if not ok:
-            raise LandscapeError(f"the potential has no minimum near the well given at {well}")
+            raise LandscapeError(f"the potential has no minimum near {well} in wells=…; pass a state inside a well")
     if len(distinct(x, box)) < len(x):
-        raise LandscapeError(f"two of the wells given are the same: they relax to {x.tolist()}")
+        raise LandscapeError(f"two of wells=… relax to the same minimum; the minima are {x.tolist()}")
     return x
 
 
-def _ordered(potential: Potential, label: Tensor, minima: Tensor, known: int) -> tuple[Tensor, Tensor]:
-    """Return labels and minima with those beyond the known ones numbered from the lowest up, equal ones by place."""
+def _sorted(potential: Potential, label: Tensor, minima: Tensor, known: int) -> tuple[Tensor, Tensor]:
+    """Return labels and minima, those beyond the known ones sorted by potential, and by position where it is equal."""
     level, x = potential.value(minima).cpu().numpy().round(9), minima.cpu().numpy()
-    later = np.lexsort((*x.round(9).T[::-1], level, np.arange(len(x)) >= known))
-    order = torch.as_tensor(np.concatenate([np.arange(known), later[known:]]) if known else later)
-    place = torch.empty_like(order)
-    place[order] = torch.arange(len(order))
-    return torch.where(label >= 0, place.to(label.device)[label.clamp_min(0)], label), minima[order]
+    ascending = np.lexsort((*x.round(9).T[::-1], level, np.arange(len(x)) >= known))
+    order = torch.as_tensor(np.concatenate([np.arange(known), ascending[known:]]) if known else ascending)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order))
+    return torch.where(label >= 0, rank.to(label.device)[label.clamp_min(0)], label), minima[order]
 
 
 def _separatrix(
@@ -156,10 +196,11 @@ def _separatrix(
     pairs = [(grid[:-1], grid[1:], label[:-1], label[1:]), (grid[:, :-1], grid[:, 1:], label[:, :-1], label[:, 1:])]
     found = [[part[a != b] for part in (one, other, a, b)] for one, other, a, b in pairs]
     inner, outer, a, b = (torch.cat(parts) for parts in zip(*found, strict=True))
-    cut = torch.linspace(0, 1, PARTS + 1).to(grid)[:, None, None]
-    for _ in range(ROUNDS if len(inner) else 0):
-        x = inner + cut * (outer - inner)
-        same = minima_reached(potential, x[1:-1].flatten(0, 1), box, minima)[0].reshape(PARTS - 1, -1) == a
+    fractions = torch.linspace(0, 1, BRACKET_PARTS + 1).to(grid)[:, None, None]
+    for _ in range(BRACKET_REFINEMENTS if len(inner) else 0):
+        x = inner + fractions * (outer - inner)
+        label_inside = minima_reached(potential, x[1:-1].flatten(0, 1), box, minima)[0]
+        same = label_inside.reshape(BRACKET_PARTS - 1, -1) == a
         last = same.int().cumprod(0).sum(0).expand(1, x.shape[-1], -1).mT
         inner, outer = x.gather(0, last)[0], x.gather(0, last + 1)[0]
     return ((inner + outer) / 2).cpu().numpy(), torch.stack([a, b], -1).cpu().numpy()

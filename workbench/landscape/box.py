@@ -1,4 +1,11 @@
-"""A box of states: what lies inside, lengths in units of its sides, and points spread evenly over it."""
+"""Axis-aligned boxes of states: membership, scaled lengths and quasi-random starting points.
+
+Searches measure lengths in units of the box, that is, every component of x is divided by the side of the box along it.
+
+References
+----------
+I. M. Sobol', USSR Comput. Math. Math. Phys. 7, 86-112 (1967), doi:10.1016/0041-5553(67)90144-9.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,32 +17,44 @@ from torch import Tensor
 
 from workbench.potentials.potential import Potential, tensor_options
 
-__all__ = ["Box", "FLAT", "MARGIN", "SAME", "distinct", "sobol"]
+__all__ = ["Box", "SAME_POINT", "SEARCH_MARGIN", "ZERO_EIGENVALUE", "distinct", "sobol"]
 
-SAME = 1e-4  # of the box: closer points are one
-MARGIN = 0.5  # of the box: how far outside a search may wander
-FLAT = 1e-8  # an eigenvalue that counts as zero, relative to the largest
+SAME_POINT = 1e-4  # in units of the box: points closer than this are identified
+SEARCH_MARGIN = 0.5  # in units of the box: how far outside it a search may go
+ZERO_EIGENVALUE = 1e-8  # relative to the largest eigenvalue: smaller ones count as zero
 
 
 @dataclass(frozen=True)
 class Box:
-    """A box of states, `low` and `high` with shape (dim,), and lengths in units of its sides."""
+    """A box of states, the product of one interval per state.
+
+    Parameters
+    ----------
+    low, high : torch.Tensor
+        Lower and upper bounds, shape (dim,).
+    """
 
     low: Tensor
     high: Tensor
 
     @classmethod
     def of(cls, potential: Potential, within: Sequence[tuple[float, float]]) -> "Box":
-        """Return the box of one (low, high) per state, or raise `ValueError`."""
+        """Return the box given by one pair (low, high) per state, on the device and in the dtype of the potential.
+
+        Raises
+        ------
+        ValueError
+            If there is not one finite pair with low < high for each state.
+        """
         dim = len(potential.states)
         try:
             box = np.asarray(within, dtype=np.float64)
-        except (TypeError, ValueError):  # ragged, or no numbers
+        except (TypeError, ValueError):  # ragged or not numeric
             box = np.empty(0)
         if box.shape != (dim, 2) or not (np.isfinite(box).all() and (box[:, 0] < box[:, 1]).all()):
             raise ValueError(
-                f"within must be {dim} pairs (low, high) with low < high, one for each of {potential.states}; "
-                f"got {within}"
+                f"within must be {dim} {'pair' if dim == 1 else 'pairs'} (low, high) with low < high, one for each of "
+                f"the states {', '.join(potential.states)}; got {within}"
             )
         return cls(*torch.as_tensor(box, **tensor_options(potential)).T)
 
@@ -44,27 +63,40 @@ class Box:
         """Lengths of the sides, shape (dim,)."""
         return self.high - self.low
 
-    def contains(self, x: Tensor, margin: float = SAME) -> Tensor:
-        """Return whether x, shape (…, dim), is no further outside than `margin` of the sides, shape (…)."""
+    def contains(self, x: Tensor, margin: float = SAME_POINT) -> Tensor:
+        """Return whether each state lies in the box enlarged by `margin` on every side.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            States, shape (…, dim).
+        margin : float
+            Tolerated distance from the box, in units of its sides.
+
+        Returns
+        -------
+        torch.Tensor
+            Booleans, shape (…).
+        """
         y = (x - self.low) / self.width
         return ((y >= -margin) & (y <= 1 + margin)).all(-1)
 
     def length(self, step: Tensor) -> Tensor:
-        """Return the length of a difference of states, shape (…, dim), in units of the box, shape (…)."""
+        """Return the Euclidean length, shape (…), of differences of states, shape (…, dim), in units of the box."""
         return (step / self.width).norm(dim=-1)
 
 
 def distinct(x: Tensor, box: Box) -> Tensor:
-    """Return the indices of the points of x, shape (point, dim), that are not the same as one before them."""
-    left, kept = torch.arange(len(x), device=x.device), []
-    while len(left):
-        kept.append(left[0])
-        left = left[box.length(x[left] - x[left[0]]) > SAME]
-    return torch.stack(kept) if kept else left
+    """Return the indices of the points of x, shape (point, dim), that do not repeat an earlier point."""
+    remaining, kept = torch.arange(len(x), device=x.device), []
+    while len(remaining):
+        kept.append(remaining[0])
+        remaining = remaining[box.length(x[remaining] - x[remaining[0]]) > SAME_POINT]
+    return torch.stack(kept) if kept else remaining
 
 
 def sobol(box: Box, count: int, seed: int) -> Tensor:
-    """Return that many points spread evenly over a box, shape (count, dim)."""
+    """Return the first `count` points of a scrambled Sobol sequence in the box, shape (count, dim)."""
     if count < 1:
         raise ValueError(f"starts must be at least 1, got {count}")
     power = max(0, int(np.ceil(np.log2(count))))

@@ -1,14 +1,14 @@
-r"""Branches of stationary points along a parameter, with their folds and branch points.
+r"""Branches of stationary points of a family Ψ_b along b, with their folds and branch points.
 
-A branch is a curve of solutions u = (x, b) of ∇Ψ_b(x) = 0. It is followed by pseudo-arclength continuation: a step
-along the tangent t, the null vector of [∇²Ψ | ∂_b∇Ψ], then Newton's method on
+A branch is a curve of solutions u = (x, b) of ∇Ψ_b(x) = 0. Pseudo-arclength continuation follows it: a step along the
+tangent t, the null vector of [∇²Ψ | ∂_b∇Ψ], predicts the next point, and Newton's method on
 
     ∇Ψ_b(x) = 0,        t·(u − u_predicted) = 0,
 
-which passes folds as it passes regular points. Between two steps a fold is where the b-component of the tangent changes
-sign along with the index, a branch point where only one of them does; both are then solved for (see `bifurcations`).
-At a branch point the null space of [∇²Ψ | ∂_b∇Ψ] is a plane; the other branch is met a little across t in that plane.
-x is measured in units of the box and b in units of its range (see `curves`).
+corrects it; the system remains regular at folds. Between two steps there is a fold where both the b-component of the
+tangent and the index change, and a branch point where only one of them does; either is then located exactly (see
+`bifurcations`). At a branch point the null space of [∇²Ψ | ∂_b∇Ψ] is a plane, and the second branch is entered by a
+short step in that plane normal to t. x is scaled by the box and b by its range (see `curves`).
 """
 
 import warnings
@@ -20,7 +20,7 @@ import xarray as xr
 
 from workbench.checks import require_integer
 from workbench.errors import LandscapeWarning
-from workbench.landscape.bifurcations import solved
+from workbench.landscape.bifurcations import bifurcation_between
 from workbench.landscape.box import Box
 from workbench.landscape.curves import Array, Curves, Family
 from workbench.landscape.stationary_points import stationary_points
@@ -30,11 +30,12 @@ from workbench.potentials.potential import require_potential
 
 __all__ = ["branches"]
 
-SHORTEST = 1e-6  # of the range: a continuation that needs shorter steps is stuck
-TURN = 0.25  # at most, of the tangent in a step
-LONGEST = 5000  # points of a branch
-ROUNDS = 6  # of ever shorter steps, where branches are not kept apart
-SAME = 1e-5  # points as near as that, in units of box and range, are one
+# All lengths are in units of the box and of the range of b.
+SHORTEST_CONTINUATION_STEP = 1e-6  # a branch that needs a shorter one is given up
+LARGEST_TURN = 0.25  # largest change of the unit tangent in a step
+MOST_BRANCH_POINTS = 5000
+MOST_CONTINUATIONS = 6  # each repeats the last with shorter steps where branches were not kept apart
+SAME_SOLUTION = 1e-5  # points closer than this are identified
 
 
 def branches(
@@ -46,20 +47,69 @@ def branches(
     starts: int = 64,
     step: float = 0.02,
 ) -> xr.Dataset:
-    """Return the branches of stationary points of Ψ_b in a box as b runs through a range, and where they meet or turn.
+    """Follow the branches of stationary points of Ψ_b in a box and locate their folds and branch points.
 
-    `family` is a `Blend`, or a function of b that returns a potential, such as `lambda b: systems.get("gene_circuit",
-    b=b)`. Branches are seeded from all stationary points at `seeds` values of b evenly spread over the range, its ends
-    among them, and from the branch points met; `starts` is for those searches, `step` the longest step, in units of box
-    and range; where it proves too long to keep branches apart, shorter ones are taken. A branch ends at the ends of the
-    range and at the edge of the box.
+    Continuation starts from the stationary points at a few values of b and from every branch point found. Branches end
+    at the limits of b and where they leave the box. A branch that no seed and no branch point touches, such as a closed
+    loop between two seeds, is missed: increase `seeds`.
 
-    The dataset holds, over `point`, with the coordinate branch(point): x(point, state), b, potential,
-    eigenvalue(point, state), index and kind; and over `bifurcation`: bifurcation_x(bifurcation, state), bifurcation_b,
-    bifurcation_kind ("fold", "pitchfork", "transcritical") and bifurcation_branch, the first branch it was met on.
-    Ensembles gain the coordinates member(point) and bifurcation_member(bifurcation). A branch that cannot be followed
-    to its end is told by a `LandscapeWarning`. Isolated loops of points between two seeds are not seen: raise `seeds`.
+    Parameters
+    ----------
+    family : Blend or callable
+        Family Ψ_b: a `Blend`, or a function of b that returns a potential, such as
+        ``lambda b: systems.get("gene_circuit", b=b)``. Each member of an ensemble has its own branches.
+    within : sequence of (float, float)
+        Box of x, one (low, high) per state.
+    between : tuple of (float, float), default: (0.0, 1.0)
+        Range of b, (low, high).
+    seeds : int, default: 3
+        Number of evenly spaced values of b at which stationary points are sought, including both limits; at least 2.
+    starts : int, default: 64
+        Number of starting points of each of these searches (see `stationary_points`).
+    step : float, default: 0.02
+        Longest continuation step, in units of the box and of the range of b, at most 0.2. Steps are shortened
+        automatically where branches are not kept apart.
 
+    Returns
+    -------
+    xarray.Dataset
+        The branches, one after the other along ``point``, with the coordinate ``branch(point)``, and their bifurcations
+        along ``bifurcation``. Ensembles add the coordinates ``member(point)`` and ``bifurcation_member(bifurcation)``.
+        Variables:
+
+        - ``x(point, state)``, ``b(point)`` and ``potential(point)``;
+        - ``eigenvalue(point, state)``, the eigenvalues of the Hessian in ascending order;
+        - ``index(point)``, the number of negative eigenvalues;
+        - ``kind(point)``, "minimum", "saddle" or "maximum";
+        - ``bifurcation_x(bifurcation, state)`` and ``bifurcation_b(bifurcation)``;
+        - ``bifurcation_kind(bifurcation)``, "fold", "pitchfork" or "transcritical";
+        - ``bifurcation_branch(bifurcation)``, the branch on which it was first found.
+
+    Raises
+    ------
+    TypeError
+        If `family` does not return potentials.
+    ValueError
+        If `between` is not an increasing pair of finite numbers, `within` has the wrong shape, `seeds` is below 2, or
+        `step` is not in (0, 0.2].
+    LandscapeError
+        If Ψ_b is flat over the box, or finite at none of the starting points, for one of the seeds.
+
+    Warns
+    -----
+    LandscapeWarning
+        If a branch cannot be followed to its end, or a bifurcation cannot be resolved.
+
+    References
+    ----------
+    E. L. Allgower, K. Georg, Introduction to Numerical Continuation Methods, SIAM (2003),
+    doi:10.1137/1.9780898719154.
+
+    W. J. F. Govaerts, Numerical Methods for Bifurcations of Dynamical Equilibria, SIAM (2000),
+    doi:10.1137/1.9780898719543.
+
+    Examples
+    --------
     >>> import systems
     >>> box = [(0, 2), (0, 2)]
     >>> found = branches(lambda b: systems.get("gene_circuit", b=b), box, (0.2, 0.5), seeds=2, starts=16, step=0.1)
@@ -71,25 +121,27 @@ def branches(
         raise ValueError(f"between must be two finite numbers (low, high) with low < high, got {between}")
     require_integer(2, seeds=seeds)
     if not 0 < step <= 0.2:
-        raise ValueError(f"step is a share of the range, above 0 and at most 0.2, got {step!r}")
+        raise ValueError(f"step is a fraction of the box and of the range of b, 0 < step <= 0.2, got {step!r}")
     first = family.at(b=low) if isinstance(family, Blend) else family(low)
     require_potential(first)
 
-    def of(member: int | None) -> xr.Dataset:
-        return _Atlas(_member(family, member), within, (low, high), starts, step).charted(int(seeds))
+    def branches_of(member: int | None) -> xr.Dataset:
+        return _Diagram(_member(family, member), within, (low, high), starts, step).dataset(int(seeds))
 
     if first.members is None:
-        return of(None)
-    parts = [of(k) for k in range(first.members)]
+        return branches_of(None)
+    parts = [branches_of(k) for k in range(first.members)]
     points = joined_members([p.drop_dims("bifurcation") for p in parts])
     owner = np.repeat(np.arange(len(parts)), [p.sizes["bifurcation"] for p in parts])
-    special = xr.concat([p.drop_dims("point") for p in parts], "bifurcation")
-    special = special.assign_coords(bifurcation=np.arange(len(owner)), bifurcation_member=("bifurcation", owner))
-    return xr.merge([points, special])
+    bifurcations = xr.concat([p.drop_dims("point") for p in parts], "bifurcation")
+    bifurcations = bifurcations.assign_coords(
+        bifurcation=np.arange(len(owner)), bifurcation_member=("bifurcation", owner)
+    )
+    return xr.merge([points, bifurcations])
 
 
 def _member(family: Blend | Family, member: int | None) -> Family:
-    """Return the plain family of one member; parts of a blend are taken apart once."""
+    """Return the family of one member; the parts of a blend are split once, not at every b."""
     if isinstance(family, Blend):
         one = [p if p.members is None else p.member(member) for p in (family.first, family.second)]  # type: ignore[attr-defined]
         blend = Blend(one[0], one[1], family.schedule)
@@ -97,8 +149,8 @@ def _member(family: Blend | Family, member: int | None) -> Family:
     return family if member is None else lambda b: family(b).member(member)  # type: ignore[attr-defined]
 
 
-class _Atlas:
-    """All branches of a family: seeds, continuation, bifurcations, and the dataset."""
+class _Diagram:
+    """Bifurcation diagram of a family without members: all branches, each of shape (point, dim + 1)."""
 
     def __init__(
         self,
@@ -111,131 +163,133 @@ class _Atlas:
         self.within, self.starts, self.step = within, starts, step
         self.curves = Curves(family, Box.of(family(between[0]), within), between)
         self.branches: list[Array] = []
-        self.special: list[tuple[Array, str, int]] = []
-        self.narrows: list[tuple[Array, float]] = []  # where steps of a length were too long
+        self.bifurcations: list[tuple[Array, str, int]] = []  # point, kind, branch
+        self.failed_steps: list[tuple[Array, float]] = []  # midpoint and length of steps that jumped between branches
 
-    def charted(self, seeds: int) -> xr.Dataset:
-        """Return all branches, followed again with shorter steps wherever steps failed to keep branches apart."""
+    def dataset(self, seeds: int) -> xr.Dataset:
+        """Return all branches, followed again with shorter steps near the steps that failed to keep branches apart."""
         seeded = [
             np.append((x - self.curves.low) / self.curves.width, c)
             for c in np.linspace(0, 1, seeds)
             for x in stationary_points(self.curves.at(float(c)), self.within, starts=self.starts)["x"].values
         ]
-        for _ in range(ROUNDS):
-            self.branches, self.special = [], []
-            unsolved = [jump for u in seeded for jump in self._charted(u)]
-            if not unsolved:
+        for _ in range(MOST_CONTINUATIONS):
+            self.branches, self.bifurcations = [], []
+            failed = [one for u in seeded for one in self._follow_from(u)]
+            if not failed:
                 return self._dataset()
-            self.narrows += unsolved
+            self.failed_steps += failed
         warnings.warn(
-            f"the bifurcation near b = {self.curves.b(unsolved[0][0][-1]):g} could not be told: branches may be "
-            "confused",
+            f"the bifurcation near b = {self.curves.b(failed[0][0][-1]):g} could not be resolved, and branches may be "
+            "joined wrongly there; reduce step=…",
             LandscapeWarning,
             stacklevel=3,
         )
         return self._dataset()
 
-    def _longest(self, u: Array) -> float:
-        """Return the longest step at u: a quarter of those that have failed nearby."""
-        return min([self.step, *(size / 4 for at, size in self.narrows if np.linalg.norm(u - at) < 4 * size)])
+    def _longest_step(self, u: Array) -> float:
+        """Return the longest step allowed at u: at most a quarter of the steps that failed nearby."""
+        return min([self.step, *(size / 4 for at, size in self.failed_steps if np.linalg.norm(u - at) < 4 * size)])
 
-    def _charted(self, u: Array) -> list[tuple[Array, float]]:
-        """Follow the branch through u unless it is known; return the steps that hide what could not be solved for."""
-        if self._visited(u):
+    def _follow_from(self, u: Array) -> list[tuple[Array, float]]:
+        """Follow the branch through u, unless it is known, and all that it meets; return the steps that failed."""
+        if self._is_known(u):
             return []
-        self.branches.append(self._whole(u))
-        known = len(self.special)
-        unsolved = self._bifurcations(len(self.branches) - 1)
-        for at, kind, number in self.special[known:]:
-            for other in [] if kind == "fold" else self._switched(at, self.branches[number]):
-                unsolved += self._charted(other)
-        return unsolved
+        self.branches.append(self._branch_through(u))
+        known = len(self.bifurcations)
+        failed = self._locate_bifurcations(len(self.branches) - 1)
+        for at, kind, number in self.bifurcations[known:]:
+            for other in [] if kind == "fold" else self._on_other_branch(at, self.branches[number]):
+                failed += self._follow_from(other)
+        return failed
 
-    def _switched(self, at: Array, path: Array) -> list[Array]:
-        """Return points on the branch that meets a path at a bifurcation, on both sides of it."""
+    def _on_other_branch(self, at: Array, path: Array) -> list[Array]:
+        """Return points, one on either side, of the branch that crosses a path at a branch point."""
         nearest = np.linalg.norm(path - at, axis=-1).argmin()
         t = path[min(nearest + 1, len(path) - 1)] - path[max(nearest - 1, 0)]
-        plane = np.linalg.svd(self.curves.jacobian(at))[2][-2:]  # of the tangents of both branches
+        plane = np.linalg.svd(self.curves.jacobian(at))[2][-2:]  # spanned by the tangents of both branches
         t = plane.T @ (plane @ t)
-        across = plane.T @ np.array([-plane[1] @ t, plane[0] @ t]) / np.linalg.norm(t)
-        far = min(self._longest(at), 0.02)
-        found = [self.curves.corrected(at + side * far * across, across) for side in (1, -1)]
+        normal = plane.T @ np.array([-plane[1] @ t, plane[0] @ t]) / np.linalg.norm(t)
+        distance = min(self._longest_step(at), 0.02)
+        found = [self.curves.corrected(at + side * distance * normal, normal) for side in (1, -1)]
         return [one[0] for one in found if one is not None and ((one[0] >= 0) & (one[0] <= 1)).all()]
 
-    def _visited(self, u: Array) -> bool:
-        """Return whether a branch passes through u; it is made exact at that b where it comes near."""
-        across = np.append(np.zeros(len(u) - 1), 1.0)
+    def _is_known(self, u: Array) -> bool:
+        """Return whether a branch passes through u; where one comes near, it is corrected at the b of u."""
+        b_direction = np.append(np.zeros(len(u) - 1), 1.0)
         for path in self.branches:
             c = path[:, -1] - u[-1]
             for k in np.flatnonzero((c[:-1] * c[1:] <= 0) & (c[:-1] != c[1:])):
-                share = c[k] / (c[k] - c[k + 1])
-                near = (1 - share) * path[k] + share * path[k + 1]
+                fraction = c[k] / (c[k] - c[k + 1])
+                near = (1 - fraction) * path[k] + fraction * path[k + 1]
                 near[-1] = u[-1]
                 if np.linalg.norm(near - u) < 2 * self.step:
-                    exact = self.curves.corrected(near, across)
-                    if exact is not None and np.linalg.norm(exact[0] - u) < SAME:
+                    exact = self.curves.corrected(near, b_direction)
+                    if exact is not None and np.linalg.norm(exact[0] - u) < SAME_SOLUTION:
                         return True
         return False
 
-    def _whole(self, u: Array) -> Array:
-        """Return the branch through u, followed both ways, shape (point, dim + 1)."""
+    def _branch_through(self, u: Array) -> Array:
+        """Return the branch through u, followed in both directions, shape (point, dim + 1)."""
         t = self.curves.tangent(u)
-        ahead, closed = self._followed(u, t)
+        forward, closed = self._followed(u, t)
         if closed:
-            return ahead
-        behind, _ = self._followed(u, -t)
-        return np.concatenate([behind[:0:-1], ahead])
+            return forward
+        backward, _ = self._followed(u, -t)
+        return np.concatenate([backward[:0:-1], forward])
 
     def _followed(self, u: Array, t: Array) -> tuple[Array, bool]:
-        path, ds = [u], self._longest(u) / 4
+        """Return the branch from u in the direction t, shape (point, dim + 1), and whether it is a closed loop."""
+        path, ds = [u], self._longest_step(u) / 4
         if (u[-1] <= 0 and t[-1] < 0) or (u[-1] >= 1 and t[-1] > 0):
             return np.array(path), False
-        while len(path) < LONGEST:
-            ds = min(ds, self._longest(u), max(self._longest(u + ds * t), ds / 4))  # shorter before a narrow, by and by
-            ahead = u + ds * t
-            end = min(max(ahead[-1], 0.0), 1.0)
-            last = end != ahead[-1]
-            across = np.append(np.zeros(len(u) - 1), 1.0) if last else t
+        while len(path) < MOST_BRANCH_POINTS:
+            # Shorten steps gradually on the way to a place where steps have failed.
+            ds = min(ds, self._longest_step(u), max(self._longest_step(u + ds * t), ds / 4))
+            predicted = u + ds * t
+            limit = min(max(predicted[-1], 0.0), 1.0)
+            last = limit != predicted[-1]
+            normal = np.append(np.zeros(len(u) - 1), 1.0) if last else t
             if last:
-                ahead = u + (end - u[-1]) / t[-1] * t
-            found = self.curves.corrected(ahead, across)
-            turn = None if found is None else self._oriented(found[0], t)
-            far = np.linalg.norm(ahead - u)
-            if found is None or turn is None or np.linalg.norm(found[0] - ahead) > 0.3 * far + 1e-9:
+                predicted = u + (limit - u[-1]) / t[-1] * t
+            found = self.curves.corrected(predicted, normal)
+            tangent = None if found is None else self._oriented_tangent(found[0], t)
+            length = np.linalg.norm(predicted - u)
+            if found is None or tangent is None or np.linalg.norm(found[0] - predicted) > 0.3 * length + 1e-9:
                 ds /= 2
-                if ds < SHORTEST:
-                    self._tell(u)
+                if ds < SHORTEST_CONTINUATION_STEP:
+                    self._warn_incomplete(u, "reduce")
                     return np.array(path), False
                 continue
-            u, t = found[0], turn
+            u, t = found[0], tangent
             if last:
-                u[-1] = end  # without rounding, so that what is sought there is found there
+                u[-1] = limit  # exactly, so that the stationary points of the seed at this limit are recognised
             path.append(u)
             if last or not ((u[:-1] >= 0) & (u[:-1] <= 1)).all():
                 return np.array(path), False
             if len(path) > 3 and np.linalg.norm(u - path[0]) < 0.75 * ds and t @ (path[1] - path[0]) > 0:
                 return np.array([*path, path[0]]), True
             ds = min(self.step, 1.5 * ds) if found[1] <= 6 else ds
-        self._tell(u)
+        self._warn_incomplete(u, f"it has {MOST_BRANCH_POINTS} points, increase")
         return np.array(path), False
 
-    def _oriented(self, u: Array, t: Array) -> Array | None:
-        """Return the tangent at u on the side of t, None where it turns too far."""
-        turned = self.curves.tangent(u)
-        turned = turned * np.sign(turned @ t)
-        return turned if np.linalg.norm(turned - t) < TURN else None
+    def _oriented_tangent(self, u: Array, t: Array) -> Array | None:
+        """Return the tangent at u oriented along t; None if it turns by more than LARGEST_TURN."""
+        tangent = self.curves.tangent(u)
+        tangent = tangent * np.sign(tangent @ t)
+        return tangent if np.linalg.norm(tangent - t) < LARGEST_TURN else None
 
-    def _tell(self, u: Array) -> None:
+    def _warn_incomplete(self, u: Array, advice: str) -> None:
         warnings.warn(
-            f"a branch could not be followed beyond b = {self.curves.b(u[-1]):g} at {self.curves.x(u).tolist()}; try a "
-            "smaller step",
+            f"a branch could not be followed beyond b = {self.curves.b(u[-1]):g} at x = {self.curves.x(u).tolist()}; "
+            f"{advice} step=…",
             LandscapeWarning,
             stacklevel=2,
         )
 
-    def _bifurcations(self, number: int) -> list[tuple[Array, float]]:
-        """Solve for the bifurcations of a branch; return middle and length of the steps in which that fails."""
-        path, unsolved = self.branches[number], []
+    def _locate_bifurcations(self, number: int) -> list[tuple[Array, float]]:
+        """Add the bifurcations of a branch; return midpoint and length of the steps where locating one failed."""
+        path, failed = self.branches[number], []
         tangents = [self.curves.tangent(u) for u in path]
         for k in range(1, len(tangents)):
             tangents[k] *= np.sign(tangents[k] @ (path[k] - path[k - 1]))
@@ -245,12 +299,12 @@ class _Atlas:
             turns, changes = tangents[k][-1] * tangents[k + 1][-1] < 0, index[k] != index[k + 1]
             if not (turns or changes):
                 continue
-            found = solved(self.curves, path[k], path[k + 1], fold=turns and changes)
+            found = bifurcation_between(self.curves, path[k], path[k + 1], fold=turns and changes)
             if found is None:
-                unsolved.append(((path[k] + path[k + 1]) / 2, float(np.linalg.norm(path[k + 1] - path[k]))))
-            elif all(np.linalg.norm(found[0] - known) > SAME for known, _, _ in self.special):
-                self.special.append((*found, number))
-        return unsolved
+                failed.append(((path[k] + path[k + 1]) / 2, float(np.linalg.norm(path[k + 1] - path[k]))))
+            elif all(np.linalg.norm(found[0] - known) > SAME_SOLUTION for known, _, _ in self.bifurcations):
+                self.bifurcations.append((*found, number))
+        return failed
 
     def _dataset(self) -> xr.Dataset:
         curves, dim = self.curves, len(self.curves.low)
@@ -258,31 +312,35 @@ class _Atlas:
         owner = np.repeat(np.arange(len(self.branches)), [len(path) for path in self.branches])
         level = np.array([float(curves.at(row[-1]).value(curves.x(row))) for row in u])
         scale = np.outer(curves.width, curves.width)
-        bends = [curves.jacobian(row)[:, :-1] / scale for row in u]
-        eigenvalue = np.array([np.linalg.eigvalsh(bend) for bend in bends]).reshape(-1, dim)
+        hessians = [curves.jacobian(row)[:, :-1] / scale for row in u]
+        eigenvalue = np.array([np.linalg.eigvalsh(hessian) for hessian in hessians]).reshape(-1, dim)
         index = (eigenvalue < 0).sum(-1)
         kind = np.where(index == 0, "minimum", np.where(index == dim, "maximum", "saddle")).astype("U10")
-        turn = np.array([one for one, _, _ in self.special]).reshape(-1, dim + 1)
+        special = np.array([at for at, _, _ in self.bifurcations]).reshape(-1, dim + 1)
         columns: dict[str, Any] = {
             "x": (("point", "state"), curves.x(u), "stationary point"),
             "b": ("point", curves.b(0) + curves.span * u[:, -1], "parameter"),
             "potential": ("point", level, "potential"),
             "eigenvalue": (("point", "state"), eigenvalue, "eigenvalue of the Hessian, in ascending order along state"),
             "index": ("point", index, "number of negative eigenvalues"),
-            "bifurcation_x": (("bifurcation", "state"), curves.x(turn), "bifurcation"),
-            "bifurcation_b": ("bifurcation", curves.b(0) + curves.span * turn[:, -1], "parameter at the bifurcation"),
-            "bifurcation_branch": ("bifurcation", np.array([k for *_, k in self.special], dtype=int), "branch"),
+            "bifurcation_x": (("bifurcation", "state"), curves.x(special), "bifurcation"),
+            "bifurcation_b": (
+                "bifurcation",
+                curves.b(0) + curves.span * special[:, -1],
+                "parameter at the bifurcation",
+            ),
+            "bifurcation_branch": ("bifurcation", np.array([k for *_, k in self.bifurcations], dtype=int), "branch"),
         }
         variables: dict[str, Any] = {
             name: (dims, values, {"long_name": text, "units": "1"}) for name, (dims, values, text) in columns.items()
         }
         variables["kind"] = ("point", kind, {"long_name": "kind of stationary point"})
-        kinds = np.array([k for _, k, _ in self.special], dtype="U13")
+        kinds = np.array([k for _, k, _ in self.bifurcations], dtype="U13")
         variables["bifurcation_kind"] = ("bifurcation", kinds, {"long_name": "kind of bifurcation"})
         coords = {
             "point": np.arange(len(u)),
             "branch": ("point", owner),
-            "bifurcation": np.arange(len(turn)),
+            "bifurcation": np.arange(len(special)),
             "state": list(curves.at(0.0).states),
         }
         return xr.Dataset(variables, coords=coords)

@@ -1,7 +1,8 @@
-r"""Curves of stationary points u = (x, b): what ∇Ψ_b(x) = 0 and its derivatives are on them, and Newton's method.
+r"""Curves of stationary points u = (x, b) of a family Ψ_b: the derivatives needed on them, and Newton's method.
 
-The tangent t is the null vector of [∇²Ψ | ∂_b∇Ψ]; ∂_b∇Ψ is a central difference, exact where Ψ is affine in b, as a
-blend is. x is measured in units of the box and b in units of its range.
+The curves solve ∇Ψ_b(x) = 0. Their tangent t is the null vector of the Jacobian [∇²Ψ | ∂_b∇Ψ]. The derivative ∂_b∇Ψ
+is a central difference, which is exact where Ψ is affine in b, as it is for a blend. All vectors and derivatives are
+scaled: x in units of the box and b in units of its range.
 """
 
 from collections.abc import Callable
@@ -15,75 +16,85 @@ from workbench.potentials.potential import Potential
 
 __all__ = ["Array", "Curves", "Family"]
 
-DIFFERENCE = 1e-4  # of the range of b, for ∂_b
-CLOSE = 1e-10  # a step of Newton's method that leaves nothing to gain
+B_INCREMENT = 1e-4  # of the range of b, for the difference quotient ∂_b
+NEWTON_TOLERANCE = 1e-10  # in scaled units: a Newton step as short as this ends the iteration
 
 Array = np.ndarray
 Family = Callable[[float], Potential]
 
 
 class Curves:
-    """∇Ψ, ∇²Ψ and ∂_b∇Ψ at u = (y, c), shape (dim + 1,): y in units of the box, c in units of the range of b."""
+    """Scaled derivatives of Ψ_b at u = (y, c), shape (dim + 1,): y in units of the box, c in units of the range of b.
+
+    Parameters
+    ----------
+    family : callable
+        Function of b that returns a potential without members.
+    box : Box
+        Unit of x.
+    between : tuple of (float, float)
+        Range of b, its lowest and highest value.
+    """
 
     def __init__(self, family: Family, box: Box, between: tuple[float, float]) -> None:
         self.low, self.width = box.low.cpu().numpy().astype(float), box.width.cpu().numpy().astype(float)
         self.start, self.span = between[0], between[1] - between[0]
-        self.known: dict[bytes, Array] = {}
+        self._jacobians: dict[bytes, Array] = {}
         self.at = lru_cache(maxsize=16)(lambda c: family(self.b(c)))
 
     def x(self, u: Array) -> Array:
-        """Return x, shape (…, dim), in its own units."""
+        """Return the unscaled x of u, shape (…, dim + 1), as an array of shape (…, dim)."""
         return self.low + self.width * u[..., :-1]
 
     def b(self, c: float) -> float:
-        """Return b in its own units."""
+        """Return the unscaled b."""
         return float(self.start + self.span * c)
 
     @torch.no_grad()
-    def slope(self, u: Array) -> Array:
+    def gradient(self, u: Array) -> Array:
         """Return ∇Ψ, shape (dim,)."""
         return np.asarray(self.at(u[-1]).gradient(self.x(u))) * self.width
 
     @torch.no_grad()
-    def bend(self, u: Array) -> Array:
+    def hessian(self, u: Array) -> Array:
         """Return ∇²Ψ, shape (dim, dim)."""
         return np.asarray(self.at(u[-1]).hessian(self.x(u))) * np.outer(self.width, self.width)
 
-    def drift(self, u: Array) -> Array:
+    def gradient_by_b(self, u: Array) -> Array:
         """Return ∂_b∇Ψ, shape (dim,)."""
-        before, after = max(0.0, u[-1] - DIFFERENCE), min(1.0, u[-1] + DIFFERENCE)
-        return (self.slope(np.append(u[:-1], after)) - self.slope(np.append(u[:-1], before))) / (after - before)
+        below, above = max(0.0, u[-1] - B_INCREMENT), min(1.0, u[-1] + B_INCREMENT)
+        return (self.gradient(np.append(u[:-1], above)) - self.gradient(np.append(u[:-1], below))) / (above - below)
 
     def jacobian(self, u: Array) -> Array:
         """Return [∇²Ψ | ∂_b∇Ψ], shape (dim, dim + 1)."""
         key = u.tobytes()
-        if key not in self.known:
-            self.known[key] = np.column_stack([self.bend(u), self.drift(u)])
-        return self.known[key]
+        if key not in self._jacobians:
+            self._jacobians[key] = np.column_stack([self.hessian(u), self.gradient_by_b(u)])
+        return self._jacobians[key]
 
     def tangent(self, u: Array) -> Array:
-        """Return the null vector of the Jacobian, shape (dim + 1,), of either sign."""
+        """Return the unit null vector of the Jacobian, shape (dim + 1,), with arbitrary sign."""
         return np.linalg.svd(self.jacobian(u))[2][-1]
 
     def corrected(self, u: Array, t: Array) -> tuple[Array, int] | None:
-        """Return the solution on the plane through u across t, and the steps of Newton's method; None if it fails.
+        """Return the solution in the plane through u normal to t, and the number of Newton steps; None on failure.
 
-        The Jacobian of the last step serves as long as steps shrink well.
+        The Jacobian is evaluated again only where the last step shrank by less than a factor of five.
         """
-        foot, before, size = u, np.inf, np.inf
+        predicted, previous, size = u, np.inf, np.inf
         for k in range(1, 16):
             if not -1e-9 <= u[-1] <= 1 + 1e-9:
                 return None
-            residual = np.append(self.slope(u), t @ (u - foot))
+            residual = np.append(self.gradient(u), t @ (u - predicted))
             if not np.isfinite(residual).all():
                 return None
-            if k == 1 or size > 0.2 * before:  # the first time, or where the last steps shrank badly
+            if k == 1 or size > 0.2 * previous:
                 jacobian = np.vstack([self.jacobian(u), t])
                 if not np.isfinite(jacobian).all():
                     return None
-            before = size
-            move = np.linalg.lstsq(jacobian, residual, rcond=None)[0]
-            u, size = u - move, float(np.linalg.norm(move))
-            if size < CLOSE:
+            previous = size
+            step = np.linalg.lstsq(jacobian, residual, rcond=None)[0]
+            u, size = u - step, float(np.linalg.norm(step))
+            if size < NEWTON_TOLERANCE:
                 return u, k
         return None

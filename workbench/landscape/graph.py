@@ -1,7 +1,7 @@
-"""Passes: the saddles of index 1, the two minima that each joins, and so the graph of wells and saddles.
+r"""The saddle graph: minima, index-1 saddles (transition states), and the two minima that each saddle connects.
 
-A saddle of index 1 has one unstable direction; the two lines of steepest descent that leave along it end in the wells
-it joins. Its height over either well is a barrier.
+An index-1 saddle s has one unstable direction. The two paths of steepest descent that leave s along it end in the
+minima that s connects. The barrier over s, seen from the minimum m, is Ψ(s) − Ψ(m).
 """
 
 import warnings
@@ -21,7 +21,7 @@ from workbench.potentials.potential import Potential, require_potential, tensor_
 
 __all__ = ["graph", "unstable_directions", "joined_minima"]
 
-NUDGE = 1e-3  # of the box: how far from a saddle a descent starts
+SADDLE_OFFSET = 1e-3  # in units of the box: distance from a saddle at which its descents start
 
 
 def graph(
@@ -31,14 +31,47 @@ def graph(
     points: xr.Dataset | None = None,
     starts: int = 256,
 ) -> xr.Dataset:
-    """Return the minima and saddles of index 1 in a box, and which minima each saddle joins.
+    """Find the minima and index-1 saddles in a box, and the minima that each saddle connects.
 
-    A dataset over `point` as of `stationary_points`, which it takes from `points` where they are known already. For
-    saddles joins(point, side) holds the `point` of the minimum on either side, −1 where the descent ends in no minimum
-    of the list (it left the box, or ran down to a place where the potential has no minimum), and barrier(point, side)
-    the height over that minimum, else NaN. For minima joins is −1 and barrier NaN. Degenerate points are left out, and
-    told by a `LandscapeWarning`.
+    The two sides of a saddle are ordered by its unstable direction: side 0 is the one along which the largest
+    component of that direction increases.
 
+    Parameters
+    ----------
+    potential : Potential
+        Any potential. The members of an ensemble have separate graphs.
+    within : sequence of (float, float)
+        Box to search, one pair (low, high) per state.
+    points : xarray.Dataset, optional
+        Result of `stationary_points` for the same potential; by default the points are computed.
+    starts : int
+        Number of Sobol starting points, where the points are computed.
+
+    Returns
+    -------
+    xarray.Dataset
+        The variables of `stationary_points`, without degenerate points and those of higher index, and in addition
+
+        - ``joins(point, side)``, for a saddle the ``point`` of the minimum reached on either side; −1 where the descent
+          leaves the box or ends in none of the minima found, and for minima;
+        - ``barrier(point, side)``, the height of the saddle above that minimum, else NaN.
+
+    Raises
+    ------
+    ValueError, LandscapeError, TypeError
+        As `stationary_points`.
+
+    Warns
+    -----
+    LandscapeWarning
+        If degenerate stationary points are left out.
+
+    References
+    ----------
+    O. M. Becker, M. Karplus, J. Chem. Phys. 106, 1495-1517 (1997), doi:10.1063/1.473299.
+
+    Examples
+    --------
     >>> import systems
     >>> surface = systems.get("muller_brown")
     >>> found = graph(surface, surface.box)
@@ -58,11 +91,12 @@ def graph(
 
 
 def _graph(potential: Potential, within: Sequence[tuple[float, float]], found: xr.Dataset) -> xr.Dataset:
-    flat = int((found["kind"] == "degenerate").sum())
-    if flat:
+    """Return the graph of one member, from its stationary points."""
+    degenerate = int((found["kind"] == "degenerate").sum())
+    if degenerate:
         warnings.warn(
-            f"{flat} of {found.sizes['point']} stationary points are flat in a direction (kind 'degenerate'): "
-            "the graph leaves them out",
+            f"{degenerate} of {found.sizes['point']} stationary point(s) are degenerate (zero Hessian eigenvalue) and "
+            "left out of the saddle graph",
             LandscapeWarning,
             stacklevel=4,
         )
@@ -75,32 +109,71 @@ def _graph(potential: Potential, within: Sequence[tuple[float, float]], found: x
     joins[saddles] = np.where(ends >= 0, minima[ends] if len(minima) else -1, -1)
     psi = found["potential"].values
     barrier = np.where(joins >= 0, psi[:, None] - psi[joins], np.nan)
-    found["joins"] = (("point", "side"), joins, {"long_name": "minimum on that side of the saddle", "units": "1"})
-    found["barrier"] = (("point", "side"), barrier, {"long_name": "height over that minimum", "units": "1"})
+    found["joins"] = (
+        ("point", "side"),
+        joins,
+        {"long_name": "minimum reached on that side of the saddle", "units": "1"},
+    )
+    found["barrier"] = (
+        ("point", "side"),
+        barrier,
+        {"long_name": "height above the minimum on that side", "units": "1"},
+    )
     return found
 
 
 def joined_minima(
     potential: Potential, saddles: Tensor, minima: Tensor, within: Sequence[tuple[float, float]]
 ) -> np.ndarray:
-    """Return to which of the minima, shape (well, dim), both sides of each saddle lead, (saddle, 2); −1 for none."""
+    """Return the minima that the two sides of each saddle lead to.
+
+    Parameters
+    ----------
+    potential : Potential
+        A potential without members.
+    saddles, minima : torch.Tensor
+        States, shapes (saddle, dim) and (well, dim).
+    within : sequence of (float, float)
+        Box in which the descents are followed, up to half a side outside it.
+
+    Returns
+    -------
+    numpy.ndarray
+        Rows of `minima`, shape (saddle, 2); −1 where the descent ends in none of them.
+    """
     box = Box.of(potential, within)
     if not (len(saddles) and len(minima)):
         return np.full((len(saddles), 2), -1)
-    label, _ = minima_reached(potential, unstable_directions(potential, saddles, box, NUDGE), box, minima)
+    label, _ = minima_reached(potential, unstable_directions(potential, saddles, box, SADDLE_OFFSET), box, minima)
     label = torch.where(label < len(minima), label, -1).clamp_min(-1)
     return label.reshape(2, -1).T.cpu().numpy()
 
 
 @torch.no_grad()
-def unstable_directions(potential: Potential, saddles: Tensor, box: Box, far: float) -> Tensor:
-    """Return points that far from the saddles along the unstable direction: (2 saddles, dim), one side after the other.
+def unstable_directions(potential: Potential, saddles: Tensor, box: Box, distance: float) -> Tensor:
+    """Return the points on both sides of index-1 saddles along their unstable directions.
 
-    Sides are told by the sign of the largest component of that direction: the first goes up along it, so that equal
-    saddles of the members of an ensemble have equal sides.
+    The sides are ordered by the sign of the largest component of the direction, so that they agree between the members
+    of an ensemble.
+
+    Parameters
+    ----------
+    potential : Potential
+        A potential without members.
+    saddles : torch.Tensor
+        States, shape (saddle, dim).
+    box : Box
+        Sets the unit of length.
+    distance : float
+        Distance of the points from their saddle, in units of the box.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (2 saddle, dim): first all points in the positive direction, then those in the negative one.
     """
     direction = torch.linalg.eigh(potential.hessian(saddles)).eigenvectors[..., 0]
     largest = direction.gather(-1, direction.abs().argmax(-1, keepdim=True))
     direction = direction * torch.sign(largest)
-    away = far * direction / box.length(direction).unsqueeze(-1)
-    return torch.cat([saddles + away, saddles - away])
+    offset = distance * direction / box.length(direction).unsqueeze(-1)
+    return torch.cat([saddles + offset, saddles - offset])

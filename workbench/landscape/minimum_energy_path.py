@@ -1,10 +1,11 @@
-r"""Minimum-energy paths: the way from well to well that is everywhere parallel to ∇Ψ, and the barriers on it.
+r"""Minimum-energy paths between two minima: curves parallel to ∇Ψ, with the saddles and barriers on them.
 
-A string of states from one well to the other is let down the gradient flow and spaced evenly again, over and over (the
-simplified string method of E, Ren and Vanden-Eijnden); steps follow the local quadratic model, so stiff directions
-do not slow it. It decides which way is taken. What counts is then made exact: every crest of the string is
-polished into a saddle of index 1 by eigenvector following, and the path is the lines of steepest descent that leave
-the saddles and end in the wells.
+A string of states between the minima moves down the gradient flow and is then redistributed to equal distances, until
+it no longer changes (the simplified string method of E, Ren and Vanden-Eijnden, 2007). Each state follows the flow of
+its local quadratic model, so that stiff directions do not limit the step. The string only selects the path; its own
+accuracy is not critical. Each maximum of Ψ along the string is refined to a saddle of index 1 by eigenvector following,
+and the path consists of the two steepest-descent curves from each saddle to the minima. Of all sequences of saddles
+that connect the two minima, the path takes the one whose highest saddle is lowest.
 """
 
 import heapq
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from workbench.checks import require_integer
 from workbench.errors import LandscapeError
-from workbench.landscape.box import SAME, Box, distinct
+from workbench.landscape.box import SAME_POINT, Box, distinct
 from workbench.landscape.eigenvector_following import search
 from workbench.landscape.graph import unstable_directions
 from workbench.landscape.steepest_descent import descent_paths
@@ -29,12 +30,12 @@ from workbench.potentials.potential import Potential, require_potential, rows_of
 
 __all__ = ["minimum_energy_path"]
 
-STRING = 48  # images of the string
-ROUNDS = 400  # more than a string that settles needs
-SETTLED = 2e-4  # of its length: a string that moves less in a round has settled
-NUDGE = 1e-4  # of the box: how far from a saddle its descents start
-STEP = 0.02  # of the box, the longest along a descent
-EDGE = 1e-12  # relative size of an eigenvalue that counts as zero
+STRING_IMAGES = 48
+STRING_ITERATIONS = 400  # more than a string that converges needs
+STRING_TOLERANCE = 2e-4  # of the length of the string: a smaller displacement per iteration counts as converged
+SADDLE_OFFSET = 1e-4  # in units of the box: distance from a saddle at which its descents start
+LONGEST_PATH_STEP = 0.02  # in units of the box: longest step along a descent
+EIGENVALUE_ROUNDING = 1e-12  # relative to the largest eigenvalue: one above minus this counts as non-negative
 
 
 def minimum_energy_path(
@@ -47,21 +48,62 @@ def minimum_energy_path(
     within: Sequence[tuple[float, float]] | None = None,
     points: xr.Dataset | None = None,
 ) -> xr.Dataset:
-    """Return the minimum-energy path between two wells of Ψ, the saddles on it, and the barrier both ways.
+    """Compute the minimum-energy path between two minima of Ψ, with its saddles and barriers.
 
-    `start` and `end`, shape (dim,), lie near minima, to which they are relaxed. The string begins as the straight line
-    between them, or through the states `via`, shape (knot, dim): where there are several paths, that decides which is
-    found. Lengths are measured in a box: `within`, or a cube about the two wells three times as wide as they are apart.
+    Where several paths join the two minima, the initial string decides which one is found; guide it with `via`.
 
-    The dataset holds x(image, state) and potential(image) at even distances on each descent, distance(image) from the
-    start, stop(image) ("minimum", "saddle" or "" between), the highest point saddle(state) with saddle_potential,
-    saddle_eigenvalue(state) and saddle_residual, and barrier(way), its height over the start ("forward") and over the
-    end ("backward"). With `points`, as of `stationary_points`, mismatch is the distance from that saddle to the
-    nearest of them. Members of an ensemble each have their path, along a leading dimension `member`.
+    Parameters
+    ----------
+    potential : Potential
+        Landscape; each member of an ensemble has its own path.
+    start, end : array_like
+        States near two different minima, to which they are relaxed; shape (dim,).
+    via : array_like, optional
+        Intermediate states of the initial string, in order, shape (knot, dim); by default the string is the straight
+        line between the minima.
+    images : int, default: 101
+        Number of states on the path, at least 9. There are a few more if a descent is too short to receive one of its
+        own.
+    within : sequence of (float, float), optional
+        One (low, high) per state: the box that sets the unit of length. Descents may leave it by at most half a
+        side. By default a cube centred between `start` and `end` with sides of three times their distance.
+    points : xarray.Dataset, optional
+        Stationary points from `stationary_points`, to which the highest saddle is compared.
 
-    Two ends in one well, ends without a minimum near them, and crests that are no saddles (where Ψ has a kink or is
-    flat, or of a string that did not settle) raise `LandscapeError`.
+    Returns
+    -------
+    xarray.Dataset
+        The path along ``image``; ensembles add a leading dimension ``member``. Variables:
 
+        - ``x(image, state)`` and ``potential(image)``, evenly spaced along each descent;
+        - ``distance(image)``, the length of the path from the start;
+        - ``stop(image)``, "minimum" or "saddle" at stationary points and "" between them;
+        - ``saddle(state)``, the highest saddle, with ``saddle_potential``, ``saddle_eigenvalue(state)`` of the Hessian
+          and ``saddle_residual``, the norm of the gradient;
+        - ``barrier(way)``, the height of that saddle above the start ("forward") and the end ("backward");
+        - ``mismatch``, only with `points`: the distance from that saddle to the nearest of them.
+
+    Raises
+    ------
+    TypeError
+        If `potential` is not a potential, or changes in time.
+    ValueError
+        If the shape of `start`, `end`, `via` or `within` is wrong, a state is not finite, or `images` is too small.
+    LandscapeError
+        If both ends relax to the same minimum, no minimum is found near an end, Ψ is not finite along the string, no
+        maximum of the string refines to a saddle (Ψ has a kink or is flat there, or the string did not converge), or
+        the saddles found do not connect the two minima.
+
+    References
+    ----------
+    W. E, W. Ren, E. Vanden-Eijnden, Phys. Rev. B 66, 052301 (2002), doi:10.1103/PhysRevB.66.052301.
+
+    W. E, W. Ren, E. Vanden-Eijnden, J. Chem. Phys. 126, 164103 (2007), doi:10.1063/1.2720838.
+
+    C. J. Cerjan, W. H. Miller, J. Chem. Phys. 75, 2800-2806 (1981), doi:10.1063/1.442352.
+
+    Examples
+    --------
     >>> import systems
     >>> surface = systems.get("muller_brown")
     >>> path = minimum_energy_path(surface, (-0.56, 1.44), (0.62, 0.03))
@@ -72,193 +114,202 @@ def minimum_energy_path(
     require_integer(9, images=images)
     knots = torch.cat([rows_of(potential, x, n) for x, n in ((start, "start"), (end, "end"))])
     if len(knots) != 2:
-        raise ValueError(f"start and end are one state each, got {len(knots)} in all")
-    box = _around(knots) if within is None else Box.of(potential, within)
+        raise ValueError(f"start and end must be one state each, got {len(knots)} states in total")
+    box = _box_around(knots) if within is None else Box.of(potential, within)
     if via is not None:
         knots = torch.cat([knots[:1], rows_of(potential, via, "via"), knots[1:]])
     if potential.members is None:
         return _path(potential, knots, box, int(images), points)
     parts = []
     for k, member in enumerate(each_member(potential)):
-        mine = points if points is None or "member" not in points.coords else _of_member(points, k)
-        parts.append(_path(member, knots, box, int(images), mine))
+        own = points if points is None or "member" not in points.coords else _points_of_member(points, k)
+        parts.append(_path(member, knots, box, int(images), own))
     return xr.concat(parts, "member").assign_coords(member=np.arange(len(parts)))
 
 
-def _of_member(points: xr.Dataset, k: int) -> xr.Dataset:
+def _points_of_member(points: xr.Dataset, k: int) -> xr.Dataset:
     return points.isel(point=(points["member"] == k).values)
 
 
-def _around(ends: Tensor) -> Box:
-    far = (ends[1] - ends[0]).norm()
-    if not far > 0:
-        raise LandscapeError(f"start and end are the same state, {ends[0].tolist()}; name two different wells")
+def _box_around(ends: Tensor) -> Box:
+    """Return the default box about the two ends, shape (2, dim)."""
+    distance = (ends[1] - ends[0]).norm()
+    if not distance > 0:
+        raise LandscapeError(f"start and end are the same state, {ends[0].tolist()}; choose two different wells")
     middle = ends.mean(0)
-    return Box(middle - 1.5 * far, middle + 1.5 * far)
+    return Box(middle - 1.5 * distance, middle + 1.5 * distance)
 
 
 @torch.no_grad()
 def _path(potential: Potential, knots: Tensor, box: Box, images: int, points: xr.Dataset | None) -> xr.Dataset:
-    ends = _wells(potential, knots[[0, -1]], box)
-    string = _settled(potential, torch.cat([ends[:1], knots[1:-1], ends[1:]]), box)
+    ends = _relaxed_ends(potential, knots[[0, -1]], box)
+    string = _relaxed_string(potential, torch.cat([ends[:1], knots[1:-1], ends[1:]]), box)
     saddles = _saddles(potential, string, box)
-    legs = _legs(potential, saddles, ends, box)
-    return _dataset(potential, legs, box, images, points)
+    segments = _segments(potential, saddles, ends, box)
+    return _dataset(potential, segments, box, images, points)
 
 
-def _wells(potential: Potential, near: Tensor, box: Box) -> Tensor:
+def _relaxed_ends(potential: Potential, near: Tensor, box: Box) -> Tensor:
     """Return the minima to which both ends relax, shape (2, dim)."""
     x = search(potential, near, box, 0)
-    for given, well, name in zip(near, x, ("start", "end"), strict=True):
+    for given, minimum, name in zip(near, x, ("start", "end"), strict=True):
         where = f"near the {name} {given.tolist()}"
-        if not torch.isfinite(well).all():
-            raise LandscapeError(f"the potential is not finite {where}")
-        bend = torch.linalg.eigvalsh(potential.hessian(well) * torch.outer(box.width, box.width))
-        slope = (potential.gradient(well) * box.width).norm()
-        if not box.contains(well, 0.5) and box.length(well - given) < 0.5:
-            raise LandscapeError(f"the well {where}, at {well.tolist()}, is far outside the box of within=…")
-        if not box.contains(well, 0.5) or slope > 1e-6 * bend.abs().max() or bend[0] < -EDGE * bend.abs().max():
+        if not torch.isfinite(minimum).all():
+            raise LandscapeError(f"the potential is not finite {where}; choose another state")
+        curvature = torch.linalg.eigvalsh(potential.hessian(minimum) * torch.outer(box.width, box.width))
+        largest = curvature.abs().max()
+        gradient = (potential.gradient(minimum) * box.width).norm()
+        inside = box.contains(minimum, 0.5)
+        if not inside and box.length(minimum - given) < 0.5:
             raise LandscapeError(
-                f"there is no minimum {where}: the search ends at {well.tolist()}; take a state of a well, such as one "
-                "of stationary_points(…)"
+                f"the minimum {where}, at {minimum.tolist()}, is far outside the box; enlarge within=…"
             )
-    if box.length(x[1] - x[0]) <= SAME:
-        raise LandscapeError(f"start and end lie in one well, {x[0].tolist()}; name two different wells")
+        if not inside or gradient > 1e-6 * largest or curvature[0] < -EIGENVALUE_ROUNDING * largest:
+            raise LandscapeError(
+                f"there is no minimum {where}: the search ended at {minimum.tolist()}; pass a state inside a well, "
+                "such as a minimum from stationary_points(…)"
+            )
+    if box.length(x[1] - x[0]) <= SAME_POINT:
+        raise LandscapeError(f"start and end lie in the same well, at {x[0].tolist()}; choose two different wells")
     return x
 
 
-def _settled(potential: Potential, knots: Tensor, box: Box) -> Tensor:
-    """Return the string at rest, shape (STRING, dim), in states."""
-    x = _even(knots, box, linear=True)
-    for _ in range(ROUNDS):
-        space = box.length(x[1:] - x[:-1]).sum() / (STRING - 1)
+def _relaxed_string(potential: Potential, knots: Tensor, box: Box) -> Tensor:
+    """Return the relaxed string that began as the line through the knots, shape (STRING_IMAGES, dim)."""
+    x = _redistributed(knots, box, linear=True)
+    for _ in range(STRING_ITERATIONS):
+        spacing = box.length(x[1:] - x[:-1]).sum() / (STRING_IMAGES - 1)
         g, H = potential.gradient(x), potential.hessian(x)
         if not (torch.isfinite(g).all() and torch.isfinite(H).all()):
-            raise LandscapeError("the potential is not finite along the path; give a way around through via=…")
+            raise LandscapeError("the potential is not finite along the path; give intermediate states with via=…")
         values, vectors = torch.linalg.eigh(H)
-        h = (space / box.length(g).clamp_min(torch.finfo(x.dtype).tiny)).unsqueeze(-1)
+        h = (spacing / box.length(g).clamp_min(torch.finfo(x.dtype).tiny)).unsqueeze(-1)
         h = h.minimum(1 / values.abs().amin(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny))
         z = h * values
         decay = torch.where(z.abs() < 1e-8, h, -torch.expm1(-z.clamp_min(-1.0)) / values)
         moved = x - (vectors @ (decay * (vectors.mT @ g.unsqueeze(-1))[..., 0]).unsqueeze(-1))[..., 0]
         moved[0], moved[-1] = x[0], x[-1]
-        before, x = x, _even(moved, box)
-        if box.length(x - before).max() <= SETTLED * space * (STRING - 1):
+        previous, x = x, _redistributed(moved, box)
+        if box.length(x - previous).max() <= STRING_TOLERANCE * spacing * (STRING_IMAGES - 1):
             break
     return x
 
 
-def _even(x: Tensor, box: Box, *, linear: bool = False) -> Tensor:
-    """Return STRING states at even distances along the line through x, shape (knot, dim)."""
-    along = torch.cat([torch.zeros_like(x[:1, 0]), box.length(x[1:] - x[:-1]).cumsum(0)]).cpu().numpy()
-    at = np.linspace(0, along[-1], STRING)
-    curve = make_interp_spline(along, x.cpu().numpy(), k=1 if linear or len(x) < 4 else 3)
+def _redistributed(x: Tensor, box: Box, *, linear: bool = False) -> Tensor:
+    """Return STRING_IMAGES states at equal distances along the curve through x, shape (knot, dim)."""
+    arc = torch.cat([torch.zeros_like(x[:1, 0]), box.length(x[1:] - x[:-1]).cumsum(0)]).cpu().numpy()
+    at = np.linspace(0, arc[-1], STRING_IMAGES)
+    curve = make_interp_spline(arc, x.cpu().numpy(), k=1 if linear or len(x) < 4 else 3)
     return torch.as_tensor(curve(at)).to(x)
 
 
 def _saddles(potential: Potential, string: Tensor, box: Box) -> Tensor:
-    """Return the saddles into which the crests of the string are polished, in their order along it, (saddle, dim)."""
-    along = CubicSpline(np.linspace(0, 1, STRING), potential.value(string).cpu().numpy())
-    fine = np.linspace(0, 1, 20 * STRING)
-    level = along(fine)
-    crest = np.flatnonzero((level[1:-1] > level[:-2]) & (level[1:-1] >= level[2:])) + 1
-    curve = make_interp_spline(np.linspace(0, 1, STRING), string.cpu().numpy(), k=3)
-    x = search(potential, torch.as_tensor(curve(fine[crest])).to(string).reshape(-1, string.shape[1]), box, 1)
+    """Return the saddles to which the maxima of the string refine, in their order along it, shape (saddle, dim)."""
+    profile = CubicSpline(np.linspace(0, 1, STRING_IMAGES), potential.value(string).cpu().numpy())
+    fine = np.linspace(0, 1, 20 * STRING_IMAGES)
+    level = profile(fine)
+    maxima = np.flatnonzero((level[1:-1] > level[:-2]) & (level[1:-1] >= level[2:])) + 1
+    curve = make_interp_spline(np.linspace(0, 1, STRING_IMAGES), string.cpu().numpy(), k=3)
+    x = search(potential, torch.as_tensor(curve(fine[maxima])).to(string).reshape(-1, string.shape[1]), box, 1)
     x = x[torch.isfinite(x).all(-1)]
-    bend = torch.linalg.eigvalsh(potential.hessian(x) * torch.outer(box.width, box.width)) if len(x) else x
-    slope = (potential.gradient(x) * box.width).norm(dim=-1)
-    x = x[((bend < 0).sum(-1) == 1) & (slope <= 1e-6 * bend.abs().amax(-1))] if len(x) else x
+    curvature = torch.linalg.eigvalsh(potential.hessian(x) * torch.outer(box.width, box.width)) if len(x) else x
+    gradient = (potential.gradient(x) * box.width).norm(dim=-1)
+    x = x[((curvature < 0).sum(-1) == 1) & (gradient <= 1e-6 * curvature.abs().amax(-1))] if len(x) else x
     if not len(x):
         raise LandscapeError(
-            "no crest of the path is near a saddle: either the potential has a kink there or is flat, or the string "
-            "did not settle; give states on the way through via=…"
+            "no maximum along the path refines to a saddle: either the potential has a kink there or is flat, or the "
+            "string did not converge; give intermediate states with via=…"
         )
     return x[distinct(x, box)]
 
 
-def _legs(potential: Potential, saddles: Tensor, ends: Tensor, box: Box) -> list[Tensor]:
-    """Return the descents that lead from the first end to the second, each (step, dim) from stop to stop."""
-    down = descent_paths(potential, unstable_directions(potential, saddles, box, NUDGE), box, longest=STEP)
+def _segments(potential: Potential, saddles: Tensor, ends: Tensor, box: Box) -> list[Tensor]:
+    """Return the segments of the path, alternately up to a saddle and down from it, each of shape (step, dim)."""
+    starts = unstable_directions(potential, saddles, box, SADDLE_OFFSET)
+    descents = descent_paths(potential, starts, box, longest=LONGEST_PATH_STEP)
     count = len(saddles)
-    foot = torch.stack([way[-1] for way in down])
-    stops = torch.cat([ends, foot[torch.isfinite(foot).all(-1)]])
-    stops = stops[distinct(stops, box)]
+    bottom = torch.stack([descent[-1] for descent in descents])
+    minima = torch.cat([ends, bottom[torch.isfinite(bottom).all(-1)]])
+    minima = minima[distinct(minima, box)]
 
-    def stop_of(x: Tensor) -> int:
-        return int(box.length(stops - x).argmin()) if torch.isfinite(x).all() else -1
+    def minimum_at(x: Tensor) -> int:
+        return int(box.length(minima - x).argmin()) if torch.isfinite(x).all() else -1
 
-    joins = [(stop_of(foot[k]), stop_of(foot[count + k])) for k in range(count)]
-    heights = potential.value(saddles).tolist()
-    route = _route(joins, heights)
+    joins = [(minimum_at(bottom[k]), minimum_at(bottom[count + k])) for k in range(count)]
+    route = _route(joins, potential.value(saddles).tolist())
     if route is None:
         raise LandscapeError(
-            f"the {count} saddles on the path do not join its ends; let the string pass through other states, via=…"
+            f"the {count} saddle(s) found along the path do not connect start and end; give intermediate states with "
+            "via=…"
         )
-    legs = []
+    segments = []
     for k, side in route:
-        up, fall = (down[k + count * s] for s in (side, 1 - side))
-        first, last = (stops[joins[k][s]] for s in (side, 1 - side))
-        legs.append(torch.cat([first[None], up[:-1].flip(0), saddles[k : k + 1]]))
-        legs.append(torch.cat([saddles[k : k + 1], fall[:-1], last[None]]))
-    return legs
+        ascent, descent = (descents[k + count * s] for s in (side, 1 - side))
+        first, last = (minima[joins[k][s]] for s in (side, 1 - side))
+        segments.append(torch.cat([first[None], ascent[:-1].flip(0), saddles[k : k + 1]]))
+        segments.append(torch.cat([saddles[k : k + 1], descent[:-1], last[None]]))
+    return segments
 
 
 def _route(joins: Sequence[tuple[int, int]], heights: Sequence[float]) -> list[tuple[int, int]] | None:
-    """Return the saddles, each with the side one comes from, on the lowest way from stop 0 to stop 1."""
+    """Return the (saddle, side of entry) pairs from minimum 0 to minimum 1 with the lowest maximum; None if none."""
     queue: list[tuple[float, int, list[tuple[int, int]]]] = [(-np.inf, 0, [])]
-    seen = set()
+    visited = set()
     while queue:
-        crest, here, route = heapq.heappop(queue)
+        highest, here, route = heapq.heappop(queue)
         if here == 1:
             return route
-        if here not in seen:
-            seen.add(here)
-            for k, sides in enumerate(joins):
+        if here not in visited:
+            visited.add(here)
+            for k, joined in enumerate(joins):
                 for side in (0, 1):
-                    if sides[side] == here and sides[1 - side] >= 0:
-                        step = (max(crest, heights[k]), sides[1 - side], [*route, (k, side)])
+                    if joined[side] == here and joined[1 - side] >= 0:
+                        step = (max(highest, heights[k]), joined[1 - side], [*route, (k, side)])
                         heapq.heappush(queue, step)
     return None
 
 
-def _dataset(potential: Potential, legs: list[Tensor], box: Box, images: int, points: xr.Dataset | None) -> xr.Dataset:
-    lengths = [float(box.length(leg[1:] - leg[:-1]).sum()) for leg in legs]
-    shares = np.diff(np.round(np.cumsum([0.0, *lengths]) / sum(lengths) * (images - 1)).astype(int))
-    parts, stop = [legs[0][:1].cpu().numpy()], ["minimum"]
-    for number, (leg, count) in enumerate(zip(legs, np.maximum(shares, 1), strict=True)):
-        along = torch.cat([torch.zeros_like(leg[:1, 0]), box.length(leg[1:] - leg[:-1]).cumsum(0)]).cpu().numpy()
-        apart = np.minimum(np.diff(along)[:-1], along[-1] - along[1:-1]) > 1e-12 * along[-1]
-        fresh = np.concatenate([[True], apart, [True]])
-        states = CubicSpline(along[fresh], leg.cpu().numpy()[fresh])(np.linspace(0, along[-1], count + 1)[1:])
-        states[-1] = leg[-1].cpu().numpy()
+def _dataset(
+    potential: Potential, segments: list[Tensor], box: Box, images: int, points: xr.Dataset | None
+) -> xr.Dataset:
+    lengths = [float(box.length(segment[1:] - segment[:-1]).sum()) for segment in segments]
+    counts = np.diff(np.round(np.cumsum([0.0, *lengths]) / sum(lengths) * (images - 1)).astype(int))
+    parts, stop = [segments[0][:1].cpu().numpy()], ["minimum"]
+    for number, (segment, count) in enumerate(zip(segments, np.maximum(counts, 1), strict=True)):
+        steps = box.length(segment[1:] - segment[:-1])
+        arc = torch.cat([torch.zeros_like(segment[:1, 0]), steps.cumsum(0)]).cpu().numpy()
+        apart = np.minimum(np.diff(arc)[:-1], arc[-1] - arc[1:-1]) > 1e-12 * arc[-1]
+        kept = np.concatenate([[True], apart, [True]])
+        states = CubicSpline(arc[kept], segment.cpu().numpy()[kept])(np.linspace(0, arc[-1], count + 1)[1:])
+        states[-1] = segment[-1].cpu().numpy()
         parts.append(states)
         stop += [""] * (count - 1) + ["saddle" if number % 2 == 0 else "minimum"]
     x = np.concatenate(parts)
     level, stops = np.asarray(potential.value(x)), np.array(stop, dtype="U7")
     top = int(np.flatnonzero(stops == "saddle")[level[stops == "saddle"].argmax()])
     distance = np.concatenate([[0.0], np.linalg.norm(np.diff(x, axis=0), axis=-1).cumsum()])
-    curvature = np.linalg.eigvalsh(potential.hessian(x[top]))
     columns: dict[str, Any] = {
         "x": (("image", "state"), x, "minimum-energy path"),
         "potential": ("image", level, "potential"),
         "distance": ("image", distance, "distance along the path"),
         "saddle": ("state", x[top], "highest saddle on the path"),
-        "saddle_potential": ((), level[top], "potential of the highest saddle"),
+        "saddle_potential": ((), level[top], "potential at the highest saddle"),
         "saddle_eigenvalue": (
             "state",
-            curvature,
-            "eigenvalue of the Hessian there",
+            np.linalg.eigvalsh(potential.hessian(x[top])),
+            "eigenvalue of the Hessian at the highest saddle",
         ),
-        "saddle_residual": ((), np.linalg.norm(potential.gradient(x[top])), "norm of the gradient there"),
-        "barrier": (
-            "way",
-            level[top] - level[[0, -1]],
-            "height of that saddle over the well it is climbed from",
+        "saddle_residual": (
+            (),
+            np.linalg.norm(potential.gradient(x[top])),
+            "norm of the gradient at the highest saddle",
         ),
+        "barrier": ("way", level[top] - level[[0, -1]], "height of the highest saddle above the initial minimum"),
     }
     if points is not None:
-        apart = np.linalg.norm(points["x"].values - x[top], axis=-1)
-        columns["mismatch"] = ((), apart.min(initial=np.inf), "distance of the saddle to the nearest stationary point")
+        offset = np.linalg.norm(points["x"].values - x[top], axis=-1)
+        text = "distance from the highest saddle to the nearest stationary point"
+        columns["mismatch"] = ((), offset.min(initial=np.inf), text)
     variables: dict[str, Any] = {
         name: (dims, values, {"long_name": text, "units": "1"}) for name, (dims, values, text) in columns.items()
     }

@@ -1,12 +1,12 @@
-r"""How often noise carries a state from well to well: the Eyring–Kramers law.
+r"""Transition rates between wells under thermal noise, by the Eyring–Kramers formula.
 
-For dx = −∇Ψ dt + √(2T) dW, a well m and a saddle s of index 1 on its rim,
+For dx = −∇Ψ dt + √(2T) dW, a minimum m and an index-1 saddle s on the boundary of its basin,
 
     k = |λ₁(s)|/(2π) · √(det ∇²Ψ(m) / |det ∇²Ψ(s)|) · exp(−(Ψ(s) − Ψ(m))/T),
 
-with λ₁(s) the negative eigenvalue: the rate of crossings to the well beyond, whose inverse is the mean first-passage
-time to that well where there is one way out. It is the limit of low noise; at a barrier of 6 T it is right to about a
-tenth, and worse below.
+where λ₁(s) is the negative eigenvalue of ∇²Ψ(s). k is the rate of crossings over s to the well beyond; if s is the only
+way out of the well, 1/k is the mean first-passage time to that well. The formula is the limit of low temperature. At a
+barrier of 6 T it is accurate to about 10 %, and less accurate at lower barriers.
 """
 
 import warnings
@@ -22,7 +22,7 @@ from workbench.potentials.potential import Potential
 
 __all__ = ["rates"]
 
-HIGH = 6.0  # barriers, in units of T, from which on the law is trusted
+TRUSTED_BARRIER = 6.0  # in units of T: above it the formula is accurate to about 10 %
 
 
 def rates(
@@ -33,14 +33,57 @@ def rates(
     points: xr.Dataset | None = None,
     starts: int = 256,
 ) -> xr.Dataset:
-    """Return the rates of crossing every saddle from either side by Eyring and Kramers.
+    """Compute the Eyring–Kramers rate of crossing each saddle from either side.
 
-    The dataset is that of `graph`, with rate(point, side), from the minimum joins(point, side) over the saddle, and
-    time(point, side), its inverse; NaN where there is no minimum. The rate of leaving a well is the sum over its
-    saddles. `points`, as of `stationary_points` for the same potential, saves the search. A temperature that is not
-    positive raises `ValueError`, a box without a saddle that has a minimum on a side `LandscapeError`; barriers below
-    6 T are told by a `LandscapeWarning`.
+    The escape rate of a well is the sum of the rates over its saddles.
 
+    Parameters
+    ----------
+    potential : Potential
+        Any potential. The members of an ensemble are analysed one by one.
+    within : sequence of (float, float)
+        Box to search, one pair (low, high) per state.
+    temperature : float
+        T in dx = −∇Ψ dt + √(2T) dW, in the units of Ψ.
+    points : xarray.Dataset, optional
+        Result of `stationary_points` for the same potential; by default the points are computed.
+    starts : int
+        Number of Sobol starting points, where the points are computed.
+
+    Returns
+    -------
+    xarray.Dataset
+        The variables of `graph`, and in addition
+
+        - ``rate(point, side)``, the rate of crossing the saddle from the minimum ``joins(point, side)``;
+        - ``time(point, side)``, its inverse;
+
+        both NaN where there is no such minimum. The attribute ``temperature`` holds T.
+
+    Raises
+    ------
+    ValueError
+        If the temperature is not a positive number, or as `graph`.
+    LandscapeError
+        If no saddle in the box is connected to a minimum, or as `graph`.
+    TypeError
+        If `potential` is not a potential, or changes in time.
+
+    Warns
+    -----
+    LandscapeWarning
+        If a barrier is below 6 T, or as `graph`.
+
+    References
+    ----------
+    H. Eyring, J. Chem. Phys. 3, 107-115 (1935), doi:10.1063/1.1749604.
+
+    H. A. Kramers, Physica 7, 284-304 (1940), doi:10.1016/S0031-8914(40)90098-2.
+
+    P. Hänggi, P. Talkner, M. Borkovec, Rev. Mod. Phys. 62, 251-341 (1990), doi:10.1103/RevModPhys.62.251.
+
+    Examples
+    --------
     >>> import systems
     >>> well = systems.get("asymmetric_quartic")
     >>> found = rates(well, well.box, temperature=0.04)
@@ -52,18 +95,19 @@ def rates(
     joins, barrier = found["joins"].values, found["barrier"].values
     if not (joins >= 0).any():
         raise LandscapeError(
-            "no saddle in the box has a minimum at its foot: widen the box, raise starts=…, or ask basins(…) whether "
-            "the potential is bounded below"
+            "no index-1 saddle in the box is connected to a minimum: widen within=…, increase starts=…, or check with "
+            "basins(…) that the potential is bounded below"
         )
     size = np.abs(found["eigenvalue"].values)
     prefactor = size[:, :1] / (2 * np.pi) * np.exp((np.log(size)[joins].sum(-1) - np.log(size).sum(-1)[:, None]) / 2)
     rate = np.where(joins >= 0, prefactor * np.exp(-barrier / temperature), np.nan)
-    low = np.argwhere(barrier < HIGH * temperature)
+    low = np.argwhere(barrier < TRUSTED_BARRIER * temperature)
     if len(low):
         point, side = low[np.argmin(barrier[tuple(low.T)])]
         warnings.warn(
-            f"{len(low)} barriers are below {HIGH:g} T, the lowest {barrier[point, side] / temperature:.2g} T (saddle "
-            f"{point}, side {side}): rates there are right to the order of magnitude only; ask first_passage(…)",
+            f"{len(low)} barrier(s) below {TRUSTED_BARRIER:g} T, the lowest {barrier[point, side] / temperature:.2g} T "
+            f"(saddle {point}, side {side}): the rates over them are order-of-magnitude estimates; use "
+            "first_passage(…) instead",
             LandscapeWarning,
             stacklevel=2,
         )

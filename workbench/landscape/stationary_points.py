@@ -1,6 +1,9 @@
-"""Questions to a landscape: where it is stationary, and when it splits.
+r"""Stationary points of a potential, ∇Ψ(x) = 0: minima, saddles of every index, and maxima.
 
-Every function takes any `Potential`, learned or exact, in any dimension, and returns an `xarray.Dataset`.
+Batched searches start from many points; their end points are kept where the gradient is small enough, and points that
+coincide are merged. Every point that is returned is stationary to the given tolerance. A finite number of starting
+points cannot guarantee that none is missed. All functions of this package take any `Potential`, learned or exact, in
+any dimension, and return an `xarray.Dataset`.
 """
 
 import warnings
@@ -14,14 +17,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from workbench.errors import LandscapeError, LandscapeWarning
-from workbench.landscape.box import FLAT, Box, distinct, sobol
+from workbench.landscape.box import ZERO_EIGENVALUE, Box, distinct, sobol
 from workbench.landscape.eigenvector_following import NEWTON, search
 from workbench.potentials.ensembles import each_member, joined_members
 from workbench.potentials.potential import Potential, require_potential, rows_of
 
 __all__ = ["stationary_points"]
 
-ASIDE = 0.01  # of the box: where there are points still about that far along a flat direction, they are a continuum
+FAMILY_PROBE = 0.01  # in units of the box: a flat direction is probed at this distance for further stationary points
 
 
 def stationary_points(
@@ -34,25 +37,69 @@ def stationary_points(
     seed: int = 0,
     tolerance: float = 1e-9,
 ) -> xr.Dataset:
-    """Return the stationary points of Ψ inside a box: minima, saddles of every index, maxima.
+    """Find the stationary points of Ψ inside a box: minima, saddles of every index, maxima.
 
-    `within` is one (low, high) per state. `starts` is a number of Sobol points of the box, or an array with shape
-    (start, dim); `also` holds further ones, such as the data. From every start three searches leave: Newton's, which
-    finds any index, one that falls to minima, and one that climbs along the softest direction to saddles of index 1.
-    With `index` only the points of that index are sought and returned, by following as many eigenvectors up: the way
-    to all minima in many dimensions; degenerate ones are left out. A point counts when ‖∇Ψ‖ (in units of the box) is
-    below `tolerance` times its median over the starts; points closer than 1e-4 of the box are one.
+    Three searches leave every starting point: Newton's method, which converges to any index, a descent to minima, and
+    eigenvector following along the lowest eigenvector to saddles of index 1. If `index` is given, one search follows
+    that many eigenvectors uphill, and only nondegenerate points of that index are returned; this is the efficient way
+    to find all minima in many dimensions.
 
-    The dataset is over `point`, sorted by index and potential: x(point, state), potential, gradient residual,
-    eigenvalue(point, state) in ascending order, index (number of negative eigenvalues), kind ("minimum", "saddle",
-    "maximum", or "degenerate" where an eigenvalue is zero next to the largest there or to the usual bend of the box),
-    and inside_data where the potential knows the box of its data: points outside are
-    extrapolation, and so are those of an exact system outside its domain. Ensembles gain the coordinate member.
+    Parameters
+    ----------
+    potential : Potential
+        Any potential. The members of an ensemble are analysed one by one.
+    within : sequence of (float, float)
+        Box to search, one pair (low, high) per state.
+    starts : int or array_like
+        Number of Sobol points of the box to start from, or the starting points, shape (start, dim).
+    also : array_like, optional
+        Further starting points, such as the data, shape (start, dim).
+    index : int, optional
+        Number of negative Hessian eigenvalues of the points to find; by default points of every index.
+    seed : int
+        Seed of the Sobol points.
+    tolerance : float
+        A point is stationary if ‖∇Ψ‖, in units of the box, is at most `tolerance` times its median over the starting
+        points. Points closer than 1e-4 of the box are merged.
 
-    A box of the wrong shape raises `ValueError`; a potential that is flat over the box, or not finite at any start,
-    `LandscapeError`. Starts where it is not finite, and points that are samples of a continuum, are told by a
-    `LandscapeWarning`.
+    Returns
+    -------
+    xarray.Dataset
+        The points along ``point``, sorted by index, then by potential; ensembles have the coordinate
+        ``member(point)``. Variables:
 
+        - ``x(point, state)`` and ``potential(point)``;
+        - ``residual(point)``, the norm of the gradient;
+        - ``eigenvalue(point, state)``, the eigenvalues of the Hessian in ascending order;
+        - ``index(point)``, the number of negative eigenvalues;
+        - ``kind(point)``, "minimum", "saddle" or "maximum"; "degenerate" where an eigenvalue is zero relative to the
+          largest one there or to the typical norm of the Hessian in the box;
+        - ``inside_data(point)``, for potentials that know the box of their data: 0 marks an extrapolation. (An exact
+          system, too, is extrapolated outside its domain of definition.)
+
+    Raises
+    ------
+    ValueError
+        If the box, `starts`, `also` or `index` is not as described.
+    LandscapeError
+        If the potential is constant over the box, or not finite at any starting point.
+    TypeError
+        If `potential` is not a potential, or changes in time.
+
+    Warns
+    -----
+    LandscapeWarning
+        If points belong to a continuous family of stationary points, so that the result depends on the starting
+        points, or if the potential is not finite at some starting points.
+
+    References
+    ----------
+    C. J. Cerjan, W. H. Miller, J. Chem. Phys. 75, 2800-2806 (1981), doi:10.1063/1.442352.
+
+    I. M. Sobol', USSR Comput. Math. Math. Phys. 7, 86-112 (1967), doi:10.1016/0041-5553(67)90144-9.
+
+    Examples
+    --------
     >>> import systems
     >>> found = stationary_points(systems.get("gene_circuit", b=1.0), within=[(0, 2), (0, 2)])
     >>> found.kind.values.tolist(), found.x.values[2].round(6).tolist()
@@ -72,12 +119,14 @@ def stationary_points(
 
 @torch.no_grad()
 def _stationary_points(potential: Potential, x0: Tensor, box: Box, index: int | None, tolerance: float) -> xr.Dataset:
-    slopes = (potential.gradient(x0) * box.width).norm(dim=-1)
-    finite = torch.isfinite(slopes) & torch.isfinite(potential.value(x0))
-    _check_slopes(x0, slopes, finite)
-    x0, scale = x0[finite], slopes[finite].median().clamp_min(torch.finfo(x0.dtype).tiny)
-    bends = torch.linalg.matrix_norm(potential.hessian(x0))
-    bend = bends[torch.isfinite(bends)].median() if torch.isfinite(bends).any() else bends.new_zeros(())
+    """Return the dataset of one member, by searches from x0, shape (start, dim)."""
+    norms = (potential.gradient(x0) * box.width).norm(dim=-1)
+    finite = torch.isfinite(norms) & torch.isfinite(potential.value(x0))
+    _check_gradients(x0, norms, finite)
+    x0, scale = x0[finite], norms[finite].median().clamp_min(torch.finfo(x0.dtype).tiny)
+    curvatures = torch.linalg.matrix_norm(potential.hessian(x0))
+    usable = torch.isfinite(curvatures)
+    curvature = curvatures[usable].median() if usable.any() else curvatures.new_zeros(())
     climbs = [NEWTON, 0, 1] if index is None else [index]
     climb = torch.tensor(climbs, device=x0.device).repeat_interleave(len(x0))
     x = search(potential, x0.repeat(len(climbs), 1), box, climb)
@@ -85,72 +134,79 @@ def _stationary_points(potential: Potential, x0: Tensor, box: Box, index: int | 
     residual = (potential.gradient(x) * box.width).norm(dim=-1) / scale
     x = x[residual.argsort()][: int((residual <= tolerance).sum())]
     x = x[distinct(x, box)]
-    _check_continuum(potential, x, box, tolerance * scale)
-    found = _points(potential, x, bend)
+    _check_continuous_family(potential, x, box, tolerance * scale)
+    found = _points(potential, x, curvature)
     if index is None:
         return found
     found = found.isel(point=((found["index"] == index) & (found["kind"] != "degenerate")).values)
     return found.assign_coords(point=np.arange(found.sizes["point"]))
 
 
-def _check_slopes(x0: Tensor, slopes: Tensor, finite: Tensor) -> None:
+def _check_gradients(x0: Tensor, norms: Tensor, finite: Tensor) -> None:
+    """Raise or warn unless the potential is finite at x0, shape (start, dim), with a gradient somewhere."""
     lost = int((~finite).sum())
     if lost == len(x0):
         raise LandscapeError(
-            f"the potential is not finite at any of the {lost} starts, such as {x0[0].tolist()}; check its formula, or "
-            "give a box where it is defined"
+            f"the potential is not finite at any of the {lost} starting points, such as {x0[0].tolist()}; check its "
+            "formula, or choose a box where it is defined"
         )
-    if not slopes[finite].max() > 0:
-        raise LandscapeError("the potential is flat over the box; a new model is, until it is fitted")
+    if not norms[finite].max() > 0:
+        raise LandscapeError(
+            "the potential is flat over the box: its gradient is zero at every starting point; fit a new model first"
+        )
     if lost:
         first = x0[~finite][0].tolist()
         warnings.warn(
-            f"the potential is not finite at {lost} of {len(x0)} starts, such as {first}; the search left them out",
+            f"the potential is not finite at {lost} of {len(x0)} starting points, such as {first}; they are left out",
             LandscapeWarning,
             stacklevel=4,
         )
 
 
-def _check_continuum(potential: Potential, x: Tensor, box: Box, steepest: Tensor) -> None:
-    """Warn of points with others some way along their flat direction, to which Newton's method finds back."""
+def _check_continuous_family(potential: Potential, x: Tensor, box: Box, largest: Tensor) -> None:
+    """Warn of points, shape (point, dim), with further stationary points near them along their flat direction.
+
+    The neighbours are found by Newton's method from a displaced point; `largest` bounds the gradient norm of a
+    stationary point, in units of the box.
+    """
     if not len(x):
         return
     values, vectors = torch.linalg.eigh(potential.hessian(x) * torch.outer(box.width, box.width))
     flattest = values.abs().argmin(-1)
     rows = torch.arange(len(x), device=x.device)
-    along = vectors[rows, :, flattest] * box.width
-    flat = values[rows, flattest].abs() <= FLAT * values.abs().amax(-1)
-    on = flat.clone()
-    for side in (ASIDE, -ASIDE):
-        near = search(potential, x[flat] + side * along[flat], box, NEWTON)
-        slope = (potential.gradient(near) * box.width).norm(dim=-1)
-        on[flat] &= (slope <= 100 * steepest) & (box.length(near - x[flat]) > ASIDE / 2)
-    if on.any():
-        first = int(torch.nonzero(on)[0])
+    direction = vectors[rows, :, flattest] * box.width
+    flat = values[rows, flattest].abs() <= ZERO_EIGENVALUE * values.abs().amax(-1)
+    in_family = flat.clone()
+    for offset in (FAMILY_PROBE, -FAMILY_PROBE):
+        near = search(potential, x[flat] + offset * direction[flat], box, NEWTON)
+        norm = (potential.gradient(near) * box.width).norm(dim=-1)
+        in_family[flat] &= (norm <= 100 * largest) & (box.length(near - x[flat]) > FAMILY_PROBE / 2)
+    if in_family.any():
+        first = int(torch.nonzero(in_family)[0])
         warnings.warn(
-            f"{int(on.sum())} of {len(x)} points are samples of a continuum: at {x[first].tolist()} the potential is "
-            f"flat along {along[first].tolist()}",
+            f"{int(in_family.sum())} of {len(x)} stationary point(s) belong to a continuous family, sampled according "
+            f"to the starting points: at {x[first].tolist()} the potential is flat along {direction[first].tolist()}",
             LandscapeWarning,
             stacklevel=4,
         )
 
 
-def _points(potential: Potential, x: Tensor, bend: Tensor) -> xr.Dataset:
-    """Return the dataset of the points x; an eigenvalue is zero next to the others, and to the usual bend."""
+def _points(potential: Potential, x: Tensor, curvature: Tensor) -> xr.Dataset:
+    """Return the dataset of the points x, shape (point, dim), given the typical Hessian norm, shape ()."""
     value, gradient = potential.value(x), potential.gradient(x)
     eigenvalue = torch.linalg.eigvalsh(potential.hessian(x)) if len(x) else x
-    largest = eigenvalue.abs().amax(-1, keepdim=True).maximum(bend) if len(x) else eigenvalue[:, :1]
-    flat = (eigenvalue.abs() <= FLAT * largest).any(-1)
+    largest = eigenvalue.abs().amax(-1, keepdim=True).maximum(curvature) if len(x) else eigenvalue[:, :1]
+    flat = (eigenvalue.abs() <= ZERO_EIGENVALUE * largest).any(-1)
     index = (eigenvalue < 0).sum(-1)
     kind = np.where(index.cpu() == 0, "minimum", np.where(index.cpu() == x.shape[1], "maximum", "saddle"))
     kind = np.where(flat.cpu(), "degenerate", kind).astype("U10")
-    arrays = {"x": x, "potential": value, "eigenvalue": eigenvalue, "index": index, "residual": gradient.norm(dim=-1)}
-    numbers = {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
-    order = np.lexsort((*numbers["x"].T[::-1], numbers["potential"].round(9), numbers["index"]))
+    tensors = {"x": x, "potential": value, "eigenvalue": eigenvalue, "index": index, "residual": gradient.norm(dim=-1)}
+    arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+    order = np.lexsort((*arrays["x"].T[::-1], arrays["potential"].round(9), arrays["index"]))
     dims = {"x": ("point", "state"), "eigenvalue": ("point", "state")}
     variables: dict[str, Any] = {
-        name: (dims.get(name, ("point",)), values[order], {"long_name": _MEANING[name], "units": "1"})
-        for name, values in numbers.items()
+        name: (dims.get(name, ("point",)), values[order], {"long_name": _LONG_NAMES[name], "units": "1"})
+        for name, values in arrays.items()
     }
     variables["kind"] = ("point", kind[order], {"long_name": "kind of stationary point"})
     inside = getattr(potential, "inside_data", None)
@@ -161,7 +217,7 @@ def _points(potential: Potential, x: Tensor, bend: Tensor) -> xr.Dataset:
     return xr.Dataset(variables, coords=coords)
 
 
-_MEANING = {
+_LONG_NAMES = {
     "x": "stationary point",
     "potential": "potential",
     "eigenvalue": "eigenvalue of the Hessian, in ascending order along state",

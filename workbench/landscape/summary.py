@@ -1,4 +1,13 @@
-"""The stationary points of an ensemble, matched: one point, with mean and spread over the members that have it."""
+"""Stationary points matched over the members of an ensemble, with their mean and spread.
+
+Member by member, the points of each index are assigned one-to-one to the groups found so far. The assignment minimises
+the sum of the squared distances to the group means, each capped at a cutoff distance (the linear assignment problem). A
+point without a group within the cutoff starts a new one; every point therefore belongs to exactly one group.
+
+References
+----------
+H. W. Kuhn, Nav. Res. Logist. Q. 2, 83-97 (1955), doi:10.1002/nav.3800020109.
+"""
 
 from typing import Any
 
@@ -8,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 __all__ = ["summary"]
 
-SPREAD = {
+_LONG_NAMES = {
     "x": "stationary point",
     "potential": "potential",
     "above": "potential above the lowest minimum that all members have",
@@ -17,19 +26,38 @@ SPREAD = {
 
 
 def summary(points: xr.Dataset, *, distance: float | None = None) -> xr.Dataset:
-    """Return the points that the members of an ensemble share, from `stationary_points` of that ensemble.
+    """Match the stationary points of the members of an ensemble, and compute their mean and spread.
 
-    Member by member, points of equal index are assigned to those found before (the assignment of least squared
-    distances to their means); one further than `distance` from all of them begins a new group, so that no point is
-    lost. `distance` is by default a quarter of the median distance between nearest points of one index in one member,
-    infinite where no member has two of an index; x is compared as it is, so states should be of like size.
+    Parameters
+    ----------
+    points : xarray.Dataset
+        Result of `stationary_points` for an ensemble, with the coordinate ``member(point)``.
+    distance : float, optional
+        Largest distance in x at which a point is matched to a group. The default is a quarter of the median distance
+        between nearest points of the same index and member, or infinite where no member has two points of the same
+        index. Distances are not scaled, so the states should have similar ranges.
 
-    A dataset over `point`, sorted as the points are: mean and standard deviation over the members that have it of
-    x(point, state), potential, above and eigenvalue(point, state) (`x`, `x_std`, …; NaN deviation for a single
-    member), index, count (how many members have it), and which(point, member), the place of the member's point in
-    `points`, −1 where it has none. The potential of members that were fitted to slopes is known up to a constant only:
-    `above` is free of it, NaN where no minimum is common to all.
+    Returns
+    -------
+    xarray.Dataset
+        The matched points along ``point``, sorted by index, then by potential:
 
+        - ``x(point, state)``, ``potential(point)``, ``above(point)`` and ``eigenvalue(point, state)``, means over the
+          members that have the point, and ``x_std``, ``potential_std``, ``above_std`` and ``eigenvalue_std``, their
+          standard deviations (NaN for a single member). ``above`` is the potential relative to the lowest minimum that
+          all members have, NaN where there is none. Unlike ``potential``, it does not depend on the arbitrary constant
+          of a potential fitted to gradients;
+        - ``index(point)``, the number of negative eigenvalues;
+        - ``count(point)``, the number of members that have the point;
+        - ``which(point, member)``, the position of the point of the member in `points`, −1 where it has none.
+
+    Raises
+    ------
+    ValueError
+        If `points` has no coordinate ``member(point)``, or `distance` is not positive.
+
+    Examples
+    --------
     >>> import systems, workbench as wb
     >>> circuits = [systems.get("gene_circuit", b=b) for b in (0.9, 1.0)]
     >>> from workbench.potentials.ensembles import joined_members
@@ -40,59 +68,60 @@ def summary(points: xr.Dataset, *, distance: float | None = None) -> xr.Dataset:
     """
     if "member" not in points.coords or "point" not in points["member"].dims:
         raise ValueError(
-            "matched takes the points of an ensemble, which have the coordinate member along point; "
-            "get them with stationary_points(fit.ensemble, …)"
+            "summary needs the stationary points of an ensemble, with the coordinate member along point; compute them "
+            "with stationary_points(fit.ensemble, …)"
         )
     members = np.unique(points["member"])
-    near = _nearest_quarter(points) if distance is None else distance
-    if not near > 0:
+    cutoff = _default_distance(points) if distance is None else distance
+    if not cutoff > 0:
         raise ValueError(f"distance must be positive, got {distance!r}")
     groups: list[list[int]] = []
     for member in members:
-        mine = np.flatnonzero(points["member"] == member)
-        for index in np.unique(points["index"].values[mine]):
-            _assign(points, groups, [int(p) for p in mine if points["index"].values[p] == index], near)
+        own = np.flatnonzero(points["member"] == member)
+        for index in np.unique(points["index"].values[own]):
+            _assign(points, groups, [int(p) for p in own if points["index"].values[p] == index], cutoff)
     return _summary(points, groups, members)
 
 
-def _nearest_quarter(points: xr.Dataset) -> float:
-    """Return a quarter of the median distance of a point to the nearest of its member and index."""
+def _default_distance(points: xr.Dataset) -> float:
+    """Return a quarter of the median distance of a point to the nearest one of the same member and index."""
     x, member, index = (points[name].values for name in ("x", "member", "index"))
-    apart = np.linalg.norm(x[:, None] - x, axis=-1)
+    distances = np.linalg.norm(x[:, None] - x, axis=-1)
     same = (member[:, None] == member) & (index[:, None] == index) & ~np.eye(len(x), dtype=bool)
-    nearest = np.where(same, apart, np.inf).min(-1, initial=np.inf)
+    nearest = np.where(same, distances, np.inf).min(-1, initial=np.inf)
     nearest = nearest[np.isfinite(nearest)]
     return float(np.median(nearest)) / 4 if len(nearest) else np.inf
 
 
-def _assign(points: xr.Dataset, groups: list[list[int]], mine: list[int], near: float) -> None:
-    """Put each of a member's points of one index into the group it belongs to, or into a new one."""
+def _assign(points: xr.Dataset, groups: list[list[int]], own: list[int], cutoff: float) -> None:
+    """Append each point of one member and index to the group that it is assigned to, or to a new group."""
     x, index = points["x"].values, points["index"].values
-    alike = [group for group in groups if index[group[0]] == index[mine[0]]]
-    centres = np.array([x[group].mean(0) for group in alike]).reshape(len(alike), x.shape[1])
-    apart = np.linalg.norm(x[mine][:, None] - centres, axis=-1)
-    rows, columns = linear_sum_assignment(np.minimum(apart, near) ** 2)
-    taken = {r: c for r, c in zip(rows, columns, strict=True) if apart[r, c] <= near}
-    for row, point in enumerate(mine):
-        if row in taken:
-            alike[taken[row]].append(point)
+    candidates = [group for group in groups if index[group[0]] == index[own[0]]]
+    centres = np.array([x[group].mean(0) for group in candidates]).reshape(len(candidates), x.shape[1])
+    distances = np.linalg.norm(x[own][:, None] - centres, axis=-1)
+    rows, columns = linear_sum_assignment(np.minimum(distances, cutoff) ** 2)
+    matched = {r: c for r, c in zip(rows, columns, strict=True) if distances[r, c] <= cutoff}
+    for row, point in enumerate(own):
+        if row in matched:
+            candidates[matched[row]].append(point)
         else:
             groups.append([point])
 
 
 def _summary(points: xr.Dataset, groups: list[list[int]], members: np.ndarray) -> xr.Dataset:
+    """Return the dataset of the groups, each a list of rows of `points`, for the members, shape (member,)."""
     member, index = points["member"].values, points["index"].values
     level = points["potential"].values
     which = np.full((len(groups), len(members)), -1)
     for row, group in enumerate(groups):
         which[row, np.searchsorted(members, member[group])] = group
-    everywhere = which[(which >= 0).all(-1) & (index[which[:, 0]] == 0)]
-    lowest = everywhere[level[everywhere].mean(-1).argmin()] if len(everywhere) else None
-    floor = np.full(len(members), np.nan) if lowest is None else level[lowest]
+    common = which[(which >= 0).all(-1) & (index[which[:, 0]] == 0)]
+    lowest = common[level[common].mean(-1).argmin()] if len(common) else None
+    reference = np.full(len(members), np.nan) if lowest is None else level[lowest]
     values = {
         "x": points["x"].values,
         "potential": level,
-        "above": level - floor[np.searchsorted(members, member)],
+        "above": level - reference[np.searchsorted(members, member)],
         "eigenvalue": points["eigenvalue"].values,
     }
     mean = {name: np.array([v[g].mean(0) for g in groups]).reshape(-1, *v.shape[1:]) for name, v in values.items()}
@@ -103,10 +132,10 @@ def _summary(points: xr.Dataset, groups: list[list[int]], members: np.ndarray) -
     kind = np.array([index[g[0]] for g in groups], dtype=int)
     order = np.lexsort((*mean["x"].T[::-1], mean["potential"].round(9), kind))
     variables: dict[str, Any] = {}
-    for name, text in SPREAD.items():
+    for name, text in _LONG_NAMES.items():
         dims = ("point", "state") if values[name].ndim == 2 else ("point",)
         deviation = std[name].reshape(mean[name].shape)
-        variables[name] = (dims, mean[name][order], {"long_name": f"{text}, mean of the members", "units": "1"})
+        variables[name] = (dims, mean[name][order], {"long_name": f"{text}, mean over the members", "units": "1"})
         variables[f"{name}_std"] = (
             dims,
             deviation[order],
@@ -114,11 +143,11 @@ def _summary(points: xr.Dataset, groups: list[list[int]], members: np.ndarray) -
         )
     counts = (which >= 0).sum(-1)
     variables["index"] = ("point", kind[order], {"long_name": "number of negative eigenvalues", "units": "1"})
-    variables["count"] = ("point", counts[order], {"long_name": "members that have the point", "units": "1"})
+    variables["count"] = ("point", counts[order], {"long_name": "number of members that have the point", "units": "1"})
     variables["which"] = (
         ("point", "member"),
         which[order],
-        {"long_name": "place among the points given", "units": "1"},
+        {"long_name": "position among the points of the ensemble", "units": "1"},
     )
     coords = {"point": np.arange(len(order)), "member": members, "state": points["state"].values}
     return xr.Dataset(variables, coords=coords)

@@ -1,15 +1,18 @@
-"""Wells and what counts as one: minima with their prominence, and three counts of the modes of a fit.
+"""Wells: the minima of a landscape with their prominence.
 
-The prominence of a minimum is how far one must climb from it to reach a lower one: the level of the lowest pass, less
-its own. Passes are the saddles of index 1, from which a path falls to a minimum on either side, and the highest points
-of the straight lines between minima, which find the passes that are no stationary points (kinks) and, in one dimension,
-all of them. Taken from the lowest up, a pass joins two minima, and the higher of the two is absorbed (the elder rule of
-persistent homology). In more dimensions a prominence is at most too large, where no saddle was found on the best way.
+The prominence of a minimum m is the smallest climb from which a lower minimum can be reached: Ψ at the highest point of
+the lowest path to a lower minimum, less Ψ(m). It is the topological persistence of the minimum.
+
+Two kinds of connection between minima are considered: index-1 saddles, from which steepest descent leads to a minimum
+on either side, and the highest points of the straight segments between minima. The segments also account for mountain
+passes that are not stationary points (kinks) and, in one dimension, find every barrier. The connections are processed
+from the lowest up. Each merges two groups of minima, and the group whose lowest minimum is higher is absorbed; the
+level fixes the prominence of that minimum (the elder rule of persistent homology). In more than one dimension the
+prominence is an upper bound: it is too large if a saddle on the lowest path was not found.
 """
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,20 +23,51 @@ from workbench.landscape.stationary_points import stationary_points
 from workbench.potentials.ensembles import each_member, joined_members
 from workbench.potentials.potential import Potential, require_potential, tensor_options
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["wells"]
 
 
 def wells(potential: Potential, within: Sequence[tuple[float, float]], *, starts: int = 256) -> xr.Dataset:
-    """Return the minima of Ψ inside a box, lowest first, with `prominence` and `share`.
+    """Find the minima of Ψ inside a box, with their prominence.
 
-    Only the box counts: its lowest minimum has infinite prominence, even where a lower one lies outside.
+    Only minima inside the box are compared: the lowest of them has infinite prominence, even if the potential is lower
+    elsewhere.
 
-    A dataset over `point` as of `stationary_points`. `prominence` is in units of Ψ (see the module), `share` the weight
-    of the mode that speaks loudest at the minimum, for potentials that have modes: near 1 where the well is one mode's.
+    Parameters
+    ----------
+    potential : Potential
+        Any potential. The members of an ensemble are analysed one by one.
+    within : sequence of (float, float)
+        Box to search, one pair (low, high) per state.
+    starts : int
+        Number of Sobol starting points of `stationary_points`.
 
+    Returns
+    -------
+    xarray.Dataset
+        The variables of `stationary_points` for the nondegenerate minima, lowest first (ensembles: member by member),
+        and in addition
+
+        - ``prominence(point)``, the climb to a lower minimum, in the units of Ψ;
+        - ``mode_weight(point)``, for potentials with modes: the largest mode weight at the minimum, near 1 where a
+          single mode forms the well.
+
+    Raises
+    ------
+    ValueError, LandscapeError, TypeError
+        As `stationary_points`.
+
+    Warns
+    -----
+    LandscapeWarning
+        As `stationary_points`.
+
+    References
+    ----------
+    H. Edelsbrunner, D. Letscher, A. Zomorodian, Discrete Comput. Geom. 28, 511-533 (2002),
+    doi:10.1007/s00454-002-2885-2.
+
+    Examples
+    --------
     >>> import systems
     >>> wells(systems.get("asymmetric_quartic"), within=[(-3, 3)]).prominence.values.round(4)
     array([   inf, 0.2833])
@@ -43,35 +77,36 @@ def wells(potential: Potential, within: Sequence[tuple[float, float]], *, starts
         return joined_members([wells(member, within, starts=starts) for member in each_member(potential)])
     found = stationary_points(potential, within, starts=starts)
     minima = found.isel(point=(found["kind"] == "minimum").values).sortby("potential")
-    passes = found.isel(point=((found["index"] == 1) & (found["kind"] != "degenerate")).values).sortby("potential")
+    saddles = found.isel(point=((found["index"] == 1) & (found["kind"] != "degenerate")).values).sortby("potential")
     minima = minima.assign_coords(point=np.arange(minima.sizes["point"]))
-    prominence = _prominence(
-        minima["potential"].values, _sides(potential, minima, passes, within) + _lines(potential, minima)
-    )
+    connections = _saddle_connections(potential, minima, saddles, within) + _segment_connections(potential, minima)
+    prominence = _prominence(minima["potential"].values, connections)
     minima["prominence"] = ("point", prominence, {"long_name": "climb to a lower minimum", "units": "1"})
     weights = getattr(potential, "mode_weights", None)
     if weights is not None:
-        share = np.asarray(weights(minima["x"].values)).max(-1) if len(prominence) else prominence
-        minima["mode_weight"] = ("point", share, {"long_name": "largest mode weight", "units": "1"})
+        largest = np.asarray(weights(minima["x"].values)).max(-1) if len(prominence) else prominence
+        minima["mode_weight"] = ("point", largest, {"long_name": "largest mode weight", "units": "1"})
     return minima
 
 
-Pass = tuple[float, int, int]  # level, and the minima on its two sides
+Connection = tuple[float, int, int]  # level, and the two minima that are connected at it
 
 
-def _sides(
-    potential: Potential, minima: xr.Dataset, passes: xr.Dataset, within: Sequence[tuple[float, float]]
-) -> list[Pass]:
-    """Return the saddles with the minima to which their two sides lead down, if both stay in the box."""
-    saddle, well = (torch.as_tensor(one["x"].values, **tensor_options(potential)) for one in (passes, minima))
+def _saddle_connections(
+    potential: Potential, minima: xr.Dataset, saddles: xr.Dataset, within: Sequence[tuple[float, float]]
+) -> list[Connection]:
+    """Return the saddles from which both paths of steepest descent end in one of the minima."""
+    saddle, well = (torch.as_tensor(one["x"].values, **tensor_options(potential)) for one in (saddles, minima))
     ends = joined_minima(potential, saddle, well, within).tolist()
-    levels = passes["potential"].values
+    levels = saddles["potential"].values
     return [(level, one, other) for level, (one, other) in zip(levels, ends, strict=True) if min(one, other) >= 0]
 
 
 @torch.no_grad()
-def _lines(potential: Potential, minima: xr.Dataset, points: int = 257, zooms: int = 3) -> list[Pass]:
-    """Return the highest points of the straight lines between minima, each found by zooming in on it."""
+def _segment_connections(
+    potential: Potential, minima: xr.Dataset, points: int = 257, refinements: int = 3
+) -> list[Connection]:
+    """Return the highest points of the segments between all pairs of minima, on successively refined grids."""
     x = torch.as_tensor(minima["x"].values, **tensor_options(potential))
     pairs = list(itertools.combinations(range(len(x)), 2))
     if not pairs:
@@ -79,27 +114,27 @@ def _lines(potential: Potential, minima: xr.Dataset, points: int = 257, zooms: i
     start, end = (x[[pair[k] for pair in pairs]].unsqueeze(1) for k in (0, 1))
     low, high = (torch.full_like(start[:, :, :1], limit) for limit in (0.0, 1.0))
     steps = torch.linspace(0, 1, points, dtype=x.dtype, device=x.device)[:, None]
-    for _ in range(zooms):
-        share = low + (high - low) * steps
-        values = potential.value(start + share * (end - start))
+    for _ in range(refinements):
+        fraction = low + (high - low) * steps
+        values = potential.value(start + fraction * (end - start))
         top = values.argmax(-1, keepdim=True).unsqueeze(-1).clamp(1, points - 2)
-        low, high = share.gather(1, top - 1), share.gather(1, top + 1)
+        low, high = fraction.gather(1, top - 1), fraction.gather(1, top + 1)
     levels = values.amax(-1).tolist()
     return [(level, *pair) for level, pair in zip(levels, pairs, strict=True)]
 
 
-def _prominence(minima: np.ndarray, passes: Sequence[Pass]) -> np.ndarray:
-    """Return the prominence of minima given lowest first; that of the lowest is infinite."""
-    prominence, leader = np.full(len(minima), np.inf), list(range(len(minima)))
+def _prominence(minima: np.ndarray, connections: Sequence[Connection]) -> np.ndarray:
+    """Return the prominence, shape (point,), of minima given by their potential, lowest first."""
+    prominence, parent = np.full(len(minima), np.inf), list(range(len(minima)))
 
     def lowest(k: int) -> int:
-        while leader[k] != k:
-            k = leader[k]
+        while parent[k] != k:
+            k = parent[k]
         return k
 
-    for level, one, other in sorted(passes):
-        deeper, higher = sorted((lowest(one), lowest(other)))
-        if deeper != higher:
-            leader[higher] = deeper
+    for level, one, other in sorted(connections):
+        lower, higher = sorted((lowest(one), lowest(other)))
+        if lower != higher:
+            parent[higher] = lower
             prominence[higher] = max(0.0, level - minima[higher])
     return prominence

@@ -1,1 +1,1 @@
-"""Losses, what a fit minimises: squares, likelihoods, shooting, each as a problem of one flat vector of parameters."""
+"""Losses minimised by a fit: least squares, likelihood and multiple shooting, as functions of one parameter vector."""

@@ -1,13 +1,13 @@
-r"""What to match: the observations of a fit, its residuals and their Jacobian.
+r"""Least squares: observations of a fit, its residuals and their Jacobian.
 
-A match names one or more quantities q of the data with weights w_q, and the loss is
+A match names one or more quantities q of the data with weights w_q. The loss is
 
     L(θ) = Σ_q w_q · mean over samples and components of ((prediction − observation) / scale)²  /  Σ_q w_q,
 
-with scale the noise level `sigma` where the data give one, else the spread of that component over the training data
-(standard deviation of a potential, root mean square of a gradient or velocity, each component on its own). A `weight`
-multiplies the squares of its sample, relative to the mean weight. Noise levels of several quantities are given by name
-(`sigma={"potential": …, "gradient": …}`), for all of them or for none: they have different units.
+where scale is the noise level `sigma` if the data give one, else the spread of that component over the training data:
+the standard deviation of a potential, the root mean square of a gradient or velocity, separately for each component. A
+`weight` multiplies the squares of its sample, relative to the mean weight. In a joint match, noise levels are given by
+name (`sigma={"potential": …, "gradient": …}`), for all quantities or for none, because their units differ.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,9 +29,18 @@ __all__ = ["LeastSquares", "Observations", "predictions"]
 
 @dataclass(frozen=True)
 class Observations:
-    """What residuals need: x (sample, dim), targets and factors (sample, entry), and the entries of each quantity.
+    """Observed values and their scales as tensors; a residual is (prediction − target) · factor.
 
-    A residual is (prediction − target) · factor; the factors hold scale, noise, weights and 1/√(number of entries).
+    Parameters
+    ----------
+    x : Tensor, shape (sample, dim)
+        States.
+    target : Tensor, shape (sample, entry)
+        Matched quantities side by side, one entry per component.
+    factor : Tensor, shape (sample, entry)
+        Product of 1/scale, the square roots of the weights, and 1/√(number of values).
+    entries : dict of str to slice
+        Entries of each quantity.
     """
 
     x: Tensor
@@ -43,7 +52,10 @@ class Observations:
     def of(
         cls, samples: xr.Dataset, match: Mapping[str, float], scales: Mapping[str, np.ndarray], like: Tensor
     ) -> "Observations":
-        """Collect from flat data (see `dataset.flat`) with the scales of the training data, in the type of `like`."""
+        """Return the observations of flat data (see `dataset.flat`), with dtype and device of the tensor `like`.
+
+        `scales` are those of the training data (see `scales_of`); they apply where the data have no `sigma`.
+        """
         targets, factors, entries, end = [], [], {}, 0
         for name, weight in match.items():
             target = samples[name].values.reshape(samples.sizes["sample"], -1)
@@ -61,7 +73,10 @@ class Observations:
 
 
 def scales_of(samples: xr.Dataset, match: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """Return the spread of every matched component over the samples; constant ones take their quantity's largest."""
+    """Return the spread of each matched quantity over the samples, shape (component,).
+
+    A component without spread gets the largest spread of its quantity, or 1 if no component has any.
+    """
     scales = {}
     for name in match:
         values = samples[name].values.reshape(samples.sizes["sample"], -1)
@@ -72,7 +87,7 @@ def scales_of(samples: xr.Dataset, match: Mapping[str, float]) -> dict[str, np.n
 
 
 def predictions(model: Callable[[Tensor, str], Tensor], x: Tensor, match: Iterable[str]) -> Tensor:
-    """Return what a potential predicts for the matched quantities side by side, shape (…, sample, entry)."""
+    """Return the predicted values of the matched quantities side by side, shape (…, sample, entry)."""
     columns = []
     for name in match:
         objective = OBJECTIVES[name]
@@ -82,9 +97,9 @@ def predictions(model: Callable[[Tensor, str], Tensor], x: Tensor, match: Iterab
 
 
 class LeastSquares(Problem):
-    """Residuals of a model and their squares; `validation` are the observations that are held out."""
+    """The sum of squared residuals of a model; `validation` are the held-out observations."""
 
-    CHUNK = 2**22  # entries of the Jacobian made at a time: few enough for the cache
+    BLOCK_ENTRIES = 2**22  # of the Jacobian computed at a time: few enough to stay in the cache
 
     def __init__(
         self,
@@ -98,31 +113,31 @@ class LeastSquares(Problem):
         self.validation = observations if validation is None else validation
 
     def evaluate(self, theta: Tensor) -> Tensor:
-        """Return the residuals."""
+        """Return the residuals, shape (sample, entry)."""
         return self.residuals(theta)
 
-    def loss(self, seen: Tensor) -> float:
-        """Return the sum of squares, of all quantities in one pass."""
-        return float(seen.square().sum())
+    def loss(self, evaluated: Tensor) -> float:
+        """Return the sum of squares over all quantities at once."""
+        return float(evaluated.square().sum())
 
-    def terms(self, seen: Tensor) -> dict[str, float]:
+    def terms(self, evaluated: Tensor) -> dict[str, float]:
         """Return the loss of each quantity."""
-        return {name: float(seen[:, at].square().sum()) for name, at in self.observations.entries.items()}
+        return {name: float(evaluated[:, at].square().sum()) for name, at in self.observations.entries.items()}
 
     def held_out(self, theta: Tensor) -> float:
         """Return the loss of the held-out samples."""
         return float(self.residuals(theta, self.validation).square().sum())
 
-    def bad_term(self, seen: Tensor) -> str:
-        """Say which quantity is not finite."""
+    def bad_term(self, evaluated: Tensor) -> str:
+        """Say which predicted quantity, or that the Jacobian, is not finite."""
         for name, at in self.observations.entries.items():
-            if not torch.isfinite(seen[:, at]).all():
-                return f"the {name} predicted is not finite"
-        return "its derivative by the weights is not finite"
+            if not torch.isfinite(evaluated[:, at]).all():
+                return f"the predicted {name} is not finite"
+        return "the Jacobian of the residuals is not finite"
 
-    def linearise(self, theta: Tensor, seen: Tensor) -> Primal | Dual:
-        """Return the normal equations, from the smaller of JᵀJ and JJᵀ."""
-        flat = seen.reshape(-1)
+    def linearise(self, theta: Tensor, evaluated: Tensor) -> Primal | Dual:
+        """Return the normal equations from the smaller of JᵀJ and JJᵀ."""
+        flat = evaluated.reshape(-1)
         blocks = self.jacobians(theta)
         if len(flat) < len(theta):
             return Dual(torch.cat(list(blocks)), flat)
@@ -134,19 +149,20 @@ class LeastSquares(Problem):
         return Primal(gram, gradient)
 
     def residuals(self, theta: Tensor, observations: Observations | None = None) -> Tensor:
-        """Return the residuals, shape (sample, entry); their squares sum to the loss."""
+        """Return the residuals, shape (sample, entry), by default of training samples; their squares sum to L."""
         o = observations or self.observations
         with torch.no_grad():
             return (self._predict(theta, o.x) - o.target) * o.factor
 
     def jacobians(self, theta: Tensor) -> Iterator[Tensor]:
-        """Yield the Jacobian of the residuals in blocks with shape (rows, parameter), rows as in `residuals`."""
+        """Yield the Jacobian of the residuals in blocks of shape (row, parameter), rows ordered as in `residuals`."""
         o = self.observations
-        rows = max(1, self.CHUNK // (o.target.shape[1] * len(theta)))
+        rows = max(1, self.BLOCK_ENTRIES // (o.target.shape[1] * len(theta)))
         single = vmap(jacrev(lambda t, x: self._predict(t, x[None])[0]), in_dims=(None, 0))
         for start in range(0, len(o.x), rows):
             at = slice(start, start + rows)
             yield single(theta, o.x[at]).detach().mul_(o.factor[at].unsqueeze(-1)).reshape(-1, len(theta))
 
     def _predict(self, theta: Tensor, x: Tensor) -> Tensor:
+        """Return the predictions with parameters θ at x, shape (sample, entry)."""
         return predictions(lambda x, quantity: self.apply(theta, x, quantity), x, self.match)

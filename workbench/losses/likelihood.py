@@ -1,14 +1,25 @@
-r"""Match "density": the negative log-likelihood of samples, with the normalisation inside the loss (Eqs 20–22).
+r"""Maximum likelihood (match="density"): the loss includes the normalisation (Eqs 20–22 of Jones et al., 2025).
 
     L(θ) = Σ_g π_g [ mean over samples of group g of Ψ + log Z_g + β KL(q_g ‖ uniform) ],      log q = −Ψ − log Z,
 
-in nats, one group for each condition (each time, say), or one in all; π_g is the group's share of the samples. With
-J = ∂Ψ/∂θ at the nodes of the quadrature
+in nats. Samples with equal conditions, such as the time, form a group g; π_g is the weight fraction of group g, and
+without conditions there is one group. With J = ∂Ψ/∂θ and a quadrature over the support,
 
     ∇L = E_data[J] − E_q[J] + β Cov_q(Ψ, J),       H = (1 + β) Cov_q(J),
 
-and H, for β = 0 the Fisher information, is the second derivative of log Z but for the curvature of Ψ in θ: damped steps
-with it are natural-gradient steps.
+averaged over the groups. For β = 0, H is the Fisher information, that is the Hessian of log Z without the term that
+contains ∂²Ψ/∂θ²; damped steps with this matrix are natural-gradient steps.
+
+References
+----------
+S. Amari, Natural gradient works efficiently in learning, Neural Comput. 10, 251–276 (1998),
+doi:10.1162/089976698300017746.
+
+D. W. Scott, Multivariate Density Estimation, Wiley (2015), doi:10.1002/9781118575574 (bandwidth of the initial kernel
+estimate).
+
+R. E. Jones, A. Buganza Tepole, J. N. Fuhg, Differentiable neural network representation of multi-well, locally-convex
+potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,24 +45,35 @@ __all__ = ["Likelihood", "Samples", "kernel_potential", "normalise"]
 
 @dataclass(frozen=True)
 class Samples:
-    """What the likelihood needs: x (sample, dim) with weights that sum to 1, and nodes (group, node, dim).
+    """Distinct samples with their weights, and the quadrature nodes of every group, as tensors.
 
-    `log_weight` (node,) are the logarithms of the quadrature weights, `share` (group,) the groups' shares.
+    Parameters
+    ----------
+    x : Tensor, shape (sample, dim)
+        Distinct samples.
+    weight : Tensor, shape (sample,)
+        Their weights, with sum 1.
+    nodes : Tensor, shape (group, node, dim)
+        Quadrature nodes, with the conditions of the group.
+    log_weight : Tensor, shape (node,)
+        Logarithms of the quadrature weights.
+    fraction : Tensor, shape (group,)
+        Weight fraction π_g of every group.
     """
 
     x: Tensor
     weight: Tensor
     nodes: Tensor
     log_weight: Tensor
-    share: Tensor
+    fraction: Tensor
 
     @classmethod
     def of(cls, samples: xr.Dataset, support: Support, like: Tensor) -> "Samples":
-        """Collect from flat data whose states are those of the model."""
-        states, every = list(samples["state"].values), samples.sizes["sample"]
-        weight = samples["weight"].values if "weight" in samples else np.ones(every)
-        x, which = np.unique(samples["x"].values, axis=0, return_inverse=True)  # equal samples count as one, weighted
-        weight = np.bincount(which.ravel(), weights=weight) / weight.sum()
+        """Return the samples of flat data with the states of the model, with dtype and device of the tensor `like`."""
+        states, count = list(samples["state"].values), samples.sizes["sample"]
+        weight = samples["weight"].values if "weight" in samples else np.ones(count)
+        x, distinct = np.unique(samples["x"].values, axis=0, return_inverse=True)  # equal samples: one, weights added
+        weight = np.bincount(distinct.ravel(), weights=weight) / weight.sum()
         at = [states.index(name) for name in support.states]
         given = [k for k in range(len(states)) if k not in at]
         conditions, group = np.unique(x[:, given], axis=0, return_inverse=True)
@@ -59,15 +81,15 @@ class Samples:
         nodes = np.empty((len(conditions), len(y), len(states)))
         nodes[..., at] = y
         nodes[..., given] = conditions[:, None]
-        share = np.bincount(group.ravel(), weights=weight)
-        arrays = (x, weight, nodes, np.log(quadrature), share)
+        fraction = np.bincount(group.ravel(), weights=weight)
+        arrays = (x, weight, nodes, np.log(quadrature), fraction)
         return cls(*(torch.tensor(values).to(like) for values in arrays))
 
 
 class Likelihood(Problem):
-    """The loss of samples on a support; `prior` is β, `validation` the samples that are held out."""
+    """The negative log-likelihood of samples on a support; `prior` is β, `validation` are the held-out samples."""
 
-    CHUNK = 2**22  # entries of the Jacobian made at a time
+    BLOCK_ENTRIES = 2**22  # of the Jacobian computed at a time
 
     def __init__(self, model: LSEICNN, samples: Samples, validation: Samples, prior: float = 0.0) -> None:
         super().__init__(model)
@@ -75,7 +97,7 @@ class Likelihood(Problem):
 
     @classmethod
     def of(cls, model: LSEICNN, parts: Mapping[str, xr.Dataset], prior: float) -> "Likelihood":
-        """Return the problem of a model on its support, from flat data in the parts "train" and "validation"."""
+        """Return the problem of a model with a support, from the "train" and "validation" parts of flat data."""
         if model.support is None:
             raise ValueError("a likelihood needs a model with a support")
         train, validation = (Samples.of(parts[name], model.support, model.u) for name in ("train", "validation"))
@@ -85,46 +107,46 @@ class Likelihood(Problem):
         """Return Ψ at the samples, shape (sample,), and at the nodes, shape (group, node)."""
         return self._values(theta, self.samples)
 
-    def terms(self, seen: tuple[Tensor, Tensor]) -> dict[str, float]:
+    def terms(self, evaluated: tuple[Tensor, Tensor]) -> dict[str, float]:
         """Return the negative log-likelihood and β KL(q ‖ uniform), in nats."""
-        terms = {"likelihood": _likelihood(*seen, self.samples)}
+        terms = {"likelihood": _likelihood(*evaluated, self.samples)}
         if self.prior:
-            psi, share = seen[1], self.samples.share
+            psi, fraction = evaluated[1], self.samples.fraction
             log_z = torch.logsumexp(self.samples.log_weight - psi, -1)
             q = torch.softmax(self.samples.log_weight - psi, -1)
             volume = torch.logsumexp(self.samples.log_weight, -1)
-            terms["prior"] = self.prior * float(share @ (volume - log_z - (q * psi).sum(-1)))
+            terms["prior"] = self.prior * float(fraction @ (volume - log_z - (q * psi).sum(-1)))
         return terms
 
     def held_out(self, theta: Tensor) -> float:
         """Return the negative log-likelihood of the held-out samples."""
         return _likelihood(*self._values(theta, self.validation), self.validation)
 
-    def linearise(self, theta: Tensor, seen: tuple[Tensor, Tensor]) -> Primal:
-        """Return half of gradient and Fisher information at θ."""
-        gram, gradient = theta.new_zeros(len(theta), len(theta)), self._of_samples(theta)
+    def linearise(self, theta: Tensor, evaluated: tuple[Tensor, Tensor]) -> Primal:
+        """Return half the gradient ∇L and half the matrix H at θ."""
+        gram, gradient = theta.new_zeros(len(theta), len(theta)), self._mean_over_samples(theta)
         for at, J in self._jacobians(theta):
-            psi, share = seen[1][at], self.samples.share[at]
+            psi, fraction = evaluated[1][at], self.samples.fraction[at]
             q = torch.softmax(self.samples.log_weight - psi, -1)
             centred = J - (q.unsqueeze(-1) * J).sum(1, keepdim=True)
-            away = psi - (q * psi).sum(-1, keepdim=True)
-            pull = share.unsqueeze(-1) * q * (self.prior * away)
-            gradient -= torch.einsum("g,gn,gnp->p", share, q, J) - torch.einsum("gn,gnp->p", pull, centred)
-            scale = ((1 + self.prior) * share.unsqueeze(-1) * q).sqrt().unsqueeze(-1)
+            deviation = psi - (q * psi).sum(-1, keepdim=True)
+            prior = fraction.unsqueeze(-1) * q * (self.prior * deviation)
+            gradient -= torch.einsum("g,gn,gnp->p", fraction, q, J) - torch.einsum("gn,gnp->p", prior, centred)
+            scale = ((1 + self.prior) * fraction.unsqueeze(-1) * q).sqrt().unsqueeze(-1)
             gram += gram_of((scale * centred).reshape(-1, len(theta)))
         return Primal(gram / 2, gradient / 2)
 
-    def bad_term(self, seen: Any) -> str:
-        """Say that it is the potential that is not finite."""
-        finite = all(bool(torch.isfinite(part).all()) for part in seen)
-        return "its derivative by the weights is not finite" if finite else "the potential predicted is not finite"
+    def bad_term(self, evaluated: Any) -> str:
+        """Say that the potential, or its derivative, is not finite."""
+        finite = all(bool(torch.isfinite(part).all()) for part in evaluated)
+        return "the derivative of the potential is not finite" if finite else "the predicted potential is not finite"
 
     def resolution(self, loss: float) -> float:
-        """Return a ten-thousandth of a nat."""
+        """Return 1e-4 nats, the smallest decrease of the held-out loss that counts as progress."""
         return 1e-4
 
     def small(self, loss: float, tolerance: float) -> bool:
-        """Return False: a likelihood has no zero to be near."""
+        """Return False: a negative log-likelihood has no natural zero."""
         return False
 
     def formatted(self, loss: float) -> str:
@@ -132,22 +154,23 @@ class Likelihood(Problem):
         return f"{loss:.4f} nats"
 
     def _values(self, theta: Tensor, samples: Samples) -> tuple[Tensor, Tensor]:
+        """Return Ψ at the samples, shape (sample,), and at the nodes, shape (group, node)."""
         with torch.no_grad():
             both = torch.cat([samples.x, samples.nodes.reshape(-1, samples.x.shape[-1])])
             psi = self.apply(theta, both, "value")
         return psi[: len(samples.x)], psi[len(samples.x) :].reshape(samples.nodes.shape[:2])
 
-    def _of_samples(self, theta: Tensor) -> Tensor:
+    def _mean_over_samples(self, theta: Tensor) -> Tensor:
         """Return E_data[J], shape (parameter,)."""
         theta = theta.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(self.samples.weight @ self.apply(theta, self.samples.x, "value"), theta)
         return gradient
 
     def _jacobians(self, theta: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Yield ∂Ψ/∂θ at the nodes of some groups at a time, shape (group, node, parameter)."""
+        """Yield slices of groups with ∂Ψ/∂θ at their nodes, shape (group, node, parameter)."""
         single = vmap(jacrev(lambda t, x: self.apply(t, x[None], "value")[0]), in_dims=(None, 0))
         groups, nodes, dim = self.samples.nodes.shape
-        step = max(1, self.CHUNK // (nodes * len(theta)))
+        step = max(1, self.BLOCK_ENTRIES // (nodes * len(theta)))
         for start in range(0, groups, step):
             at = slice(start, start + step)
             rows = self.samples.nodes[at].reshape(-1, dim)
@@ -155,13 +178,14 @@ class Likelihood(Problem):
 
 
 def _likelihood(psi: Tensor, nodes: Tensor, samples: Samples) -> float:
-    return float(samples.weight @ psi + samples.share @ torch.logsumexp(samples.log_weight - nodes, -1))
+    """Return Σ π_g [mean Ψ + log Z_g] from Ψ at the samples, shape (sample,), and nodes, shape (group, node)."""
+    return float(samples.weight @ psi + samples.fraction @ torch.logsumexp(samples.log_weight - nodes, -1))
 
 
 def kernel_potential(x: np.ndarray) -> np.ndarray:
-    """Return −log of a kernel estimate with Scott's width at its own samples, shape (sample,): where fits start.
+    """Return −log of a Gaussian kernel density estimate at its own samples, shape (sample,), to initialise fits.
 
-    Samples that do not vary are all alike, and get 0.
+    The bandwidth is Scott's rule. The result is 0 where no estimate exists, such as for equal or too few samples.
     """
     from scipy.stats import gaussian_kde
 
@@ -175,7 +199,7 @@ def kernel_potential(x: np.ndarray) -> np.ndarray:
 
 
 def normalise(model: LSEICNN) -> None:
-    """Choose the offset of a model without conditions so that Z = 1: its potential is then −log q."""
+    """Set the offset of a model without conditions so that Z = 1, hence Ψ = −log q; with conditions, leave it."""
     density = Density(model)
     if not density.conditions:
         with torch.no_grad():
@@ -183,7 +207,7 @@ def normalise(model: LSEICNN) -> None:
 
 
 def on_support(model: LSEICNN, data: xr.Dataset, support: Support | None, prior: float) -> tuple[LSEICNN, xr.Dataset]:
-    """Return the model on its support, and the data as points in its states; refuse what cannot be."""
+    """Return a flat copy of the model with the support, and the data with its states; raise errors for bad requests."""
     if support is None:
         raise ValueError("match='density' needs a support, such as support=wb.Support({'x1': (-3, 3)})")
     if not (0 <= prior < np.inf):
@@ -191,14 +215,16 @@ def on_support(model: LSEICNN, data: xr.Dataset, support: Support | None, prior:
     if "time" in model.states and "time" in data.dims:
         data = dataset.timed(data)
     if data.sizes["state"] != model.dim:
-        raise DatasetError(f"the data have {data.sizes['state']} states, the model dim = {model.dim}")
+        raise DatasetError(
+            f"the data have {data.sizes['state']}-dimensional states, but the model has dim = {model.dim}"
+        )
     model = model.like(members=model.members)
     if model.states == tuple(f"x{i + 1}" for i in range(model.dim)):
         model.states = tuple(map(str, data["state"].values))
     data = dataset.with_states(data, model.states)
     missing = set(support.states) - set(model.states)
     if missing:
-        raise ValueError(f"the support names {sorted(missing)}; the model has the states {model.states}")
+        raise ValueError(f"the support names {sorted(missing)}, but the states of the model are {list(model.states)}")
     samples = dataset.flat(data)
     support.check(samples.isel(sample=(samples["split"] != "test").values))
     model.support = support
@@ -206,7 +232,7 @@ def on_support(model: LSEICNN, data: xr.Dataset, support: Support | None, prior:
 
 
 def corners(model: LSEICNN, x: np.ndarray) -> np.ndarray:
-    """Return the first sample of x, shape (sample, dim), moved to two opposite corners of the support, (2, dim)."""
+    """Return the first sample of x, shape (sample, dim), moved to two opposite corners of the support: (2, dim)."""
     both = np.repeat(x[:1], 2, axis=0)
     for name, side in (model.support.bounds if model.support else {}).items():
         both[:, model.states.index(name)] = side

@@ -1,4 +1,4 @@
-"""The contract between losses and optimisers: a loss as a function of one flat vector of parameters."""
+"""The interface between losses and optimisers: a loss as a function of one flat vector of parameters."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -14,12 +14,12 @@ __all__ = ["Problem"]
 
 
 class Problem(ABC):
-    """What Gauss–Newton descends on: a loss as a function of one flat vector θ of a model's free parameters.
+    """A loss L(θ) of the flat vector θ of a model's free parameters, as minimised by Gauss–Newton steps.
 
-    The gates α are not among them: a mode's output bias absorbs log ς(α)/ρ, so no match can tell the two apart. (A
-    sparsity penalty can; it belongs to Adam.) To make a problem, say how to evaluate it, and how to linearise it there.
-    The loss is the sum of its terms, a mean of squares whose root is the error; a loss of another kind overrides
-    `resolution`, `small` and `told` as well.
+    The gates α are not free: the output bias of a mode absorbs log ς(α)/ρ exactly, so no match can identify them. (A
+    sparsity penalty acts on them, but only Adam has one.) A subclass defines how the loss is evaluated and linearised.
+    By default the loss is the sum of its terms, a mean of squares whose root is called the error; a loss of another
+    kind also overrides `resolution`, `small` and `formatted`.
     """
 
     FROZEN = ("alpha",)
@@ -30,59 +30,60 @@ class Problem(ABC):
 
     @abstractmethod
     def evaluate(self, theta: Tensor) -> Any:
-        """Return what loss, terms and linearisation at θ are made of."""
+        """Return the quantities at θ from which loss, terms and linearisation are computed."""
 
     @abstractmethod
-    def terms(self, seen: Any) -> dict[str, float]:
-        """Return the parts of the loss by name."""
+    def terms(self, evaluated: Any) -> dict[str, float]:
+        """Return the terms of the loss by name."""
 
     @abstractmethod
-    def linearise(self, theta: Tensor, seen: Any) -> Primal | Dual:
-        """Return gradient and matrix of the Gauss–Newton step at θ."""
+    def linearise(self, theta: Tensor, evaluated: Any) -> Primal | Dual:
+        """Return the gradient and matrix of the Gauss–Newton step at θ."""
 
     @abstractmethod
     def held_out(self, theta: Tensor) -> float:
         """Return the loss of the held-out samples."""
 
     @abstractmethod
-    def bad_term(self, seen: Any) -> str:
-        """Say which part of what was evaluated is not finite."""
+    def bad_term(self, evaluated: Any) -> str:
+        """Return a clause that says which of the evaluated quantities is not finite."""
 
-    def loss(self, seen: Any) -> float:
-        """Return the loss of what was evaluated."""
-        return sum(self.terms(seen).values())
+    def loss(self, evaluated: Any) -> float:
+        """Return the loss."""
+        return sum(self.terms(evaluated).values())
 
     def resolution(self, loss: float) -> float:
-        """Return the smallest change of a held-out loss that counts as progress: a thousandth of it."""
+        """Return the smallest decrease of the held-out loss that counts as progress: a thousandth of the loss."""
         return 0.001 * loss
 
     def small(self, loss: float, tolerance: float) -> bool:
-        """Return whether a loss is within the tolerance: its root, the error, is."""
+        """Return whether the error, the root of the loss, is within the tolerance."""
         return loss <= tolerance**2
 
     def formatted(self, loss: float) -> str:
-        """Return a loss as progress shows it: its root, the error."""
+        """Return the loss as progress reports show it: as an error."""
         return f"error {loss**0.5:.1e}"
 
     def vector(self) -> Tensor:
-        """Return the model's current free parameters, shape (parameter,)."""
+        """Return the current free parameters of the model, shape (parameter,)."""
         return torch.cat([p.detach().reshape(-1) for p in self._free.values()])
 
     def limit(self) -> Tensor:
-        """Return the largest admissible step of every parameter: 0.5 in u, no limit elsewhere."""
+        """Return the largest admissible step of every parameter, shape (parameter,): 0.5 in u, infinite elsewhere."""
         each = [torch.full_like(p, 0.5 if name == "u" else torch.inf).reshape(-1) for name, p in self._free.items()]
         return torch.cat(each).detach()
 
     def load(self, theta: Tensor) -> None:
-        """Put θ into the model."""
+        """Copy θ into the model."""
         with torch.no_grad():
             for name, values in self._named(theta).items():
                 self._free[name].copy_(values)
 
     def apply(self, theta: Tensor, x: Tensor, quantity: str) -> Tensor:
-        """Return `value` or `gradient` of the model at x with parameters θ."""
+        """Return `value`, `gradient` or `hessian` of the model with parameters θ at x, shape (sample, dim)."""
         return functional_call(self.model, self._named(theta), (x, quantity))
 
     def _named(self, theta: Tensor) -> dict[str, Tensor]:
+        """Return the parts of θ by parameter name, in the shapes of the parameters."""
         parts = theta.split([p.numel() for p in self._free.values()])
         return {name: part.view(p.shape) for (name, p), part in zip(self._free.items(), parts, strict=True)}

@@ -1,1 +1,1 @@
-"""Materials with a history: what a material is, generalised play, state NODEs, invariants."""
+"""History-dependent materials: the base class, generalised play, state NODEs and invariants."""

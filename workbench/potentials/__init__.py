@@ -1,1 +1,1 @@
-"""Potentials: what a landscape Ψ(x) is, the LSE-ICNN, and what is composed of potentials."""
+"""Energy landscapes Ψ(x): the interface of a potential, the LSE-ICNN, and potentials composed of others."""

@@ -1,12 +1,13 @@
-r"""Symmetry under a finite group of orthogonal maps: of a landscape, and of the data it is learned from.
+r"""Symmetry under a finite group of orthogonal maps G: of a landscape, and of the data from which it is learned.
 
-If Ψ(G x) = Ψ(x) for every G of a group, then ∇Ψ(G x) = G ∇Ψ(x), and one sample is worth as many as it has images.
+If Ψ(G x) = Ψ(x) for every G of the group, then ∇Ψ(G x) = G ∇Ψ(x), so each sample determines its symmetry-equivalent
+samples at all G x.
 
-    Symmetrised(Ψ, generators)      the mean of Ψ(G x) over the group: exactly invariant, whatever Ψ is
-    augmented(data, generators)        the samples a fit learns from, and their images, as further samples
+    Symmetrised(Ψ, generators)     the mean of Ψ(G x) over the group, exactly invariant for any Ψ
+    augmented(data, generators)    the training samples together with their symmetry-equivalent samples
 
-The first repairs what a fit could not know, the second tells it. Ψ₀ in Ψ(G x) stays a soft minimum of convex modes;
-their mean over the group is not one any more, though it is convex wherever all images are.
+Augmentation makes a fit approximately invariant; symmetrisation makes any landscape exactly invariant. If Ψ is a soft
+minimum of convex modes, so is each Ψ(G x). Their mean over the group is not, but it is convex wherever all Ψ(G x) are.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,16 +26,39 @@ __all__ = ["Symmetrised", "group", "augmented"]
 
 
 class Symmetrised:
-    """The mean of Ψ(G x) over a finite group of linear maps G: exactly invariant under the group.
+    """Average of a potential over a finite group, exactly invariant under it.
 
-    `generators` are permutations such as (1, 0), which exchanges two coordinates, (G x)ᵢ = x[g[i]], or orthogonal
-    matrices, shape (dim, dim); the group they generate is used. Convexity of a mode survives; modes and their images
-    are averaged, so wells on a symmetry axis may move, and those off it come in equal sets.
+        Ψ̄(x) = (1/|𝒢|) Σ_{G ∈ 𝒢} Ψ(G x),      ∇Ψ̄ = mean of Gᵀ ∇Ψ(G x),      ∇²Ψ̄ = mean of Gᵀ ∇²Ψ(G x) G.
 
+    Every evaluation costs one evaluation of Ψ per group element. Wells off the fixed subspaces of the group occur in
+    equivalent sets of equal depth; averaging may shift or merge wells of an asymmetric Ψ.
+
+    Parameters
+    ----------
+    potential : Potential
+        Ψ, a plain potential or an ensemble.
+    generators : sequence
+        Generators of the group, each a permutation g of the coordinates, (G x)ᵢ = x[g[i]], such as (1, 0), which
+        exchanges two coordinates, or an orthogonal matrix G, shape (dim, dim).
+
+    Attributes
+    ----------
+    group : list of numpy.ndarray
+        All elements of the group, shape (dim, dim) each, identity first.
+
+    Raises
+    ------
+    TypeError
+        If `potential` is not a potential.
+    ValueError
+        If a generator is neither a permutation nor an orthogonal matrix, or the group has more than 1000 elements.
+
+    Examples
+    --------
     >>> import systems
-    >>> lopsided = systems.get("gene_circuit", p1=1.2)
-    >>> fair = Symmetrised(lopsided, [(1, 0)])
-    >>> bool(fair.value([0.4, 1.5]) == fair.value([1.5, 0.4]))
+    >>> asymmetric = systems.get("gene_circuit", p1=1.2)
+    >>> symmetric = Symmetrised(asymmetric, [(1, 0)])
+    >>> bool(symmetric.value([0.4, 1.5]) == symmetric.value([1.5, 0.4]))
     True
     """
 
@@ -42,46 +66,76 @@ class Symmetrised:
         require_potential(potential)
         self.potential, self.group = potential, group(len(potential.states), generators)
 
-    states = property(lambda self: self.potential.states, doc="Names of the components of x.")
-    members = property(lambda self: self.potential.members, doc="Members of the potential, None if it has none.")
-    dtype = property(lambda self: getattr(self.potential, "dtype", torch.float64), doc="Type of its numbers.")
-    device = property(lambda self: getattr(self.potential, "device", None), doc="Where its numbers live.")
+    states = property(lambda self: self.potential.states, doc="Names of the state variables.")
+    members = property(lambda self: self.potential.members, doc="Number of members; None if plain.")
+    dtype = property(lambda self: getattr(self.potential, "dtype", torch.float64), doc="Floating-point type.")
+    device = property(lambda self: getattr(self.potential, "device", None), doc="Device of the computation.")
 
     def check_domain(self, x: Any) -> None:
-        """Raise where the potential refuses x or one of its images."""
+        """Raise if x, shape (…, dim), or one of its equivalent states G x lies outside the domain of the potential."""
         for g in self.group:
             check_domain([self.potential], np.asarray(x) @ g.T)
 
     def member(self, index: int) -> "Symmetrised":
-        """Return one member, symmetrised."""
+        """Return one member of an ensemble, symmetrised."""
         return Symmetrised(member_of(self.potential, index), self.group)
 
     @tensor_or_array
     def value(self, x: Tensor) -> Tensor:
-        """Return the mean of Ψ(G x), shape (…)."""
+        """Return the mean of Ψ(G x) over the group, shape (…), for x of shape (…, dim)."""
         return self._mean(x, lambda g: self.potential.value(x @ g.T))
 
     @tensor_or_array
     def gradient(self, x: Tensor) -> Tensor:
-        """Return the mean of Gᵀ ∇Ψ(G x), shape (…, dim)."""
+        """Return the mean of Gᵀ ∇Ψ(G x) over the group, shape (…, dim), for x of shape (…, dim)."""
         return self._mean(x, lambda g: self.potential.gradient(x @ g.T) @ g)
 
     @tensor_or_array
     def hessian(self, x: Tensor) -> Tensor:
-        """Return the mean of Gᵀ ∇²Ψ(G x) G, shape (…, dim, dim)."""
+        """Return the mean of Gᵀ ∇²Ψ(G x) G over the group, shape (…, dim, dim), for x of shape (…, dim)."""
         return self._mean(x, lambda g: g.T @ self.potential.hessian(x @ g.T) @ g)
 
-    def _mean(self, x: Tensor, image: Callable[[Tensor], Tensor]) -> Tensor:
-        return torch.stack([image(torch.as_tensor(g).to(x)) for g in self.group]).sum(0) / len(self.group)
+    def _mean(self, x: Tensor, term: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the mean over the group of term(G), with G as a tensor (dim, dim) of the type of x."""
+        return torch.stack([term(torch.as_tensor(g).to(x)) for g in self.group]).sum(0) / len(self.group)
 
 
 def augmented(data: xr.Dataset, generators: Sequence[Any], *, count: int | None = None, seed: Any = 0) -> xr.Dataset:
-    """Return points with images of those marked "train" (of all, where nothing is marked) added as further samples.
+    """Return the data with the symmetry-equivalent samples of the training samples appended.
 
-    Every image is G x with the same potential and with G ∇Ψ and G ẋ; noise levels and weights of single components go
-    along. `count` images of each sample, itself among them, are drawn without repetition; None takes the whole group.
-    Samples for validation and test stay alone, so that nothing is judged on what it was taught.
+    A sample (x, Ψ, ∇Ψ, ẋ) becomes (G x, Ψ, G ∇Ψ, G ẋ). Noise levels and weights given per component are transformed
+    as well: variances become the diagonal of G diag(σ²) Gᵀ. Validation and test samples are not augmented, to avoid
+    leakage. Data without a coordinate `split` are augmented entirely; assign the split first, because a random split
+    made afterwards may separate a point from its equivalents.
 
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Points or trajectories; trajectories are first flattened to points.
+    generators : sequence
+        Generators of the group, as for `Symmetrised`.
+    count : int, optional
+        Number of copies of each training sample, itself included, from 1 to the order of the group; the others are
+        drawn at random, without repetition of a group element. By default the whole group is used.
+    seed : int, numpy.random.SeedSequence or None, optional
+        Seed of the draws; None draws a fresh one.
+
+    Returns
+    -------
+    xarray.Dataset
+        Points: all samples of `data`, followed by the added samples, with the variables of `data`, such as
+        ``x(sample, state)``, ``potential(sample)`` and ``gradient(sample, state)``.
+
+    Raises
+    ------
+    DatasetError
+        If `data` are not valid points or trajectories.
+    ValueError
+        If a generator is neither a permutation nor an orthogonal matrix, the group has more than 1000 elements, or
+        `count` or `seed` is invalid.
+
+    Examples
+    --------
     >>> import workbench as wb
     >>> one = wb.dataset.points([[0.0, 2.0]], gradient=[[1.0, 3.0]])
     >>> augmented(one, [(1, 0)]).gradient.values
@@ -92,53 +146,53 @@ def augmented(data: xr.Dataset, generators: Sequence[Any], *, count: int | None 
     maps = np.array(group(data.sizes["state"], generators))
     count = len(maps) if count is None else count
     if not 1 <= count <= len(maps):
-        raise ValueError(f"count must be between 1 and {len(maps)}, the size of the group, got {count!r}")
-    marked = data["split"].values == "train" if "split" in data.coords else np.ones(data.sizes["sample"], bool)
-    learned = data.isel(sample=marked)
+        raise ValueError(f"count must be between 1 and {len(maps)}, the order of the group, got {count!r}")
+    in_training = data["split"].values == "train" if "split" in data.coords else np.ones(data.sizes["sample"], bool)
+    train = data.isel(sample=in_training)
     rng = np.random.default_rng(dataset.seed_sequence(seed))
-    others = 1 + np.argsort(rng.random((learned.sizes["sample"], len(maps) - 1)), axis=1)
+    others = 1 + np.argsort(rng.random((train.sizes["sample"], len(maps) - 1)), axis=1)
     parts = [data]
     for k in range(count - 1):
-        G, image = maps[others[:, k]], learned.copy()
-        for name, values in learned.data_vars.items():
+        G, equivalent = maps[others[:, k]], train.copy()
+        for name, values in train.data_vars.items():
             if "state" in values.dims:
-                image[name] = values.copy(data=_image(G, str(name), values.values))
-        parts.append(image)
+                equivalent[name] = values.copy(data=_transformed(G, str(name), values.values))
+        parts.append(equivalent)
     joined = xr.concat(parts, "sample")
     return joined.assign_coords(sample=np.arange(joined.sizes["sample"]))
 
 
-def _image(G: np.ndarray, name: str, values: np.ndarray) -> np.ndarray:
-    """Return G v for every sample, shape (sample, state); noise levels of components as variances, weights likewise."""
+def _transformed(G: np.ndarray, name: str, values: np.ndarray) -> np.ndarray:
+    """Return G v for every sample, shape (sample, state); variances σ² and weights transform with G² elementwise."""
     if name.startswith("sigma"):
         return np.einsum("sij,sj->si", G**2, values**2) ** 0.5
     return np.einsum("sij,sj->si", G**2 if name.startswith("weight") else G, values)
 
 
 def group(dim: int, generators: Sequence[Any], largest: int = 1000) -> list[np.ndarray]:
-    """Return the group of orthogonal matrices, shape (dim, dim), that the generators generate, identity first.
+    """Return all elements of the group that the generators generate, shape (dim, dim) each, identity first.
 
     >>> len(group(3, [(1, 2, 0), (1, 0, 2)]))
     6
     """
-    steps = [_matrix(dim, g) for g in generators]
+    matrices = [_matrix(dim, g) for g in generators]
     maps, fresh = np.eye(dim)[None], [np.eye(dim)]
     while fresh:
-        candidates, fresh = [step @ h for h in fresh for step in steps], []
+        candidates, fresh = [generator @ element for element in fresh for generator in matrices], []
         for candidate in candidates:
             if not (np.abs(maps - candidate) < 1e-9).all((1, 2)).any():
                 maps, fresh = np.concatenate([maps, candidate[None]]), [*fresh, candidate]
         if len(maps) > largest:
-            raise ValueError(f"the generators generate more than {largest} maps: a finite group is needed")
+            raise ValueError(f"the generators produce more than {largest} maps: a finite group is needed")
     return list(maps)
 
 
 def _matrix(dim: int, generator: Any) -> np.ndarray:
-    """Return a permutation of coordinates, or an orthogonal matrix, as a matrix."""
+    """Return a permutation of the coordinates or an orthogonal matrix as a matrix, shape (dim, dim)."""
     g = np.asarray(generator, dtype=np.float64)
     if g.shape == (dim,):
         if sorted(g) != list(range(dim)):
-            raise ValueError(f"{generator} is no permutation of the coordinates {tuple(range(dim))}")
+            raise ValueError(f"{generator} is not a permutation of the coordinates {tuple(range(dim))}")
         return np.eye(dim)[g.astype(int)]
     if g.shape != (dim, dim) or not np.allclose(g @ g.T, np.eye(dim), atol=1e-9):
         raise ValueError(f"expected a permutation or an orthogonal matrix of {dim} coordinates, got {generator}")
