@@ -175,6 +175,20 @@ def test_true_landscape_leaves_no_residual(shot):
     )  # a step of 0.6 over the largest curvature has a relative error of 0.6⁵/5!
 
 
+def test_a_problem_depends_on_theta_and_its_state_alone(shot):
+    model, data = shot
+    noisy = data.assign(x=data["x"] + 0.05 * np.random.default_rng(0).normal(size=data["x"].shape))
+    problem = problem_of(model, noisy)
+    theta = problem.vector()
+    first = problem.evaluate(theta)
+    problem.linearise(theta, first)
+    assert len({problem.held_out(theta) for _ in range(4)}) == 1
+    assert torch.equal(problem.evaluate(theta)[1], first[1])
+    loss, state = problem.validate(theta)
+    refined, _ = problem.validate(theta, state)  # initial states of the call before, refined once more
+    assert refined < loss == problem.held_out(theta)
+
+
 def test_flow_and_its_sensitivity_to_the_initial_state_are_those_of_scipy(shot):
     model, data = shot
     problem = problem_of(model, data)
@@ -193,14 +207,15 @@ def test_gradient_of_the_best_starts_is_that_of_the_loss(shot):
     model, data = shot
     noisy = data.assign(x=data["x"] + 0.05 * np.random.default_rng(0).normal(size=data["x"].shape))
     problem = problem_of(model, noisy)
-    theta = problem.vector()
+    theta, state = problem.vector(), problem.initial_state()
     for _ in range(4):  # until the initial states are optimal
-        linear = problem.linearise(theta, problem.evaluate(theta))
+        evaluated = problem.evaluate(theta, state)
+        linear, state = problem.linearise(theta, evaluated), problem.state_after(evaluated, state)
     gradient = linear.jacobian.T @ linear.residuals if isinstance(linear, Dual) else linear.gradient
     direction = torch.as_tensor(np.random.default_rng(1).normal(size=len(theta)))
 
     def loss(step):
-        return problem.loss(problem.evaluate(theta + step * direction))
+        return problem.loss(problem.evaluate(theta + step * direction, state))
 
     difference = (loss(1e-4) - loss(-1e-4)) / 2e-4
     assert 2 * float(gradient @ direction) == pytest.approx(difference, rel=1e-3)

@@ -125,8 +125,9 @@ def learn(
     Returns
     -------
     Answer
-        Contents of a result file, for ``workbench.save(path, **answer)``. The fit is named "fit"; for
-        ``match="trajectory"`` there are two, "velocity" and "trajectory".
+        Contents of a result file, for ``workbench.save(path, **answer)``: `data`, `fits`, `landscape` (see `grid`) and
+        `analysis` with the stationary points ``x(point, state)``. The fit is named "fit"; for ``match="trajectory"``
+        there are two, "velocity" and "trajectory". `answer.fit` is the last one.
 
     Raises
     ------

@@ -165,10 +165,11 @@ class Descent:
         self._damping, self._growth, self._non_finite, self._stale = settings.damping, 2.0, 0, 0
         self.theta = problem.vector()
         self._limit = problem.limit()
-        self._evaluated = problem.evaluate(self.theta)
+        state = problem.initial_state()
+        self._evaluated = problem.evaluate(self.theta, state)
         self.loss = problem.loss(self._evaluated)
         self._linear = problem.linearise(self.theta, self._evaluated)
-        self.held_out = problem.held_out(self.theta)
+        self.held_out, self._state = problem.validate(self.theta, problem.state_after(self._evaluated, state))
         if not (self._linear.finite and self.held_out < float("inf")):
             raise FitError(f"{problem.bad_term(self._evaluated)} at the starting point. Check the data for outliers")
         self.best, self._reference = self.theta, self.held_out
@@ -204,7 +205,7 @@ class Descent:
             return False
         delta = torch.clamp(delta, -self._limit, self._limit)
         theta = self.theta + delta
-        evaluated = self.problem.evaluate(theta)
+        evaluated = self.problem.evaluate(theta, self._state)
         loss = self.problem.loss(evaluated)
         expected = self._linear.reduction(delta)
         if not loss < self.loss or expected <= 0:
@@ -217,11 +218,12 @@ class Descent:
         ratio = (self.loss - loss) / expected
         self._damping *= max(1 / 3, 1 - (2 * ratio - 1) ** 3)
         self.theta, self._evaluated, self.loss, self._linear, self._non_finite = theta, evaluated, loss, linear, 0
+        self._state = self.problem.state_after(evaluated, self._state)
         return True
 
     def _select(self) -> None:
         """Evaluate the held-out loss, and keep the parameters if it is the lowest so far."""
-        self.held_out = self.problem.held_out(self.theta)
+        self.held_out, self._state = self.problem.validate(self.theta, self._state)
         if self.held_out < self.lowest:
             self.best = self.theta
         improved = self.held_out < self._reference - self.problem.resolution(self._reference)

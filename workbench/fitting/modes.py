@@ -25,8 +25,8 @@ import xarray as xr
 from workbench import dataset
 from workbench.errors import FitError
 from workbench.fitting.outcome import ACTIVE, Learned
+from workbench.fitting.predictions import predict
 from workbench.fitting.result import Fit
-from workbench.fitting.scores import predict
 from workbench.fitting.task import Task
 from workbench.landscape.wells import wells
 from workbench.losses.least_squares import LeastSquares, Observations

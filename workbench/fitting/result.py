@@ -194,7 +194,7 @@ class PathFit:
     restarts : xarray.Dataset
         ``restart_loss(restart)``, the validation loss after screening; NaN for a start that failed.
     data : xarray.Dataset
-        The paths as the fit used them, with `split`.
+        The paths as the fit used them, ``strain(trajectory, time, component)`` and so on, with `split`.
     match : dict of str to float
         ``{"stress": 1.0}``.
     outcome : Outcome

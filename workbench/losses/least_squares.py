@@ -12,6 +12,7 @@ name (`sigma={"potential": …, "gradient": …}`), for all quantities or for no
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,7 +113,7 @@ class LeastSquares(Problem):
         self.observations, self.match = observations, match
         self.validation = observations if validation is None else validation
 
-    def evaluate(self, theta: Tensor) -> Tensor:
+    def evaluate(self, theta: Tensor, state: Any = None) -> Tensor:
         """Return the residuals, shape (sample, entry)."""
         return self.residuals(theta)
 
@@ -124,9 +125,9 @@ class LeastSquares(Problem):
         """Return the loss of each quantity."""
         return {name: float(evaluated[:, at].square().sum()) for name, at in self.observations.entries.items()}
 
-    def held_out(self, theta: Tensor) -> float:
+    def validate(self, theta: Tensor, state: Any = None) -> tuple[float, Any]:
         """Return the loss of the held-out samples."""
-        return float(self.residuals(theta, self.validation).square().sum())
+        return float(self.residuals(theta, self.validation).square().sum()), state
 
     def bad_term(self, evaluated: Tensor) -> str:
         """Say which predicted quantity, or that the Jacobian, is not finite."""

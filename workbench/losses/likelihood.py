@@ -103,7 +103,7 @@ class Likelihood(Problem):
         train, validation = (Samples.of(parts[name], model.support, model.u) for name in ("train", "validation"))
         return cls(model, train, validation, prior)
 
-    def evaluate(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, theta: Tensor, state: Any = None) -> tuple[Tensor, Tensor]:
         """Return Ψ at the samples, shape (sample,), and at the nodes, shape (group, node)."""
         return self._values(theta, self.samples)
 
@@ -118,9 +118,9 @@ class Likelihood(Problem):
             terms["prior"] = self.prior * float(fraction @ (volume - log_z - (q * psi).sum(-1)))
         return terms
 
-    def held_out(self, theta: Tensor) -> float:
+    def validate(self, theta: Tensor, state: Any = None) -> tuple[float, Any]:
         """Return the negative log-likelihood of the held-out samples."""
-        return _likelihood(*self._values(theta, self.validation), self.validation)
+        return _likelihood(*self._values(theta, self.validation), self.validation), state
 
     def linearise(self, theta: Tensor, evaluated: tuple[Tensor, Tensor]) -> Primal:
         """Return half the gradient ∇L and half the matrix H at θ."""

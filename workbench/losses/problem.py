@@ -20,6 +20,9 @@ class Problem(ABC):
     sparsity penalty acts on them, but only Adam has one.) A subclass defines how the loss is evaluated and linearised.
     By default the loss is the sum of its terms, a mean of squares whose root is called the error; a loss of another
     kind also overrides `resolution`, `small` and `formatted`.
+
+    Every method is a pure function. What an evaluation may reuse from the one before, such as the initial states of
+    segments, is a `state` that the optimiser passes in and gets back.
     """
 
     FROZEN = ("alpha",)
@@ -29,7 +32,7 @@ class Problem(ABC):
         self._free = {name: p for name, p in model.named_parameters() if name not in self.FROZEN}
 
     @abstractmethod
-    def evaluate(self, theta: Tensor) -> Any:
+    def evaluate(self, theta: Tensor, state: Any = None) -> Any:
         """Return the quantities at θ from which loss, terms and linearisation are computed."""
 
     @abstractmethod
@@ -41,12 +44,24 @@ class Problem(ABC):
         """Return the gradient and matrix of the Gauss–Newton step at θ."""
 
     @abstractmethod
-    def held_out(self, theta: Tensor) -> float:
-        """Return the loss of the held-out samples."""
+    def validate(self, theta: Tensor, state: Any = None) -> tuple[float, Any]:
+        """Return the loss of the held-out samples at θ, and the state for later evaluations."""
 
     @abstractmethod
     def bad_term(self, evaluated: Any) -> str:
         """Return a clause that says which of the evaluated quantities is not finite."""
+
+    def initial_state(self) -> Any:
+        """Return the state of the first evaluation, None if evaluations depend on θ alone."""
+        return None
+
+    def state_after(self, evaluated: Any, state: Any) -> Any:  # noqa: ARG002
+        """Return the state for evaluations after a step to where `evaluated` was computed was accepted."""
+        return state
+
+    def held_out(self, theta: Tensor) -> float:
+        """Return the loss of the held-out samples at θ, evaluated from the initial state."""
+        return self.validate(theta, self.initial_state())[0]
 
     def loss(self, evaluated: Any) -> float:
         """Return the loss."""

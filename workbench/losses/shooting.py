@@ -112,7 +112,6 @@ class Shooting(Problem):
     def __init__(self, model: LSEICNN, segments: Segments, validation: Segments) -> None:
         super().__init__(model)
         self.segments, self.validation = segments, validation
-        self._starts = {id(part): part.y[:, 0].clone() for part in (segments, validation)}
         with torch.no_grad():
             curvature = float(torch.linalg.eigvalsh(model.hessian(segments.y.flatten(0, 1))).abs().max())
         pairs = np.ceil(curvature * float(segments.interval.max()) / LONGEST_STEP / 2)
@@ -125,28 +124,37 @@ class Shooting(Problem):
         train, validation = (Segments.of(parts[name], scale, model.u) for name in ("train", "validation"))
         return cls(model, train, validation)
 
-    def evaluate(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+    def initial_state(self) -> tuple[Tensor, Tensor]:
+        """Return the first samples of the segments, shape (segment, dim), of training and of held-out ones."""
+        return self.segments.y[:, 0], self.validation.y[:, 0]
+
+    def evaluate(self, theta: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Return the best initial states, shape (segment, dim), and the residuals there, shape (segment, entry)."""
-        return self._fitted(theta, self.segments)
+        return self._fitted(theta, self.segments, (state or self.initial_state())[0])
+
+    def state_after(self, evaluated: tuple[Tensor, Tensor], state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the best initial states found for the training segments, beside those of the held-out ones."""
+        return evaluated[0], state[1]
 
     def terms(self, evaluated: tuple[Tensor, Tensor]) -> dict[str, float]:
         """Return the sum of squares, the only term of the loss."""
         return {"trajectory": float(evaluated[1].square().sum())}
 
     def linearise(self, theta: Tensor, evaluated: tuple[Tensor, Tensor]) -> Primal | Dual:
-        """Return the normal equations of the weights, without the initial states, which are kept for later searches."""
+        """Return the normal equations of the weights, with the initial states projected out."""
         starts, residuals = evaluated
-        self._starts[id(self.segments)] = starts
         J = self.jacobian(theta, starts)
         flat = residuals.reshape(-1)
         return Dual(J, flat) if len(flat) < len(theta) else Primal(gram_of(J), J.T @ flat)
 
-    def held_out(self, theta: Tensor) -> float:
-        """Return the loss of the held-out segments."""
-        starts, residuals = self._fitted(theta, self.validation)
-        if torch.isfinite(starts).all():
-            self._starts[id(self.validation)] = starts
-        return float(residuals.square().sum())
+    def validate(
+        self, theta: Tensor, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[float, tuple[Tensor, Tensor]]:
+        """Return the loss of the held-out segments, and the state with their best initial states."""
+        training, before = state or self.initial_state()
+        starts, residuals = self._fitted(theta, self.validation, before)
+        after = starts if torch.isfinite(starts).all() else before
+        return float(residuals.square().sum()), (training, after)
 
     def bad_term(self, evaluated: Any) -> str:
         """Say that the flow, or its derivative, is not finite."""
@@ -172,9 +180,8 @@ class Shooting(Problem):
         return (rows[0] - Q @ (Q.mT @ rows[0])).flatten(0, 1)
 
     @torch.no_grad()
-    def _fitted(self, theta: Tensor, part: Segments) -> tuple[Tensor, Tensor]:
+    def _fitted(self, theta: Tensor, part: Segments, starts: Tensor) -> tuple[Tensor, Tensor]:
         """Return the initial states, `STATE_STEPS` Gauss–Newton steps from the kept ones, and the residuals there."""
-        starts = self._starts[id(part)]
         for _ in range(STATE_STEPS):
             residuals, by_start = self._residuals(theta, starts, part)
             Q, R = torch.linalg.qr(by_start)
