@@ -141,12 +141,16 @@ def test_gene_circuit_barrier_and_pitchfork():
 
 @pytest.mark.parametrize("box", [(2, -2), (1, 1), (0, np.nan)])
 def test_boxes_go_from_low_to_high(box):
-    with pytest.raises(systems.ParameterError, match=r"box of the state x must be \(low, high\) with low < high, got \("):
+    with pytest.raises(
+        systems.ParameterError, match=r"box of the state x must be \(low, high\) with low < high, got \("
+    ):
         systems.State("x", box=box)
 
 
 def test_negative_starts_are_refused(circuit):
-    with pytest.raises(DatasetError, match=r"defined for 0 <= x1 <= inf, but state 1 has x1 = -0.1 \(1 state\(s\) out of bounds\)"):
+    with pytest.raises(
+        DatasetError, match=r"defined for 0 <= x1 <= inf, but state 1 has x1 = -0.1 \(1 state\(s\) out of bounds\)"
+    ):
         circuit.trajectories(starts=[[0.1, 0.2], [-0.1, 0.2]])
     with pytest.raises(DatasetError, match=r"expected shape \(…, 2\)"):
         circuit.trajectories(starts=[[0.1, 0.2, 0.3]])

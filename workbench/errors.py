@@ -22,7 +22,7 @@ class FileError(OSError):
 
 
 class FitError(RuntimeError):
-    """Raised when a fit cannot continue; the message names step and loss term, `model` is the last valid one."""
+    """Raised when a fit fails; the message names step and loss term, `model` is the last valid model, if any."""
 
     model: Any = None
 

@@ -1,8 +1,8 @@
 """First passages of the asymmetric double well (Eq 8 of Jones et al. 2025), and the weak order of the integrator.
 
-First passages lead from the shallow well to the deep one. In one dimension, the expectation of f after many steps of the
-integrator can be computed without simulation. With u(x, t) = E[f(x(end)) | x(t) = x] on a grid, every step backwards in
-time is a Gauss–Hermite quadrature over the noise,
+First passages lead from the shallow well to the deep one. In one dimension, the expectation of f after many steps of
+the integrator can be computed without simulation. With u(x, t) = E[f(x(end)) | x(t) = x] on a grid, every step
+backwards in time is a Gauss–Hermite quadrature over the noise,
 
     u(x, t) = Σₖ wₖ u(x′(x, ξₖ), t + h),        x′ = state after a step of length h from x with the noise ξₖ.
 

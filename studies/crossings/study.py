@@ -132,7 +132,7 @@ class CrossingsStudy(Study):
         return kept.assign_coords(split=("sample", split, fitted["split"].attrs))
 
     def _landscape(self, surface: Any, fit: wb.Fit) -> xr.Dataset:
-        """Return potential and gradient on a grid, of the best member and true, and the offset over the sampled part."""
+        """Return potential and gradient on a grid, of the best member and true, and their offset near the samples."""
         result = wb.grid({"": fit.model, "true": surface}, surface.box, self.grid)
         x = np.stack(np.meshgrid(*(result[name] for name in surface.states), indexing="ij"), -1)
         for name, text in zip(surface.states, ("first coordinate", "second coordinate"), strict=True):

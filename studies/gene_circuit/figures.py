@@ -80,7 +80,7 @@ def time_varying(tree: xr.DataTree) -> Figure:
             _blended(grid[name], float(run["b"].sel(time=now))) for name in ("potential", "potential_true")
         )
         _surface(
-            figure, flat[0, k], surface, chosen.sel(time=now), f"t = {now:g}, b = {float(run['b'].sel(time=now)):.2f}"
+            figure, flat[0, k], surface, chosen.sel(time=now), f"t = {now:.3g}, b = {float(run['b'].sel(time=now)):.2f}"
         )
         _plane(flat[1, k], surface, true, chosen, now)
         if k:

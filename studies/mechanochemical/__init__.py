@@ -1,3 +1,3 @@
-"""Mechanochemical: the energy of a cubic–tetragonal crystal from its derivatives."""
+"""Mechanochemical: the free energy of a cubic–tetragonal crystal, learned from its derivatives."""
 
 from studies.mechanochemical import study as study

@@ -1,4 +1,4 @@
-"""Stationary points of the crystal's energy by family, and the planes on which it is drawn."""
+"""Families of stationary points of the crystal's energy, and the planes on which the energy is drawn."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from studies.points import concat_labelled
 
 __all__ = ["FAMILIES", "counted", "exact", "by_family", "planes", "search"]
 
-FAMILIES = {  # name: how many there are
+FAMILIES = {  # number of points in each family
     "cubic well": 1,
     "tetragonal well": 3,
     "saddle between variants": 3,
     "saddle to cubic": 3,
     "higher": 2,
 }
-WITHIN = np.array([(-0.2, 0.2)] * 6 + [(-0.1, 1.1)])
-NEAR = 0.1  # of the box searched: a point farther from all true ones belongs to no family
+SEARCH_BOX = np.array([(-0.2, 0.2)] * 6 + [(-0.1, 1.1)])
+FAMILY_DISTANCE = 0.1  # over the width of the box; a point farther from all true ones belongs to no family
 
 
 def search(potential: wb.Potential, starts: int) -> xr.Dataset:
-    """Return the stationary points in the sampled strains and −0.1 ≤ c ≤ 1.1 (one well lies just below c = 0)."""
-    return wb.stationary_points(potential, within=[tuple(side) for side in WITHIN], starts=starts)
+    """Return the stationary points for the sampled strains and −0.1 ≤ c ≤ 1.1 (wells lie just below c = 0)."""
+    return wb.stationary_points(potential, within=[tuple(side) for side in SEARCH_BOX], starts=starts)
 
 
 def exact(crystal: Any, starts: int = 128) -> xr.Dataset:
     """Return the true stationary points, labelled by family.
 
-    The point at zero strain and c = 1/2 is degenerate: the energy is flat there to first order, and where exactly a
-    saddle to cubic lies nearby is decided by the smallest of changes.
+    The point at zero strain and c = 1/2 is degenerate: the curvature in the directions of e₂ and e₃ vanishes there. The
+    exact positions of the nearby saddles to the cubic well are therefore sensitive to small perturbations.
     """
     found = search(crystal, starts)
     c, index = found["x"].values[:, -1], found["index"].values
@@ -44,10 +44,10 @@ def exact(crystal: Any, starts: int = 128) -> xr.Dataset:
 
 
 def by_family(found: Mapping[str, xr.Dataset], true: xr.Dataset) -> xr.Dataset:
-    """Return all points over one dimension, by source, member and family, with their distance to the true ones.
+    """Return all points over `point`, labelled by source, member and family, with their errors.
 
-    `strain_error` is the largest difference of a strain, `c_error` that of c, and `level` the potential above that of
-    the same member's cubic well; NaN where a point belongs to no family ("none") or the well was not found.
+    `strain_error` and `c_error` are the largest differences from the true point, `level` is the potential above that of
+    the cubic well of the same member; NaN if a point belongs to no family ("none") or the well was not found.
     """
     parts = []
     for source, points in found.items():
@@ -55,15 +55,15 @@ def by_family(found: Mapping[str, xr.Dataset], true: xr.Dataset) -> xr.Dataset:
         member = points["member"].values if "member" in points.coords else np.full(count, -1)
         nearest, known = _nearest(points, true)
         family = np.where(known, true["family"].values[nearest], "none")
-        gap = np.where(known[:, None], np.abs(points["x"].values - true["x"].values[nearest]), np.nan)
+        error = np.where(known[:, None], np.abs(points["x"].values - true["x"].values[nearest]), np.nan)
         ground = np.full(count, np.nan)
         for k in np.unique(member):
             own = member == k
             cubic = points["potential"].values[own & (family == "cubic well")]
             ground[own] = cubic[0] if len(cubic) else np.nan
         columns = {
-            "strain_error": (gap[:, :6].max(-1), "largest difference of a strain to the true point"),
-            "c_error": (gap[:, 6], "difference of the concentration to the true point"),
+            "strain_error": (error[:, :6].max(-1), "largest difference of a strain from the true point"),
+            "c_error": (error[:, 6], "difference of the concentration from the true point"),
             "level": (points["potential"].values - ground, "potential above that of the cubic well"),
         }
         variables = {n: ("point", v, {"long_name": text, "units": "1"}) for n, (v, text) in columns.items()}
@@ -72,28 +72,28 @@ def by_family(found: Mapping[str, xr.Dataset], true: xr.Dataset) -> xr.Dataset:
 
 
 def counted(found: xr.Dataset, true: xr.Dataset) -> tuple[int, int, int]:
-    """Return how many true wells and true index-1 saddles were found, and how many minima are none of the wells."""
+    """Return the numbers of true wells and true index-1 saddles found, and of spurious minima."""
     nearest, known = _nearest(found, true)
-    met, index = set(nearest[known]), true["index"].values
+    matched, index = set(nearest[known]), true["index"].values
     spurious = int((~known & (found["index"].values == 0)).sum())
-    return sum(int(index[k] == 0) for k in met), sum(int(index[k] == 1) for k in met), spurious
+    return sum(int(index[k] == 0) for k in matched), sum(int(index[k] == 1) for k in matched), spurious
 
 
 def _nearest(points: xr.Dataset, true: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nearest true point of the same index, and whether it is near, each with shape (point,)."""
-    width = WITHIN[:, 1] - WITHIN[:, 0]
+    """Return the nearest true point of the same index and whether it is close enough, shape (point,) each."""
+    width = SEARCH_BOX[:, 1] - SEARCH_BOX[:, 0]
     distance = np.abs((points["x"].values[:, None] - true["x"].values) / width).max(-1)
     distance[points["index"].values[:, None] != true["index"].values] = np.inf
-    return distance.argmin(-1), distance.min(-1) <= NEAR
+    return distance.argmin(-1), distance.min(-1) <= FAMILY_DISTANCE
 
 
 def planes(count: int) -> xr.Dataset:
     """Return the states x(plane, first, second, state) over (e1, c), (e2, c), (e6, c), and (e2, e3) at c = 0.
 
-    `horizontal` and `vertical` are the two coordinates of each plane; all other invariants vanish there.
+    `horizontal` and `vertical` are the two coordinates of each plane; all other invariants vanish.
     """
     side, c = np.linspace(-1, 1, count), np.linspace(0, 1, count)
-    directions = {  # unit vectors in (E11, E22, E33, E12, E13, E23, c), and how far to go along them
+    directions = {  # unit vectors in (E11, E22, E33, E12, E13, E23, c), and the range along them
         "e1": (np.array([1, 1, 1, 0, 0, 0, 0]) / 3**0.5, 0.2 * 3**0.5),
         "e2": (np.array([1, -1, 0, 0, 0, 0, 0]) / 2**0.5, 0.2 * 2**0.5),
         "e3": (np.array([1, 1, -2, 0, 0, 0, 0]) / 6**0.5, 0.16),

@@ -1,16 +1,19 @@
-r"""An energy of six strains and a concentration, learned from stress and chemical potential alone (Figs 5–7).
+"""Free energy of six strain components and a concentration, learned from stress and chemical potential (Figs 5–7).
 
-A thousand random states, four fifths to learn from (a tenth of those validates) and one fifth to judge by. Nothing but
-∂Ψ/∂E and ∂Ψ/∂c is matched, each component in units of its own spread (Eq 15); the energy itself is inferred, up to a
-constant. Asked of the result: the energy and its gradient at unseen states, its wells and saddles in seven dimensions,
-and a path that leaves the sampled strains half way,
+Of a thousand random states, four fifths are used for fitting (one tenth of them for validation) and one fifth for
+testing. Only ∂Ψ/∂E and ∂Ψ/∂c are matched, each component in units of its standard deviation (Eq 15); the energy is
+inferred up to a constant. The study evaluates the energy and its gradient at test states, finds wells and saddles in
+seven dimensions, and follows a path that leaves the range of sampled strains halfway,
 
     E(t) = 0.4 t (e₁⊗e₁ − 0.3 (I − e₁⊗e₁)),   c(t) = t                                                      (Eq 16).
 
-The spread of the ensemble is the error bar, and is itself judged.
+The standard deviation over the ensemble serves as error bar, whose coverage is checked.
 
-The crystal is cubic, and a fit does not know it. Two remedies are compared with the plain fit over the number of
-samples: averaging the learned energy over the group (`Symmetrised`), and learning from the images of every sample too.
+The crystal is cubic, but a plain fit does not know the symmetry. Two uses of it are compared with the plain fit over
+the number of samples: averaging the learned energy over the group (`Symmetrised`), and augmenting the data by
+symmetry-equivalent samples.
+
+Equations and figures are those of Jones et al. (2025), doi:10.48550/arXiv.2506.17242.
 """
 
 from __future__ import annotations
@@ -33,15 +36,15 @@ from workbench.parallel import Report
 
 __all__ = ["MechanochemicalStudy", "path"]
 
-WAYS = ("plain", "symmetrised", "augmented")
+TREATMENTS = ("plain", "symmetrised", "augmented")  # of the symmetry
 Size = Annotated[int, Field(ge=10)]
 
 
 @register("mechanochemical")
 class MechanochemicalStudy(Study):
-    """The energy of a cubic–tetragonal crystal from stress and chemical potential (Figs 5–7)."""
+    """The free energy of a cubic–tetragonal crystal, learned from stress and chemical potential (Figs 5–7)."""
 
-    title: ClassVar[str] = "Mechanochemical energy, learned from stress and chemical potential"
+    title: ClassVar[str] = "Mechanochemical free energy, learned from stress and chemical potential"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {},
         "paper": {
@@ -54,22 +57,22 @@ class MechanochemicalStudy(Study):
         },
     }
 
-    samples: int = parameter(800, "random states to learn from, a tenth of them to choose by", ge=10)
-    test: int = parameter(200, "random states to judge by", ge=1)
+    samples: int = parameter(800, "random states to learn from, one tenth of them for validation", ge=10)
+    test: int = parameter(200, "random states for testing", ge=1)
     members: int = parameter(3, "independent fits", ge=1)
     modes: int = parameter(5, "convex modes", ge=1)
     hidden: tuple[int, ...] = parameter((10, 10), "widths of the hidden layers", min_length=1)
-    steps: int = parameter(80, "steps of Levenberg–Marquardt", ge=1)
-    restarts: int = parameter(1, "starts screened per fit", ge=1)
-    screening: int = parameter(15, "steps of the screening", ge=1)
-    curve: tuple[Size, ...] = parameter((100,), "numbers of samples for the learning curve, beside `samples`")
-    augmented: int = parameter(800, "samples to learn from at most, augmented by symmetry", ge=1)
+    steps: int = parameter(80, "Levenberg–Marquardt steps", ge=1)
+    restarts: int = parameter(1, "initialisations screened per fit", ge=1)
+    screening: int = parameter(15, "steps of screening", ge=1)
+    curve: tuple[Size, ...] = parameter((100,), "numbers of samples for the learning curve, in addition to `samples`")
+    augmented: int = parameter(800, "largest number of samples after augmentation by symmetry", ge=1)
     level: float = parameter(0.005, "bound on the error of energy differences between wells", gt=0)
-    starts: int = parameter(128, "starts of each search for stationary points", ge=1)
-    grid: int = parameter(61, "points per side of the planes on which energies are saved", ge=3)
+    starts: int = parameter(128, "starting points of each search for stationary points", ge=1)
+    grid: int = parameter(61, "grid points per side of the planes of energies", ge=3)
 
     def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
-        """Return data, fits, planes, stationary points, path, learning curve and numbers."""
+        """Return data, fits, planes, stationary points, path, learning curve and metrics."""
         for_data, for_fits, for_curve = seed.spawn(3)
         crystal = systems.get("mechanochemical")
         data = self.data(crystal, self.samples, for_data)
@@ -80,32 +83,32 @@ class MechanochemicalStudy(Study):
             fewer, (one, two) = self.data(crystal, size, child, test=data), child.spawn(2)
             count = max(1, min(24, self.augmented // size))
             extra += [(size, "augmented", (self, fewer, count, one)), (size, "plain", (self, fewer, 1, two))]
-        labels += [f"fit to {size} samples, {way}" for size, way, _ in extra]
+        labels += [f"fit to {size} samples, {treatment}" for size, treatment, _ in extra]
         done = options.parallel(learn, jobs + [job for _, _, job in extra], labels)
-        mine, others = done[: self.members], dict(zip([e[:2] for e in extra], done[self.members :], strict=True))
-        fit = wb.Fit.joined([one for one, _, _ in mine])
+        members, others = done[: self.members], dict(zip([e[:2] for e in extra], done[self.members :], strict=True))
+        fit = wb.Fit.joined([one for one, _, _ in members])
         true = points.exact(crystal)
         found = {
-            source: concat_labelled((one[at], {"member": k}) for k, one in enumerate(mine))
+            source: concat_labelled((one[at], {"member": k}) for k, one in enumerate(members))
             for at, source in ((1, "fit"), (2, "symmetrised"))
         }
         stationary = points.by_family({"truth": true, **found}, true)
         extrapolation = self._along_path(crystal, fit)
-        curve = self._curve(others | {(self.samples, "plain"): mine[fit.best]}, crystal, true)
-        told = list(metrics.of_accuracy(fit, wb.Symmetrised(fit.ensemble, crystal.symmetry)))
-        told += [*metrics.of_points(stationary, fit.best, self.level)]
-        told += [*metrics.of_path(extrapolation), *metrics.of_spread(fit, extrapolation), *metrics.of_curve(curve)]
+        curve = self._curve(others | {(self.samples, "plain"): members[fit.best]}, crystal, true)
+        reported = list(metrics.of_accuracy(fit, wb.Symmetrised(fit.ensemble, crystal.symmetry)))
+        reported += [*metrics.of_points(stationary, fit.best, self.level)]
+        reported += [*metrics.of_path(extrapolation), *metrics.of_spread(fit, extrapolation), *metrics.of_curve(curve)]
         analysis = {
             "stationary_points": stationary,
             "extrapolation": extrapolation,
             "learning_curve": curve,
-            "metrics": metrics_dataset(told),
+            "metrics": metrics_dataset(reported),
         }
         landscape = self._planes(crystal, fit)
         return {"data": {"points": data}, "fits": {"fit": fit}, "landscape": landscape, "analysis": analysis}
 
     def data(self, crystal: Any, size: int, seed: np.random.SeedSequence, test: xr.Dataset | None = None) -> xr.Dataset:
-        """Return `size` states to learn from, of which a tenth validates, and states to judge by: new, or of `test`."""
+        """Return `size` states, one tenth of them for validation, and test states: new ones, or those of `test`."""
         drawn = crystal.points(size + (self.test if test is None else 0), seed=seed)
         held_out = max(1, round(size / 10))
         split = ["train"] * (size - held_out) + ["validation"] * held_out
@@ -116,51 +119,57 @@ class MechanochemicalStudy(Study):
         return drawn.assign_coords(sample=np.arange(drawn.sizes["sample"]))
 
     def _curve(self, done: Mapping[tuple[int, str], Any], crystal: Any, true: xr.Dataset) -> xr.Dataset:
-        """Return test errors and wells found, over the number of samples and the way they were used (NaN: not done)."""
+        """Return test errors and numbers of points found, over samples and use of symmetry (NaN if not computed)."""
         columns = {
-            "error": "largest test error of a gradient component, RMSE over standard deviation",
-            "potential_error": "test error of the potential, RMSE over standard deviation",
-            "wells": "wells of the true energy that were found, of four",
-            "saddles": "index-1 saddles of the true energy that were found, of six",
-            "spurious": "minima that are no wells of the true energy",
+            "error": "largest test error of a gradient component, RMSE/s.d.",
+            "potential_error": "test error of the potential, RMSE/s.d.",
+            "wells": "number of true wells found, of four",
+            "saddles": "number of true index-1 saddles found, of six",
+            "spurious": "number of minima that are not wells of the true energy",
         }
         sizes = sorted({size for size, _ in done})
-        values = np.full((len(columns), len(sizes), len(WAYS)), np.nan)
-        for (size, learned), (fit, plain, fair) in done.items():
+        values = np.full((len(columns), len(sizes), len(TREATMENTS)), np.nan)
+        for (size, training), (fit, plain_points, symmetrised_points) in done.items():
             symmetrised = wb.Symmetrised(fit.model, crystal.symmetry)
-            ways = {"augmented": (symmetrised, fair)}
-            if learned == "plain":
-                ways = {"plain": (fit.model, plain), "symmetrised": (symmetrised, fair)}
-            for way, (model, found) in ways.items():
+            treatments = {"augmented": (symmetrised, symmetrised_points)}
+            if training == "plain":
+                treatments = {"plain": (fit.model, plain_points), "symmetrised": (symmetrised, symmetrised_points)}
+            for treatment, (model, found) in treatments.items():
                 score = wb.score(model, fit.data, offset="remove").sel(part="test")
                 errors = [float(score["gradient_relative_rmse"].max()), float(score["potential_relative_rmse"])]
-                values[:, sizes.index(size), WAYS.index(way)] = [*errors, *points.counted(found, true)]
+                values[:, sizes.index(size), TREATMENTS.index(treatment)] = [*errors, *points.counted(found, true)]
         variables: dict[str, Any] = {
             name: (("size", "way"), values[k], {"long_name": text, "units": "1"})
             for k, (name, text) in enumerate(columns.items())
         }
-        result = xr.Dataset(variables, coords={"size": sizes, "way": list(WAYS)})
-        result["size"].attrs = {"long_name": "samples to learn and choose from", "units": "1"}
-        result["way"].attrs = {"long_name": "plain, averaged over the group, or learned from images and averaged"}
+        result = xr.Dataset(variables, coords={"size": sizes, "way": list(TREATMENTS)})
+        result["size"].attrs = {"long_name": "training and validation samples", "units": "1"}
+        result["way"].attrs = {
+            "long_name": "plain fit, averaged over the group, or fitted to augmented data and averaged"
+        }
         return result
 
     def _along_path(self, crystal: Any, fit: wb.Fit) -> xr.Dataset:
-        """Return energy and gradient along the path, of every member, symmetrised, and true; offsets removed."""
+        """Return energy and gradient along the path, of every member, symmetrised, and true, without offsets."""
         time = np.linspace(0, 1, 101)
         x = path(time)
-        fair, offset = wb.Symmetrised(fit.ensemble, crystal.symmetry), metrics.offset(fit)[:, None]
+        symmetrised, offset = wb.Symmetrised(fit.ensemble, crystal.symmetry), metrics.offset(fit)[:, None]
         both = ("time", "state")
         columns = {
             "x": (both, x, "state"),
-            "potential": (("member", "time"), fit.ensemble.value(x) - offset, "potential, less its offset"),
+            "potential": (("member", "time"), fit.ensemble.value(x) - offset, "potential, offset removed"),
             "potential_symmetrised": (
                 ("member", "time"),
-                fair.value(x) - offset,
-                "symmetrised potential, less its offset",
+                symmetrised.value(x) - offset,
+                "symmetrised potential, offset removed",
             ),
             "potential_true": (("time",), crystal.value(x), "potential, true"),
             "gradient": (("member", *both), fit.ensemble.gradient(x), "gradient of the potential"),
-            "gradient_symmetrised": (("member", *both), fair.gradient(x), "gradient of the symmetrised potential"),
+            "gradient_symmetrised": (
+                ("member", *both),
+                symmetrised.gradient(x),
+                "gradient of the symmetrised potential",
+            ),
             "gradient_true": (both, crystal.gradient(x), "gradient of the potential, true"),
             "inside_data": (("time",), fit.model.inside_data(x).astype(np.int8), "inside the box of the data"),
         }
@@ -171,13 +180,14 @@ class MechanochemicalStudy(Study):
         return xr.Dataset(variables, coords={**coords, "member": np.arange(fit.ensemble.members or 1)})
 
     def _planes(self, crystal: Any, fit: wb.Fit) -> xr.Dataset:
-        """Return energies and gradients on four planes of the invariants, of the best member and true."""
+        """Return energies and gradients on four planes of invariants, of the best member, symmetrised, and true."""
         planes = points.planes(self.grid)
         x = planes["x"].values
         rows, lead = x.reshape(-1, crystal.dim), ("plane", "first", "second")
         offset = metrics.offset(fit)[fit.best]
-        fair = wb.Symmetrised(fit.model, crystal.symmetry)
-        for name, model, shift in (("", fit.model, offset), ("_symmetrised", fair, offset), ("_true", crystal, 0.0)):
+        symmetrised = wb.Symmetrised(fit.model, crystal.symmetry)
+        cases = (("", fit.model, offset), ("_symmetrised", symmetrised, offset), ("_true", crystal, 0.0))
+        for name, model, shift in cases:
             text = name.replace("_", ", ")
             label = {"long_name": f"potential{text}", "units": "1"}
             planes[f"potential{name}"] = (lead, model.value(rows).reshape(x.shape[:-1]) - shift, label)
@@ -187,8 +197,10 @@ class MechanochemicalStudy(Study):
 
 
 def path(time: np.ndarray) -> np.ndarray:
-    """Return the states of Eq 16, shape (time, 7).
+    """Return the states of Eq 16, shape (time, 7), at given times, shape (time,).
 
+    Examples
+    --------
     >>> path(np.array([0.5])).round(3) + 0.0
     array([[ 0.2 , -0.06, -0.06,  0.  ,  0.  ,  0.  ,  0.5 ]])
     """
@@ -198,7 +210,7 @@ def path(time: np.ndarray) -> np.ndarray:
 def learn(
     study: MechanochemicalStudy, data: xr.Dataset, copies: int, seed: np.random.SeedSequence, report: Report
 ) -> tuple[wb.Fit, xr.Dataset, xr.Dataset]:
-    """Return one fit, with the stationary points of its energy, plain and symmetrised, in a worker process."""
+    """Return one fit, with the stationary points of its energy, plain and symmetrised."""
     crystal = systems.get("mechanochemical")
     model = wb.LSEICNN(dim=crystal.dim, modes=study.modes, hidden=study.hidden, states=crystal.states)
     steps, screening = study.steps, min(study.screening, study.steps)
@@ -206,7 +218,7 @@ def learn(
     for_copies, for_fit = seed.spawn(2)
     if copies > 1:
         data = wb.augmented(data, crystal.symmetry, count=copies, seed=for_copies)
-    how: dict[str, Any] = {"restarts": study.restarts, "optimiser": optimiser, "progress": report}
-    fit = wb.fit(model, data, match="gradient", seed=for_fit, **how)
-    fair = wb.Symmetrised(fit.model, crystal.symmetry)
-    return fit, points.search(fit.model, study.starts), points.search(fair, study.starts)
+    settings: dict[str, Any] = {"restarts": study.restarts, "optimiser": optimiser, "progress": report}
+    fit = wb.fit(model, data, match="gradient", seed=for_fit, **settings)
+    symmetrised = wb.Symmetrised(fit.model, crystal.symmetry)
+    return fit, points.search(fit.model, study.starts), points.search(symmetrised, study.starts)

@@ -1,3 +1,3 @@
-"""Rossi: a two-phase material with hysteresis."""
+"""Rossi: a two-phase material with hysteresis, learned from stress along strain paths."""
 
 from studies.rossi import study as study

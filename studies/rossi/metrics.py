@@ -1,4 +1,4 @@
-"""The scores of learned materials, each against the true one, with the bounds they are held to."""
+"""Metrics of learned materials: comparisons with the true one, with their bounds."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ __all__ = ["of_limits", "of_table", "table"]
 
 COLUMNS = {
     "error": "relative error of stress on held-out paths",
-    "r2": "R² of a component of stress on held-out paths, smallest",
-    "worst_path": "RMSE of the worst held-out path over the standard deviation of stress",
-    "worst_point": "largest error on held-out paths over the standard deviation of stress",
+    "r2": "smallest R² of a stress component on held-out paths",
+    "worst_path": "RMSE of the worst held-out path over the s.d. of stress",
+    "worst_point": "largest error on held-out paths over the s.d. of stress",
     "error_reversals": "relative error of stress, unseen reversals at random strains",
-    "error_sawtooth": "relative error of stress, unseen tension and compression in turn",
-    "error_random": "relative error of stress, unseen random directions of strain",
-    "refinement": "change of stress when steps are quartered, relative",
-    "rate": "change of stress when the path takes four times as long, relative",
-    "dissipation": "energy dissipated on held-out paths over the true one",
-    "dissipation_reversals": "energy dissipated on unseen reversals over the true one",
-    "negative": "share of steps that dissipate less than nothing",
-    "balance": "largest |W − ΔΨ − D| of a path, over the true mean dissipation, small steps",
+    "error_sawtooth": "relative error of stress, unseen alternating tension and compression",
+    "error_random": "relative error of stress, unseen random strain directions",
+    "refinement": "relative change of stress with steps of a quarter of the length",
+    "rate": "relative change of stress at a quarter of the strain rate",
+    "dissipation": "dissipated energy over the true one, held-out paths",
+    "dissipation_reversals": "dissipated energy over the true one, unseen reversals",
+    "negative": "fraction of steps with negative dissipation",
+    "balance": "largest |W − ΔΨ − D| of a path over the true mean dissipation, fine steps",
 }
-FINE, COARSE = 16, 4
-PATHS = 10  # on which steps are refined
-LIMIT = 0.35  # of an isotropic material on the frozen phase, strained by WIDE amplitudes, within 0.03
+FINE_REFINEMENT, COARSE_REFINEMENT = 16, 4  # numbers of steps in place of one
+REFINED_PATHS = 10  # paths on which steps are refined
+ISOTROPIC_LIMIT = 0.35  # expected error limit of isotropic models, frozen phase and wide amplitudes, within 0.03
 
 
 def table(fits: Mapping[str, wb.PathFit], owners: Mapping[str, str], runs: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """Return all scores over `fit`, NaN where there is nothing to judge; `owners` gives the case of every fit."""
+    """Return all scores over `fit`, NaN where not applicable; `owners` gives the case of every fit."""
     rows = {name: _row(fit) | _unseen(name, runs.get(owners[name])) for name, fit in fits.items()}
     variables: dict[str, Any] = {
         column: ("fit", [row.get(column, np.nan) for row in rows.values()], {"long_name": text, "units": "1"})
@@ -43,12 +43,12 @@ def table(fits: Mapping[str, wb.PathFit], owners: Mapping[str, str], runs: Mappi
     }
     result = xr.Dataset(variables, coords={"fit": list(rows), "case": ("fit", [owners[name] for name in rows])})
     result["fit"].attrs["long_name"] = "case and kind of model"
-    result["case"].attrs["long_name"] = "material and programme it was learned from"
+    result["case"].attrs["long_name"] = "material and programme of the training data"
     return result
 
 
 def _row(fit: wb.PathFit) -> dict[str, float]:
-    """Return what held-out paths say of a fit."""
+    """Return the scores of a fit on held-out paths."""
     model = fit.model
     test = fit.data.isel(trajectory=(fit.data["split"] == "test").values).drop_vars("split")
     scores = wb.score(model, test)
@@ -56,30 +56,33 @@ def _row(fit: wb.PathFit) -> dict[str, float]:
     response = model.respond(E, time)
     residual = ((response.stress - true) ** 2 @ SHEAR).mean(-1)
     spread = _spread(true)
-    coarse, fine = refined(E[:PATHS], COARSE), refined(E[:PATHS], FINE)
+    coarse, fine = (refined(E[:REFINED_PATHS], by) for by in (COARSE_REFINEMENT, FINE_REFINEMENT))
     slow = model.respond(E, 4 * time).stress - response.stress
-    quartered = model.respond(coarse, refined(time[:, None], COARSE)[:, 0]).stress[:, ::COARSE]
+    quarter_steps = model.respond(coarse, refined(time[:, None], COARSE_REFINEMENT)[:, 0])
+    change = quarter_steps.stress[:, ::COARSE_REFINEMENT] - response.stress[:REFINED_PATHS]
     row = {
         "error": float(scores["stress_relative_error"]),
         "r2": float(scores["stress_r2"].min()),
         "worst_path": float(np.sqrt(residual.max()) / spread),
         "worst_point": float(scores["stress_worst"]),
-        "refinement": float(np.sqrt(((quartered - response.stress[:PATHS]) ** 2 @ SHEAR).mean()) / spread),
+        "refinement": float(np.sqrt((change**2 @ SHEAR).mean()) / spread),
         "rate": float(np.sqrt((slow**2 @ SHEAR).mean()) / spread),
     }
     dissipated = float(test["dissipation"].sum())
     if model.internal and dissipated > 0:
         row["dissipation"] = float(response.dissipation.sum()) / dissipated
         row["negative"] = float((response.dissipation < 0).mean())
-        small = model.respond(fine, refined(time[:, None], FINE)[:, 0])
-        work = (((small.stress[:, 1:] + small.stress[:, :-1]) / 2 * np.diff(fine, axis=1)) @ SHEAR).sum(-1)
-        stored, lost = small.potential[:, -1] - small.potential[:, 0], small.dissipation.sum(-1)
+        small_steps = model.respond(fine, refined(time[:, None], FINE_REFINEMENT)[:, 0])
+        mean_stress = (small_steps.stress[:, 1:] + small_steps.stress[:, :-1]) / 2
+        work = ((mean_stress * np.diff(fine, axis=1)) @ SHEAR).sum(-1)
+        stored = small_steps.potential[:, -1] - small_steps.potential[:, 0]
+        lost = small_steps.dissipation.sum(-1)
         row["balance"] = float(np.abs(work - stored - lost).max() * len(E) / dissipated)
     return row
 
 
 def _unseen(name: str, run: xr.Dataset | None) -> dict[str, float]:
-    """Return the errors of a fit on programmes it was not fitted to."""
+    """Return the scores of a fit on unseen programmes."""
     if run is None:
         return {}
     row = {}
@@ -88,24 +91,26 @@ def _unseen(name: str, run: xr.Dataset | None) -> dict[str, float]:
         residual = here["stress"].sel(fit=name).values - here["stress_true"].values
         spread = _spread(here["stress_true"].values)
         row[f"error_{programme}"] = float(np.sqrt((residual**2 @ SHEAR).mean()) / spread)
-    turned = run.sel(programme="reversals")
-    row["dissipation_reversals"] = float(turned["dissipation"].sel(fit=name).sum() / turned["dissipation_true"].sum())
+    here = run.sel(programme="reversals")
+    row["dissipation_reversals"] = float(here["dissipation"].sel(fit=name).sum() / here["dissipation_true"].sum())
     return row
 
 
 def refined(path: np.ndarray, by: int) -> np.ndarray:
-    """Return paths with shape (…, time, k) and `by` times as many steps, on the same straight lines.
+    """Return paths, shape (…, time, k), with every step divided into `by` equal ones.
 
+    Examples
+    --------
     >>> refined(np.array([[0.0], [1.0], [3.0]]), 2)[:, 0]
     array([0. , 0.5, 1. , 2. , 3. ])
     """
-    share = np.arange(by)[:, None] / by
-    steps = path[..., :-1, None, :] * (1 - share) + path[..., 1:, None, :] * share
+    fraction = np.arange(by)[:, None] / by
+    steps = path[..., :-1, None, :] * (1 - fraction) + path[..., 1:, None, :] * fraction
     return np.concatenate([steps.reshape(*path.shape[:-2], -1, path.shape[-1]), path[..., -1:, :]], -2)
 
 
 def of_table(scores: xr.Dataset, median: float) -> Iterator[Metric]:
-    """Yield every score that is known, with its bounds, and what several fits say together."""
+    """Yield every finite score with its bounds, and comparisons between fits."""
     for name in scores["fit"].values:
         case = str(scores["case"].sel(fit=name).values)
         kind = str(name).removeprefix(f"{case}_")
@@ -114,29 +119,31 @@ def of_table(scores: xr.Dataset, median: float) -> Iterator[Metric]:
             if np.isfinite(value):
                 limits = _limits(case, kind, column)
                 yield Metric(f"{column}_{name}", value, f"{text}; {_title(name)}", **limits)
-    own = scores["error"][[str(name).startswith("two_phase_c") for name in scores["fit"].values]]
-    text = f"relative error of stress on held-out paths, median of {own.size} fits of the two-phase material by c"
-    yield Metric("error_median_two_phase_c", float(own.median()), text, at_most=median)
-    errors = [float(scores["error"].sel(fit=f"general_{kind}")) for kind in ("c_isotropic", "c")]
-    text = "error with isotropic invariants over that with the axis, strain in all components"
-    yield Metric("gain_of_the_axis", errors[0] / errors[1], text, at_least=5.0)
+    errors = scores["error"][[str(name).startswith("two_phase_c") for name in scores["fit"].values]]
+    text = f"relative error of stress on held-out paths, median of {errors.size} fit(s) of the two-phase material by c"
+    yield Metric("error_median_two_phase_c", float(errors.median()), text, at_most=median)
+    isotropic, axial = (float(scores["error"].sel(fit=f"general_{kind}")) for kind in ("c_isotropic", "c"))
+    text = "error with isotropic invariants over error with the axis, strain in all components"
+    yield Metric("gain_of_the_axis", isotropic / axial, text, at_least=5.0)
     hard = scores["error"][(scores["case"] == "hardening").values]
     play = hard["fit"].values == "hardening_c"
     if not play.all():
-        text = "least error of a NODE over that of generalised play, hardening bounds"
+        text = "smallest error of a NODE over error of generalised play, hardening material"
         yield Metric("gain_on_hardening", float(hard[~play].min() / hard[play].min()), text, at_least=1.0)
 
 
 def of_limits(limits: Mapping[str, float]) -> Iterator[Metric]:
-    """Yield the least relative error of an isotropic material on uniaxial paths along all three axes."""
+    """Yield the smallest possible error of an isotropic model on uniaxial paths along all three axes."""
     for case, value in limits.items():
-        text = f"least relative error of an isotropic material, uniaxial strain along all three axes, {case}"
-        bounds: dict[str, Any] = {"at_least": LIMIT - 0.03, "at_most": LIMIT + 0.03} if case == "frozen_wide" else {}
+        text = f"smallest relative error of an isotropic model, uniaxial strain along all three axes, {case}"
+        bounds: dict[str, Any] = {}
+        if case == "frozen_wide":
+            bounds = {"at_least": ISOTROPIC_LIMIT - 0.03, "at_most": ISOTROPIC_LIMIT + 0.03}
         yield Metric(f"isotropic_limit_{case}", value, text.replace("_", " "), **bounds)
 
 
 def _limits(case: str, kind: str, column: str) -> dict[str, Any]:
-    """Return the bounds a score is held to."""
+    """Return the bounds of a score."""
     play = kind.startswith("c") and kind != "c_isotropic"
     at_most = {
         ("two_phase", "a", "error"): 0.06,
@@ -159,10 +166,11 @@ def _limits(case: str, kind: str, column: str) -> dict[str, Any]:
 
 
 def _spread(stress: np.ndarray) -> float:
-    """Return the root mean square deviation of the stress tensor from its mean."""
+    """Return the root-mean-square deviation of the stress tensor from its mean."""
     rows = stress.reshape(-1, 6)
     return float(np.sqrt(((rows - rows.mean(0)) ** 2 @ SHEAR).mean()))
 
 
 def _title(name: Any) -> str:
+    """Return the name of a fit as text."""
     return str(name).replace("_", " ")

@@ -1,30 +1,34 @@
-r"""Materials with hysteresis, learned from stress along strain paths (Figs 9–11), and what else they must answer for.
+"""Materials with hysteresis, learned from stress along strain paths (Figs 9–11).
 
-Four materials are learned from, all of `systems.get("rossi")`:
+There are four materials, all of them variants of ``systems.get("rossi")``:
 
-    frozen       the phase held at c = 1/2, an elastic material: what the invariants alone can do (Fig 10a)
-    two_phase    the phase changes (Figs 9, 10b, 11)
-    hardening    the bounds of the driving force rise with the phase: outside every class of models
-    general      as two_phase, but strained at random in all six components
+    frozen       phase fraction fixed at c = 1/2, an elastic material that tests the invariants alone (Fig 10a)
+    two_phase    evolving phase fraction (Figs 9, 10b, 11)
+    hardening    bounds of the driving force that increase with c, which no model represents exactly
+    general      as two_phase, with random strain in all six components
 
-and four kinds of models, named as in the figures,
+and four kinds of models, named as in the figures:
 
-    a            the published ISV-NODE, of three isotropic invariants
-    a_axis       the same, of the five invariants of a material with an axis
+    a            the published ISV-NODE, with three isotropic invariants
+    a_axis       the same, with the five invariants of a transversely isotropic material
     b            its rate-independent counterpart, with the axis
-    c            generalised play, with the axis; c_isotropic without, where the difference is the question
+    c            generalised play, with the axis; c_isotropic without it, for comparison
 
-Every fit is asked for the stress of held-out paths, of programmes it never saw (reversals at random strains, tension
-and compression in turn, random directions), and of the same paths in smaller steps and more slowly; and what it
-dissipates, against the truth.
+Each fit is evaluated on held-out paths, on unseen loading programmes (reversals at random strains, alternating tension
+and compression, random directions), and on the same paths with finer steps and at a lower rate. Its dissipation is
+compared with the true one.
 
-Stress alone does not tell the dissipation of a NODE. Its Ψ(E, h) + g(h) gives the same stress for any g, while the
-dissipation −∂Ψ/∂h·ḣ changes by −ġ: what is reported is that of one of many models that fit as well. A generalised play
-has no such freedom, since the forces that are dissipated also decide when h moves: W − ΔΨ = D ≥ 0, and D is compared.
+Stress alone does not determine the dissipation of a NODE. Ψ(E, h) + g(h) gives the same stress for any g, whereas the
+dissipation −∂Ψ/∂h·ḣ changes by −ġ; the reported value is that of one of many models that fit equally well. Generalised
+play has no such freedom, because the dissipative forces also determine when h changes: W − ΔΨ = D ≥ 0, so its D can be
+compared.
 
-An isotropic material answers strain along e₁, e₂ and e₃ in the same way, turned. Of a material with the axis e₁ it can
-at best learn the mean of the three answers, turned back; that limit is reported without any fit. It depends on the
-strains: the smaller they are, the larger the share of the stress of the phase, which is there without strain.
+The response of an isotropic material to strain along e₁, e₂ and e₃ is the same up to rotation. For a material with axis
+e₁, an isotropic model can at best learn the mean of the three responses, rotated back. This limit is reported without
+any fit. It depends on the strains: the smaller they are, the larger the contribution of the transformation strain,
+which causes stress even in the unstrained state.
+
+Figures are those of Jones et al. (2025), doi:10.48550/arXiv.2506.17242.
 """
 
 from __future__ import annotations
@@ -47,20 +51,20 @@ from workbench.parallel import Report
 __all__ = ["RossiStudy"]
 
 AXIS = (1.0, 0.0, 0.0)
-FROZEN = 0.5
+FROZEN_FRACTION = 0.5
 CASES = ("frozen", "two_phase", "hardening", "general")
 PROGRAMMES = {
-    "reversals": "turns at random strains in the range of the data",
-    "sawtooth": "tension and compression in turn, other amplitudes",
-    "random": "random directions of strain",
+    "reversals": "reversals at random strains in the range of the data",
+    "sawtooth": "alternating tension and compression, other amplitudes",
+    "random": "random strain directions",
 }
-WIDE = (0.05, 0.25)  # amplitudes of strain that reach further down than those to learn from
+WIDE_AMPLITUDE = (0.05, 0.25)  # a range of strain amplitudes that extends below that of the training data
 Node = Literal["a", "a_axis", "b"]
 
 
 @register("rossi")
 class RossiStudy(Study):
-    """A two-phase material with hysteresis, by internal-variable NODEs and by generalised play (Figs 9–11)."""
+    """A two-phase material with hysteresis, learned by internal-variable NODEs and generalised play (Figs 9–11)."""
 
     title: ClassVar[str] = "Materials with hysteresis, learned from stress along strain paths"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -78,28 +82,32 @@ class RossiStudy(Study):
         },
     }
 
-    loading: Literal["compression", "sawtooth"] = parameter("compression", "programme to learn from, along e₁")
-    hardening: float = parameter(1.0, "rise of the bounds of the hardening material", symbol="η", gt=0)
-    paths: int = parameter(120, "strain paths to learn from, a fifth of them to choose by", ge=5)
-    test: int = parameter(80, "strain paths to judge by", ge=1)
-    samples: int = parameter(100, "samples of a path", ge=3)
-    nodes: tuple[Node, ...] = parameter(("a",), "kinds of NODEs beside generalised play")
+    loading: Literal["compression", "sawtooth"] = parameter(
+        "compression", "loading programme of the training data, along e₁"
+    )
+    hardening: float = parameter(1.0, "increase of the bounds of the hardening material", symbol="η", gt=0)
+    paths: int = parameter(120, "strain paths to learn from, one fifth of them for validation", ge=5)
+    test: int = parameter(80, "strain paths for testing", ge=1)
+    samples: int = parameter(100, "samples per path", ge=3)
+    nodes: tuple[Node, ...] = parameter(("a",), "kinds of NODEs, in addition to generalised play")
     seeds: int = parameter(1, "fits of the two-phase material by generalised play", ge=1)
-    modes: int = parameter(2, "convex modes of every energy", ge=1)
-    hidden: tuple[int, ...] = parameter((12, 12), "widths of the energy of generalised play", min_length=1)
-    operators: int = parameter(6, "parts of the play operator for the hardening material", ge=1)
-    steps: int = parameter(240, "steps of Adam, generalised play", ge=1)
-    polish: int = parameter(300, "iterations of L-BFGS, generalised play", ge=0)
-    internal: int = parameter(6, "internal variables of NODEs", ge=1)
-    node_hidden: tuple[int, ...] = parameter((19, 19), "widths of the energy of NODEs", min_length=1)
-    widths: tuple[int, ...] = parameter((15, 15), "widths of the rate of NODEs", min_length=1)
-    node_steps: int = parameter(600, "steps of Adam, NODEs", ge=1)
-    node_polish: int = parameter(0, "iterations of L-BFGS, rate-independent NODE", ge=0)
+    modes: int = parameter(2, "convex modes of each energy", ge=1)
+    hidden: tuple[int, ...] = parameter(
+        (12, 12), "widths of the hidden layers of the energy, generalised play", min_length=1
+    )
+    operators: int = parameter(6, "play operators for the hardening material", ge=1)
+    steps: int = parameter(240, "Adam steps, generalised play", ge=1)
+    polish: int = parameter(300, "L-BFGS iterations, generalised play", ge=0)
+    internal: int = parameter(6, "internal variables, NODEs", ge=1)
+    node_hidden: tuple[int, ...] = parameter((19, 19), "widths of the hidden layers of the energy, NODEs", min_length=1)
+    widths: tuple[int, ...] = parameter((15, 15), "widths of the hidden layers of the rate, NODEs", min_length=1)
+    node_steps: int = parameter(600, "Adam steps, NODEs", ge=1)
+    node_polish: int = parameter(0, "L-BFGS iterations, rate-independent NODE", ge=0)
     median: float = parameter(0.003, "bound on the median error of generalised play, two-phase material", gt=0)
-    grid: int = parameter(101, "points of the grid of strains on which energies are saved", ge=3)
+    grid: int = parameter(101, "grid points of the strain for energies", ge=3)
 
     def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
-        """Return data, fits, energies, answers to unseen programmes, scores and numbers."""
+        """Return data, fits, energies, responses to unseen programmes, scores and metrics."""
         for_data, for_fits, for_programmes, for_limits = seed.spawn(4)
         data = {case: self._data(case, child) for case, child in zip(CASES, for_data.spawn(len(CASES)), strict=True)}
         wanted = list(self._wanted())
@@ -116,28 +124,28 @@ class RossiStudy(Study):
         }
         table = metrics.table(fits, owners, runs)
         limits = {case: self._limit(case, for_limits) for case in ("frozen", "two_phase")}
-        limits["frozen_wide"] = self._limit("frozen", for_limits, amplitude=WIDE)
-        told = [*metrics.of_table(table, self.median), *metrics.of_limits(limits)]
-        analysis = {"scores": table, "metrics": metrics_dataset(told)}
+        limits["frozen_wide"] = self._limit("frozen", for_limits, amplitude=WIDE_AMPLITUDE)
+        reported = [*metrics.of_table(table, self.median), *metrics.of_limits(limits)]
+        analysis = {"scores": table, "metrics": metrics_dataset(reported)}
         landscape = self._energies(fits["two_phase_c"].model)
         return {"data": data, "fits": fits, "landscape": landscape, "analysis": analysis, "simulation": runs}
 
     def material(self, case: str) -> Any:
         """Return the true material of a case."""
-        how: dict[str, Any] = {"frozen": {"frozen": FROZEN}, "hardening": {"hardening": self.hardening}}.get(case, {})
-        return systems.get("rossi", **how)
+        options = {"frozen": {"frozen": FROZEN_FRACTION}, "hardening": {"hardening": self.hardening}}
+        return systems.get("rossi", **options.get(case, {}))
 
     def model(self, case: str, kind: str) -> wb.Material:
-        """Return the model of a kind for a case, as it is before it is fitted."""
+        """Return the model of a kind for a case, before fitting."""
         axis = None if kind in ("a", "c_isotropic") else AXIS
         if kind[0] == "c":
-            how = {"operators": 0 if case == "frozen" else 1, "hardening": case == "hardening"}
-            return wb.GeneralisedPlay(wb.Invariants(axis), modes=self.modes, hidden=self.hidden, **how)  # type: ignore[arg-type]
+            play = {"operators": 0 if case == "frozen" else 1, "hardening": case == "hardening"}
+            return wb.GeneralisedPlay(wb.Invariants(axis), modes=self.modes, hidden=self.hidden, **play)  # type: ignore[arg-type]
         shape: dict[str, Any] = {"internal": self.internal, "modes": self.modes, "hidden": self.node_hidden}
         return wb.StateNODE(wb.Invariants(axis), rate_independent=kind == "b", widths=self.widths, **shape)
 
     def optimiser(self, kind: str) -> wb.PathTraining:
-        """Return the settings of the fit of a kind of model."""
+        """Return the optimiser for a kind of model."""
         if kind[0] == "c":
             return wb.PathTraining(steps=self.steps, polish=self.polish, patience=10)
         polish = self.node_polish if kind == "b" else 0
@@ -156,7 +164,7 @@ class RossiStudy(Study):
         yield "general_c_isotropic", "general", "c_isotropic"
 
     def _data(self, case: str, seed: np.random.SeedSequence) -> xr.Dataset:
-        """Return paths to learn from, to choose by and to judge by."""
+        """Return strain paths with responses, split into train, validation and test."""
         loading: Any = "random" if case == "general" else self.loading
         drawn = self.material(case).paths(self.paths + self.test, loading=loading, samples=self.samples, seed=seed)
         held_out = max(1, round(self.paths / 5))
@@ -164,26 +172,26 @@ class RossiStudy(Study):
         return drawn.assign_coords(split=("trajectory", split, {"long_name": "role of the path in the fit"}))
 
     def _unseen(self, case: str, fits: Mapping[str, wb.PathFit], seed: np.random.SeedSequence) -> xr.Dataset:
-        """Return what the fits of a case, and the material itself, answer to programmes they were not fitted to."""
+        """Return the responses of the fits of a case, and of the material itself, to unseen programmes."""
         programmes = [name for name in PROGRAMMES if not (case == "general" and name == "random")]
         material, time = self.material(case), np.linspace(0, 1, self.samples)
         truths = []
         for name, child in zip(programmes, seed.spawn(len(programmes)), strict=True):
-            how: dict[str, Any] = {"loading": name, "amplitude": (0.05, 0.2)}
+            options: dict[str, Any] = {"loading": name, "amplitude": (0.05, 0.2)}
             if name == "reversals":
-                count, how = None, {"strain": _reversals(self.test, time, child), "time": time}
+                count, options = None, {"strain": _reversals(self.test, time, child), "time": time}
             else:
                 count = self.test
-            truths.append(material.paths(count, samples=self.samples, seed=child, **how))
+            truths.append(material.paths(count, samples=self.samples, seed=child, **options))
         E = np.stack([truth["strain"].values for truth in truths])
-        answers = [[fit.model.respond(strain, time) for strain in E] for fit in fits.values()]
+        responses = [[fit.model.respond(strain, time) for strain in E] for fit in fits.values()]
         each, component = ("programme", "trajectory", "time"), ("component",)
         columns: dict[str, tuple[tuple[str, ...], Any, str]] = {
             "strain": (each + component, E, "strain"),
-            "stress": (("fit", *each, *component), [[a.stress for a in row] for row in answers], "stress, predicted"),
+            "stress": (("fit", *each, *component), [[r.stress for r in row] for row in responses], "stress, predicted"),
             "dissipation": (
                 ("fit", *each),
-                [[a.dissipation for a in row] for row in answers],
+                [[r.dissipation for r in row] for row in responses],
                 "energy dissipated in the step that ends here, predicted",
             ),
             "stress_true": (each + component, [truth["stress"].values for truth in truths], "stress"),
@@ -203,27 +211,27 @@ class RossiStudy(Study):
         return result
 
     def _limit(self, case: str, seed: np.random.SeedSequence, **programme: Any) -> float:
-        """Return the least relative error of an isotropic material on the same uniaxial paths along all three axes."""
-        seen, along = [], []
+        """Return the smallest possible error of an isotropic model on the same uniaxial paths along all three axes."""
+        stresses, rotated = [], []
         for k, axis in enumerate(np.eye(3)):
-            how: Any = {"loading": self.loading, "axis": axis.tolist(), **programme}
-            answer = self.material(case).paths(self.test, samples=self.samples, seed=seed, **how)
-            seen.append(answer["stress"].values[..., :3])
-            along.append(np.roll(seen[-1], -k, axis=-1))  # the component along the strain first
-        S = np.array(along)
+            options: Any = {"loading": self.loading, "axis": axis.tolist(), **programme}
+            response = self.material(case).paths(self.test, samples=self.samples, seed=seed, **options)
+            stresses.append(response["stress"].values[..., :3])
+            rotated.append(np.roll(stresses[-1], -k, axis=-1))  # the component along the strain first
+        S = np.array(rotated)
         best = S.mean(0, keepdims=True)
-        best[..., 1:] = best[..., 1:].mean(-1, keepdims=True)  # nor can it tell the two across from each other
-        return float(np.sqrt(((S - best) ** 2).mean() / np.var(seen, axis=(0, 1, 2)).mean()))
+        best[..., 1:] = best[..., 1:].mean(-1, keepdims=True)  # the two transverse components are equal
+        return float(np.sqrt(((S - best) ** 2).mean() / np.var(stresses, axis=(0, 1, 2)).mean()))
 
     def _energies(self, model: wb.Material) -> xr.Dataset:
-        """Return the energy of the phases along uniaxial strain, learned and true, less that of the first at rest."""
+        """Return the phase energies along uniaxial strain, learned and true, relative to the unstrained first phase."""
         E11, phases = np.linspace(-0.25, 0, self.grid), np.array([0.0, 0.5, 1.0])
         E = E11[:, None, None] * np.eye(6)[:1] * np.ones((2, 1))
-        ends = model.respond(E[::-1, 0]).internal[[0, -1]]  # h of the two phases: at rest, and wholly changed
+        ends = model.respond(E[::-1, 0]).internal[[0, -1]]  # h of the two phases: unstrained, and fully transformed
         starts = [(1 - c) * ends[0] + c * ends[1] + np.zeros((self.grid, 1)) for c in phases]
         learned = np.array([model.respond(E, start=start).potential[:, 0] for start in starts])
         exact = [systems.get("rossi", frozen=c).respond(E[:, 0])["potential"] for c in phases]
-        label = {"long_name": "energy less that of the first phase at rest", "units": "1"}
+        label = {"long_name": "energy relative to the unstrained first phase", "units": "1"}
         both, coords = ("phase", "strain"), {"phase": phases, "strain": E11}
         columns: dict[str, Any] = {
             "potential": (both, learned - learned[0, -1], label),
@@ -238,24 +246,27 @@ class RossiStudy(Study):
 def learn(
     study: RossiStudy, case: str, kind: str, data: xr.Dataset, seed: np.random.SeedSequence, report: Report
 ) -> wb.PathFit:
-    """Return one fit, in a worker process; for hardening, one operator first, then that one divided into many."""
-    how: dict[str, Any] = {"match": "stress", "seed": seed, "optimiser": study.optimiser(kind)}
+    """Return one fit; for hardening by generalised play, with one operator first, which is then divided into many."""
+    settings: dict[str, Any] = {"match": "stress", "seed": seed, "optimiser": study.optimiser(kind)}
     restarts = 2 if kind[0] == "c" else 1
     model = study.model(case, kind)
     if (case, kind) != ("hardening", "c"):
-        return wb.fit(model, data, restarts=restarts, progress=report, **how)
+        return wb.fit(model, data, restarts=restarts, progress=report, **settings)
 
     def half(part: int) -> Report:
         return lambda done, total, note: report(part * total + done, 2 * total, note)
 
-    one = wb.fit(model, data, restarts=restarts, progress=half(0), **how)
-    how["optimiser"] = replace(how["optimiser"], lr=how["optimiser"].lr / 4)
-    return wb.fit(one.model.divided(study.operators), data, warm_start=True, progress=half(1), **how)  # type: ignore[attr-defined]
+    single = wb.fit(model, data, restarts=restarts, progress=half(0), **settings)
+    settings["optimiser"] = replace(settings["optimiser"], lr=settings["optimiser"].lr / 4)
+    divided = single.model.divided(study.operators)  # type: ignore[attr-defined]
+    return wb.fit(divided, data, warm_start=True, progress=half(1), **settings)
 
 
 def _reversals(count: int, time: np.ndarray, seed: np.random.SeedSequence, turns: int = 8) -> np.ndarray:
-    """Return paths of uniaxial strain from 0 through random turning points in (−0.25, 0), shape (count, time, 6).
+    """Return uniaxial strain paths from 0 through random turning points in (−0.25, 0), shape (count, time, 6).
 
+    Examples
+    --------
     >>> E = _reversals(2, np.linspace(0, 1, 9), np.random.SeedSequence(0), turns=4)
     >>> E.shape, bool((E[:, 0] == 0).all()), bool((E <= 0).all())
     ((2, 9, 6), True, True)

@@ -1,3 +1,3 @@
-"""Schlögl: the evolving density of a bistable reaction network."""
+"""Schlögl: the evolving probability density of a bistable reaction network."""
 
 from studies.schlogl import study as study

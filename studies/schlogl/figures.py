@@ -1,4 +1,4 @@
-"""Figures of the Schlögl study, drawn from its file alone."""
+"""Figures of the Schlögl study, drawn from its result file alone."""
 
 from typing import Any
 
@@ -11,33 +11,37 @@ from workbench import plot
 
 __all__ = ["figures"]
 
-SHOWN = 40  # trajectories
+SHOWN_TRAJECTORIES = 40
 STYLES: dict[str, dict[str, Any]] = {
-    "exact": {"color": "0.75", "linewidth": 4, "label": "exact law"},
+    "exact": {"color": "0.75", "linewidth": 4, "label": "exact distribution"},
     "joint": {"color": "black", "label": "LSE-ICNN in (X, t)"},
-    "slice": {"color": "tab:blue", "linestyle": "dashed", "label": "LSE-ICNN by slices"},
-    "kde_scott": {"color": "tab:orange", "linestyle": "dotted", "linewidth": 1.4, "label": "kernels, Scott"},
-    "kde_cv": {"color": "tab:orange", "linestyle": "dashdot", "label": "kernels, cross-validated"},
+    "slice": {"color": "tab:blue", "linestyle": "dashed", "label": "LSE-ICNN for each time"},
+    "kde_scott": {"color": "tab:orange", "linestyle": "dotted", "linewidth": 1.4, "label": "KDE, Scott"},
+    "kde_cv": {"color": "tab:orange", "linestyle": "dashdot", "label": "KDE, cross-validated"},
     "mixture": {"color": "tab:green", "linestyle": (0, (5, 1, 1, 1, 1, 1)), "label": "normal mixture, BIC"},
 }
-PLACES = {"exact": ("o", "0.75", 6), "joint": (".", "black", 4), "kde_scott": ("+", "tab:orange", 4)}
+MODE_STYLES = {"exact": ("o", "0.75", 6), "joint": (".", "black", 4), "kde_scott": ("+", "tab:orange", 4)}
 MARKERS = {"slice": "s", "kde_cv": "D", "mixture": "^"}
 
 
 def figures(tree: xr.DataTree) -> dict[str, Figure]:
-    """Return name → figure."""
+    """Return the figures by name."""
     return {"densities": densities(tree), "slices": slices(tree), "times": times(tree)}
 
 
 def densities(tree: xr.DataTree) -> Figure:
-    """Return Fig 8: trajectories, kernel estimate, learned density and exact law over time."""
+    """Return Fig 8: trajectories, kernel density estimate, learned density and exact distribution over time."""
     found, runs = tree["analysis/densities"].to_dataset(), tree["data/trajectories"].to_dataset()
     figure, axes = plot.figure(1, 4, size=(7.2, 2.4), sharey=True)
-    paths = runs["x"].isel(trajectory=slice(0, SHOWN)).squeeze("state").transpose("time", "trajectory")
+    paths = runs["x"].isel(trajectory=slice(0, SHOWN_TRAJECTORIES)).squeeze("state").transpose("time", "trajectory")
     axes[0, 0].plot(runs["time"], paths, color="0.3", linewidth=0.4)
-    axes[0, 0].set(title=f"{SHOWN} of {runs.sizes['trajectory']} paths", ylabel=plot.label(found["X"]), ylim=(0, 800))
+    axes[0, 0].set(
+        title=f"{paths.sizes['trajectory']} of {runs.sizes['trajectory']} trajectories",
+        ylabel=plot.label(found["X"]),
+        ylim=(0, 800),
+    )
     top = float(found["probability"].sel(source="exact", time=slice(float(found["time"].max()) / 10, None)).max())
-    titles = {"kde_scott": "kernels, Scott", "joint": "LSE-ICNN", "exact": "exact law"}
+    titles = {"kde_scott": "KDE, Scott", "joint": "LSE-ICNN", "exact": "exact"}
     for panel, (source, title) in zip(axes[0, 1:], titles.items(), strict=True):
         p = found["probability"].sel(source=source)
         image = panel.pcolormesh(
@@ -58,7 +62,7 @@ def densities(tree: xr.DataTree) -> Figure:
 
 
 def slices(tree: xr.DataTree) -> Figure:
-    """Return the densities at the times that are judged, all sources in one panel each."""
+    """Return the densities of all sources at the times of comparison, one panel for each."""
     found, runs = tree["analysis/densities"].to_dataset(), tree["data/trajectories"].to_dataset()
     judged = [t for t in found["time"].values if np.isfinite(found["divergence"].sel(source="slice", time=t))]
     figure, axes = plot.figure(1, len(judged), size=(7.2, 2.7), sharey=True)
@@ -76,7 +80,7 @@ def slices(tree: xr.DataTree) -> Figure:
 
 
 def times(tree: xr.DataTree) -> Figure:
-    """Return over time: divergence from the exact law, share in the lower regime, and where the modes are."""
+    """Return divergence from the exact distribution, probability of the lower state, and modes, over time."""
     found, modes = tree["analysis/densities"].to_dataset(), tree["analysis/modes"].to_dataset()
     figure, axes = plot.figure(1, 3, size=(7.2, 2.6))
     left, middle, right = axes[0]
@@ -88,16 +92,16 @@ def times(tree: xr.DataTree) -> Figure:
             left.plot(kl["time"], kl, MARKERS[source], color=style["color"], ms=4, mfc="none", label=style["label"])
         else:
             left.plot(kl["time"], kl, **style)
-    left.set(yscale="log", xlabel="time", ylabel="divergence from the exact law")
-    for source in PLACES:
+    left.set(yscale="log", xlabel="time", ylabel="KL divergence from exact [nats]")
+    for source in MODE_STYLES:
         middle.plot(found["time"], found["below"].sel(source=source), **STYLES[source])
-        places = modes["mode_place"].sel(source=source)
-        marker, color, size = PLACES[source]
+        positions = modes["mode_place"].sel(source=source)
+        marker, color, size = MODE_STYLES[source]
         for rank in modes["rank"]:
-            right.plot(modes["time"], places.sel(rank=rank), marker, color=color, ms=size)
-    middle.plot(found["time"], found["below_data"], "x", color="0.4", ms=3, label="share of the paths")
-    middle.set(xlabel="time", ylabel="share below 256 molecules")
-    right.set(xlabel="time", ylabel="modes, molecules", ylim=(0, 700))
+            right.plot(modes["time"], positions.sel(rank=rank), marker, color=color, ms=size)
+    middle.plot(found["time"], found["below_data"], "x", color="0.4", ms=3, label="fraction of trajectories")
+    middle.set(xlabel="time", ylabel="P(X < 256)")
+    right.set(xlabel="time", ylabel="modes [molecules]", ylim=(0, 700))
     plot.legend(figure, (middle, left), columns=4)
     plot.letters(axes)
     return figure

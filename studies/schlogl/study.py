@@ -1,13 +1,14 @@
-r"""The density of a bistable chemical reaction in the making, learned from its trajectories (Fig 8).
+"""The evolving probability density of a bistable reaction network, learned from trajectories (Fig 8).
 
-Two hundred trajectories of the Schlögl reactions, simulated exactly, are all the data. Two ways are compared:
+The data are two hundred exactly simulated trajectories of the Schlögl reactions. Two approaches are compared:
 
-    jointly       one landscape Ψ(X, t), q(X | t) = exp(−Ψ)/Z(t): neighbouring times lend each other strength
-    by slices     a landscape Ψ(X) for each time on its own, as published
+    joint         one landscape Ψ(X, t) with q(X | t) = exp(−Ψ)/Z(t), which shares information between times
+    slice         a separate landscape Ψ(X) for each time, as published
 
-Each is fitted to folds of the trajectories, another part held out every time, and the members' densities are averaged.
-Beside them stand a kernel estimate with Scott's width and with a cross-validated one, and a mixture of normal densities
-of which BIC chooses the number. The judge of all is the exact law, the solution of the master equation.
+Each is fitted to folds of the trajectories, with a different part held out in each fold, and the densities of the
+members are averaged. The baselines are kernel density estimates with Scott's bandwidth and with a cross-validated one,
+and a normal mixture whose number of components is selected by BIC. All are compared with the exact distribution, the
+solution of the master equation. Fig 8 is that of Jones et al. (2025), doi:10.48550/arXiv.2506.17242.
 """
 
 from __future__ import annotations
@@ -29,23 +30,23 @@ from workbench.parallel import Report
 
 __all__ = ["SchloglStudy"]
 
-LARGEST = 1000  # molecules
-SUPPORT = wb.Support({"X": (0, LARGEST)}, integer=True)
-ANTIMODE = 256  # of the stationary law: fewer molecules are the lower regime
-SMALLEST = 1e-300  # probability that still has a logarithm
+LARGEST_COUNT = 1000  # molecules
+SUPPORT = wb.Support({"X": (0, LARGEST_COUNT)}, integer=True)
+ANTIMODE = 256  # of the stationary distribution; counts below it belong to the lower steady state
+SMALLEST_PROBABILITY = 1e-300  # lower bound in logarithms
 SOURCES = {
-    "exact": "exact law",
+    "exact": "exact distribution",
     "joint": "LSE-ICNN in (X, t)",
-    "slice": "LSE-ICNN by slices",
-    "kde_scott": "kernels, Scott's width",
-    "kde_cv": "kernels, cross-validated",
+    "slice": "LSE-ICNN for each time",
+    "kde_scott": "KDE, Scott's bandwidth",
+    "kde_cv": "KDE, cross-validated bandwidth",
     "mixture": "normal mixture, BIC",
 }
 
 
 @register("schlogl")
 class SchloglStudy(Study):
-    """The evolving density of the Schlögl reactions from trajectories, against the exact law (Fig 8)."""
+    """The evolving density of the Schlögl reactions, learned from trajectories, against the exact one (Fig 8)."""
 
     title: ClassVar[str] = "Evolving density of the Schlögl reactions, learned from trajectories"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -53,22 +54,24 @@ class SchloglStudy(Study):
         "paper": {"trajectories": 10_000, "steps": 150, "bound": 0.006, "folds": 5},
     }
 
-    trajectories: int = parameter(200, "simulated trajectories, all the data", ge=10)
-    times: int = parameter(40, "times at which they are looked at", ge=4)
-    final: float = parameter(20.0, "the last of them", symbol="t", gt=0)
+    trajectories: int = parameter(200, "number of simulated trajectories", ge=10)
+    times: int = parameter(40, "number of sampling times", ge=4)
+    final: float = parameter(20.0, "last sampling time", symbol="t", gt=0)
     judged: tuple[Annotated[float, Field(gt=0)], ...] = parameter(
         (5.0, 10.0, 20.0), "times at which densities are compared", min_length=1
     )
-    folds: int = parameter(3, "members of the joint density, each with another part held out", ge=2)
-    slice_folds: int = parameter(5, "members of the density of a single time", ge=2)
+    folds: int = parameter(3, "cross-validation folds (members) of the joint density", ge=2)
+    slice_folds: int = parameter(5, "cross-validation folds (members) of the density of a single time", ge=2)
     modes: int = parameter(5, "convex modes", ge=1)
     hidden: tuple[int, ...] = parameter((10, 10), "widths of the hidden layers", min_length=1)
     steps: int = parameter(60, "natural-gradient steps", ge=1)
     prior: float = parameter(0.0, "weight of the divergence from the uniform density", symbol="β", ge=0)
-    bound: float = parameter(0.035, "bound on the mean divergence of the joint density from the exact law", gt=0)
+    bound: float = parameter(
+        0.035, "bound on the mean divergence of the joint density from the exact distribution", gt=0
+    )
 
     def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
-        """Return data, fits, densities, modes and numbers."""
+        """Return data, fits, densities, their modes, and metrics."""
         for_data, for_folds, for_fits = seed.spawn(3)
         network = systems.get("schlogl")
         time = np.linspace(self.final / self.times, self.final, self.times)
@@ -87,8 +90,8 @@ class SchloglStudy(Study):
         labels = [f"{name}, fold {owner[:k].count(name) + 1}" for k, name in enumerate(owner)]
         done = options.parallel(learn, jobs, labels)
         fits = {n: wb.Fit.joined([f for f, o in zip(done, owner, strict=True) if o == n]) for n in parts}
-        law = network.law(time)["probability"].transpose("time", "X").values
-        densities = self._densities(runs, fits, law, judged)
+        exact = network.law(time)["probability"].transpose("time", "X").values
+        densities = self._densities(runs, fits, exact, judged)
         analysis = {
             "densities": densities,
             "modes": _modes(densities),
@@ -103,14 +106,14 @@ class SchloglStudy(Study):
         }
 
     def _densities(
-        self, runs: xr.Dataset, fits: Mapping[str, wb.Fit], law: np.ndarray, judged: list[float]
+        self, runs: xr.Dataset, fits: Mapping[str, wb.Fit], distribution: np.ndarray, judged: list[float]
     ) -> xr.Dataset:
-        """Return the probability of every number of molecules by every source, NaN where a source was not asked."""
-        X, time = np.arange(LARGEST + 1), runs["time"].values
+        """Return the probability of every count by every source, NaN where a source was not evaluated."""
+        X, time = np.arange(LARGEST_COUNT + 1), runs["time"].values
         p = np.full((len(SOURCES), len(time), len(X)), np.nan)
         at = {source: k for k, source in enumerate(SOURCES)}
         joint = wb.Density(fits["joint"].ensemble)
-        p[at["exact"]] = law
+        p[at["exact"]] = distribution
         for k, t in enumerate(time):
             x = runs["x"].isel(time=k).values[:, 0]
             p[at["joint"], k] = joint.table(time=float(t))
@@ -122,52 +125,59 @@ class SchloglStudy(Study):
         dims, coords = ("source", "time", "X"), {"source": list(SOURCES), "time": time, "X": X}
         result = xr.Dataset({"probability": (dims, p, {"long_name": "probability", "units": "1"})}, coords)
         exact = result["probability"].sel(source="exact")
-        apart = exact * (np.log(np.maximum(exact, SMALLEST)) - np.log(np.maximum(result["probability"], SMALLEST)))
+        log_exact, log_p = (np.log(np.maximum(v, SMALLEST_PROBABILITY)) for v in (exact, result["probability"]))
+        divergence = exact * (log_exact - log_p)
         columns = {
-            "divergence": (apart.sum("X", skipna=False), "divergence from the exact law, in nats"),
-            "below": (result["probability"].sel(X=slice(0, ANTIMODE - 1)).sum("X", skipna=False), "share below 256"),
+            "divergence": (divergence.sum("X", skipna=False), "divergence from the exact distribution, in nats"),
+            "below": (
+                result["probability"].sel(X=slice(0, ANTIMODE - 1)).sum("X", skipna=False),
+                "probability of fewer than 256 molecules",
+            ),
             "total": (result["probability"].sum("X", skipna=False), "sum of all probabilities"),
         }
         for name, (values, text) in columns.items():
             result[name] = values.assign_attrs(long_name=text, units="1")
-        share = (runs["x"].squeeze("state", drop=True) < ANTIMODE).mean("trajectory")
-        result["below_data"] = share.drop_vars("split", errors="ignore").assign_attrs(
-            long_name="share of the trajectories below 256", units="1"
+        fraction = (runs["x"].squeeze("state", drop=True) < ANTIMODE).mean("trajectory")
+        result["below_data"] = fraction.drop_vars("split", errors="ignore").assign_attrs(
+            long_name="fraction of trajectories with fewer than 256 molecules", units="1"
         )
         result["X"].attrs = {"long_name": "number of molecules", "units": "1"}
         result["time"].attrs = {"long_name": "time", "units": "1"}
         return result
 
     def _metrics(self, densities: xr.Dataset, judged: list[float]) -> list[Metric]:
+        """Return the metrics: divergences, normalisation, P(X < 256), and times of the second mode."""
         here = densities.sel(time=judged)
-        told = f"{self.trajectories} trajectories, mean over t = {', '.join(f'{t:g}' for t in judged)}"
+        context = f"{self.trajectories} trajectories, mean over t = {', '.join(f'{t:g}' for t in judged)}"
         metrics = []
         for source, name in list(SOURCES.items())[1:]:
             limits: dict[str, Any] = {"at_most": self.bound} if source == "joint" else {}
             kl = float(here["divergence"].sel(source=source).mean())
-            metrics.append(Metric(f"kl_{source}", kl, f"KL(exact ‖ {name}), {told}", **limits))
+            metrics.append(Metric(f"kl_{source}", kl, f"KL(exact ‖ {name}), {context}", **limits))
         for t in judged:
             kl = float(here["divergence"].sel(source="joint", time=t))
             metrics.append(Metric(f"kl_joint_t{t:g}", kl, f"KL(exact ‖ {SOURCES['joint']}) at t = {t:g}"))
         everywhere = float(densities["divergence"].sel(source="joint").mean())
-        metrics.append(Metric("kl_joint_all", everywhere, f"the same, mean over all {self.times} times"))
-        off = float(abs(densities["total"].sel(source="joint") - 1).max())
-        metrics.append(Metric("normalisation", off, "largest |Σq − 1| of the joint density", at_most=1e-6))
+        metrics.append(
+            Metric("kl_joint_all", everywhere, f"KL(exact ‖ {SOURCES['joint']}), mean over all {self.times} times")
+        )
+        error = float(abs(densities["total"].sel(source="joint") - 1).max())
+        metrics.append(Metric("normalisation", error, "largest |Σq − 1| of the joint density", at_most=1e-6))
         exact = densities["below"].sel(source="exact", time=judged)
-        error = abs(densities["below"].sel(source="joint", time=judged) - exact)
+        errors = abs(densities["below"].sel(source="joint", time=judged) - exact)
         sampling = np.sqrt(exact * (1 - exact) / self.trajectories)
-        text = "largest error of the share below 256, joint density, in standard errors of as many trajectories"
-        metrics.append(Metric("below_joint", float((error / sampling).max()), text, at_most=3.0))
+        text = "largest error of P(X < 256), joint density, in standard errors of the same number of trajectories"
+        metrics.append(Metric("below_joint", float((errors / sampling).max()), text, at_most=3.0))
         for source in ("exact", "joint", "kde_scott"):
-            when = _second_mode(densities["probability"].sel(source=source))
-            metrics.append(Metric(f"second_mode_{source}", when, f"time of the second mode, {SOURCES[source]}"))
+            time = _second_mode(densities["probability"].sel(source=source))
+            metrics.append(Metric(f"second_mode_{source}", time, f"time of the second mode, {SOURCES[source]}"))
         return metrics
 
 
 def learn(
     study: SchloglStudy, data: xr.Dataset, states: list[str], seed: np.random.SeedSequence, report: Report
 ) -> wb.Fit:
-    """Return the density of one fold, in a worker process."""
+    """Return the fit of the density to one fold."""
     model = wb.LSEICNN(dim=len(states), modes=study.modes, hidden=study.hidden, states=states)
     steps = wb.LevenbergMarquardt(steps=study.steps, screening=min(10, study.steps), patience=15)
     how: dict[str, Any] = {"support": SUPPORT, "prior": study.prior, "restarts": 1, "optimiser": steps}
@@ -175,9 +185,9 @@ def learn(
 
 
 def peaks(p: np.ndarray, above: float = 0.02) -> np.ndarray:
-    """Return the places of the modes of p, shape (count,): those that rise over their surroundings.
+    """Return the positions of the modes of p, shape (mode,), whose prominence exceeds `above` times the maximum.
 
-    A mode counts if it is higher by `above` of the highest than the lowest point on the way to a higher one.
+    The prominence of a mode is its height above the lowest point between it and a higher mode.
     """
     from scipy.signal import find_peaks
 
@@ -185,7 +195,7 @@ def peaks(p: np.ndarray, above: float = 0.02) -> np.ndarray:
 
 
 def _second_mode(p: xr.DataArray) -> float:
-    """Return the first time from which on there are two modes, NaN if the last time has fewer."""
+    """Return the time from which on there are at least two modes, NaN if the last time has fewer."""
     two = [len(peaks(row)) >= 2 for row in p.values]
     first = len(two)
     while first > 0 and two[first - 1]:
@@ -194,22 +204,22 @@ def _second_mode(p: xr.DataArray) -> float:
 
 
 def _modes(densities: xr.Dataset) -> xr.Dataset:
-    """Return the places of the modes over (source, time, rank), from the left, NaN where there are fewer."""
+    """Return the positions of the modes over (source, time, rank), from the left, NaN where there are fewer."""
     p = densities["probability"].sel(source=["exact", "joint", "kde_scott"])
-    places = np.full((p.sizes["source"], p.sizes["time"], 3), np.nan)
-    for s, k in np.ndindex(*places.shape[:2]):
+    positions = np.full((p.sizes["source"], p.sizes["time"], 3), np.nan)
+    for s, k in np.ndindex(*positions.shape[:2]):
         found = peaks(p.values[s, k])[:3]
-        places[s, k, : len(found)] = densities["X"].values[found]
+        positions[s, k, : len(found)] = densities["X"].values[found]
     label = {"long_name": "mode of the density", "units": "1"}
     coords = {"source": p["source"].values, "time": densities["time"], "rank": np.arange(3)}
-    return xr.Dataset({"mode_place": (("source", "time", "rank"), places, label)}, coords=coords)
+    return xr.Dataset({"mode_place": (("source", "time", "rank"), positions, label)}, coords=coords)
 
 
 def _landscape(densities: xr.Dataset) -> xr.Dataset:
-    """Return −log q over (time, X), learned and exact, where the exact law is not below 1e-12."""
+    """Return −log q over (time, X), learned and exact; the exact probability is bounded below by 1e-12."""
     p = densities["probability"]
     label = {"long_name": "potential, −log of the probability", "units": "1"}
-    lowest = {"potential": ("joint", SMALLEST), "potential_true": ("exact", 1e-12)}
+    lowest = {"potential": ("joint", SMALLEST_PROBABILITY), "potential_true": ("exact", 1e-12)}
     grid = xr.Dataset(coords={"time": densities["time"], "X": densities["X"]})
     for name, (source, least) in lowest.items():
         grid[name] = (("time", "X"), -np.log(np.maximum(p.sel(source=source).values, least)), label)
@@ -217,4 +227,5 @@ def _landscape(densities: xr.Dataset) -> xr.Dataset:
 
 
 def _label(t: float) -> str:
+    """Return the name of the fit for a single time."""
     return f"slice_{t:g}".replace(".", "p")

@@ -1,3 +1,3 @@
-"""Wells: three 1-D functions with two, four and three wells."""
+"""Wells: three functions of one variable with two, four and three wells."""
 
 from studies.wells import study as study

@@ -1,4 +1,4 @@
-"""Figures of the study of the 1-D wells, drawn from its file alone."""
+"""Figures of the wells study, drawn from its result file alone."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ __all__ = ["figures"]
 
 
 def figures(tree: xr.DataTree) -> dict[str, Figure]:
-    """Return name → figure."""
+    """Return the figures by name."""
     return {
         "convergence": convergence(tree),
         "fits": fits(tree),
@@ -24,7 +24,7 @@ def figures(tree: xr.DataTree) -> dict[str, Figure]:
 
 
 def convergence(tree: xr.DataTree) -> Figure:
-    """Return Fig 2: loss and number of active gates over steps or epochs; medians thick."""
+    """Return Fig 2: loss and number of active gates over steps or epochs, with thick medians."""
     cases, optimisers = _titles(tree)
     figure, axes = plot.figure(2, len(cases), size=(7.2, 4.2), sharey="row")
     for row, (optimiser, title) in zip(axes, optimisers.items(), strict=True):
@@ -32,16 +32,16 @@ def convergence(tree: xr.DataTree) -> Figure:
             history = tree[f"fits/{name}_{optimiser}/history"].to_dataset()
             _bundle(panel, history["step"], history["loss"], color="black")
             panel.set(yscale="log", title=f"{cases[name]}, {title}", xlabel="epoch" if optimiser == "adam" else "step")
-            panel.set_ylabel("mean square error" if k == 0 else "")
+            panel.set_ylabel("mean squared error" if k == 0 else "")
             right = panel.twinx()
             _bundle(right, history["step"], history["active"], color=plot.ACCENT, linestyle="dashed")
             right.set_ylim(0, 1.12 * history.sizes["mode"])
             right.tick_params(colors=plot.ACCENT, labelright=k == len(cases) - 1)
             right.set_ylabel("active gates" if k == len(cases) - 1 else "", color=plot.ACCENT)
     handles = [
-        Line2D([], [], color="black", linewidth=1.8, label="mean square error, median"),
-        Line2D([], [], color="black", linewidth=0.5, label="each fit"),
-        Line2D([], [], color=plot.ACCENT, linewidth=1.8, linestyle="dashed", label="gates above 1e-6"),
+        Line2D([], [], color="black", linewidth=1.8, label="mean squared error, median"),
+        Line2D([], [], color="black", linewidth=0.5, label="individual fits"),
+        Line2D([], [], color=plot.ACCENT, linewidth=1.8, linestyle="dashed", label="gates > 10⁻⁶, median"),
     ]
     plot.legend(figure, handles=handles, columns=3)
     plot.letters(axes)
@@ -49,7 +49,7 @@ def convergence(tree: xr.DataTree) -> Figure:
 
 
 def fits(tree: xr.DataTree) -> Figure:
-    """Return Fig 3: truth, data and one fit by each optimiser, over the error of all fits."""
+    """Return Fig 3: truth, data and one fit by each optimiser, above the errors of all fits."""
     cases, optimisers = _titles(tree)
     figure, axes = plot.figure(2, len(cases), size=(7.2, 4.4), sharex=True, height_ratios=(1.3, 1))
     grid = tree["landscape"].to_dataset()
@@ -99,7 +99,7 @@ def parameters(tree: xr.DataTree) -> Figure:
             scale = float(tree[f"fits/{name}_{optimiser}"]["potential_scale"])
             _bundle(panel, history["step"], history["rho"] / scale, color="black")
             panel.set(yscale="log", title=f"{cases[name]}, {title}", xlabel="epoch" if optimiser == "adam" else "step")
-            panel.set_ylabel("sharpness ρ, units of 1/Ψ" if k == 0 else "")
+            panel.set_ylabel("sharpness ρ [1/Ψ]" if k == 0 else "")
             right = panel.twinx()
             gates = history["gate"].stack(each=("member", "mode")).transpose("each", "step")
             _bundle(right, history["step"], gates, color=plot.ACCENT, linestyle="dashed")
@@ -107,8 +107,10 @@ def parameters(tree: xr.DataTree) -> Figure:
             right.tick_params(colors=plot.ACCENT, labelright=k == len(cases) - 1)
             right.set_ylabel("gates ς(α)" if k == len(cases) - 1 else "", color=plot.ACCENT)
     handles = [
-        Line2D([], [], color="black", linewidth=1.8, label="ρ, median (thin: each fit)"),
-        Line2D([], [], color=plot.ACCENT, linewidth=1.8, linestyle="dashed", label="gates, median (thin: each mode)"),
+        Line2D([], [], color="black", linewidth=1.8, label="ρ, median (thin: individual fits)"),
+        Line2D(
+            [], [], color=plot.ACCENT, linewidth=1.8, linestyle="dashed", label="gates, median (thin: individual modes)"
+        ),
     ]
     plot.legend(figure, handles=handles, columns=2)
     plot.letters(axes)
@@ -116,7 +118,7 @@ def parameters(tree: xr.DataTree) -> Figure:
 
 
 def race(tree: xr.DataTree) -> Figure:
-    """Return loss against wall time: each fit by Levenberg–Marquardt on its own, Adam with all fits at once."""
+    """Return loss against wall time: separate fits by Levenberg–Marquardt, simultaneous ones by Adam."""
     cases, optimisers = _titles(tree)
     figure, axes = plot.figure(1, len(cases), size=(7.2, 2.6), sharey=True)
     for panel, name in zip(axes[0], cases, strict=True):
@@ -126,14 +128,20 @@ def race(tree: xr.DataTree) -> Figure:
             for member in history["member"]:
                 one = history.sel(member=member)
                 panel.loglog(one["elapsed"] / members, one["loss"], color=color, linestyle=style, linewidth=0.6)
-        panel.set(title=cases[name], xlabel="seconds a fit")
+        panel.set(title=cases[name], xlabel="wall time per fit [s]")
         panel.xaxis.get_major_locator().set_params(numticks=5)
         panel.xaxis.set_minor_formatter("")
-    axes[0, 0].set_ylabel("mean square error")
+    axes[0, 0].set_ylabel("mean squared error")
     members = tree[f"fits/{name}_adam/history"].sizes["member"]
     handles = [
         Line2D([], [], color="black", label=optimisers["lm"]),
-        Line2D([], [], color=plot.ACCENT, linestyle="dashed", label=f"Adam, {members} fits at once, time shared"),
+        Line2D(
+            [],
+            [],
+            color=plot.ACCENT,
+            linestyle="dashed",
+            label=f"Adam, {members} simultaneous fits, time divided by {members}",
+        ),
     ]
     plot.legend(figure, handles=handles, columns=2)
     plot.letters(axes)
@@ -141,25 +149,25 @@ def race(tree: xr.DataTree) -> Figure:
 
 
 def counts(tree: xr.DataTree) -> Figure:
-    """Return the three counts of every fit, beside the true number of wells."""
+    """Return the three counts of every fit, with the true number of wells."""
     cases, optimisers = _titles(tree)
     found = tree["analysis/counts"].to_dataset()
     wells = tree["analysis/wells"].to_dataset()
     figure, axes = plot.figure(1, len(cases), size=(7.2, 2.4), sharey=True)
-    kinds = {"gates": "gates\nabove 1e-6", "dominant": "dominant\nmodes", "wells": "wells"}
+    kinds = {"gates": "gates\n> 10⁻⁶", "dominant": "dominant\nmodes", "wells": "wells"}
     for panel, name in zip(axes[0], cases, strict=True):
         truth = int(((wells["case"] == name) & (wells["source"] == "truth")).sum())
         panel.axhline(truth, color="0.6", linewidth=3, alpha=0.6)
         for shift, optimiser, marker, face in ((-0.15, "lm", "o", "black"), (0.15, "adam", "s", "white")):
             for k, kind in enumerate(kinds):
                 values, number = np.unique(found[kind].sel(case=name, optimiser=optimiser), return_counts=True)
-                at, looks = np.full(len(values), k + shift), {"marker": marker, "facecolor": face, "edgecolor": "black"}
-                panel.scatter(at, values, s=8 + 8 * number, zorder=3, **looks)
+                at, style = np.full(len(values), k + shift), {"marker": marker, "facecolor": face, "edgecolor": "black"}
+                panel.scatter(at, values, s=8 + 8 * number, zorder=3, **style)
         panel.set(title=f"{cases[name]}, {truth} wells", xlim=(-0.5, 2.5), ylim=(-0.6, None))
         panel.set_xticks(range(len(kinds)), list(kinds.values()))
-    axes[0, 0].set_ylabel("count (area: number of fits)")
+    axes[0, 0].set_ylabel("count (area ∝ number of fits)")
     handles = [
-        Line2D([], [], color="0.6", linewidth=3, alpha=0.6, label="true wells"),
+        Line2D([], [], color="0.6", linewidth=3, alpha=0.6, label="true number of wells"),
         Line2D([], [], color="black", marker="o", linestyle="none", markersize=5, label=optimisers["lm"]),
         Line2D([], [], color="black", marker="s", linestyle="none", ms=5, mfc="white", label=optimisers["adam"]),
     ]
@@ -169,7 +177,7 @@ def counts(tree: xr.DataTree) -> Figure:
 
 
 def _titles(tree: xr.DataTree) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the titles of the functions and of the optimisers, by their names."""
+    """Return the titles of the functions and of the optimisers by name."""
     grid = tree["landscape"].to_dataset()
     cases, optimisers = (
         {str(name): str(title) for name, title in zip(grid[axis].values, grid[f"{axis}_title"].values, strict=True)}
@@ -179,7 +187,7 @@ def _titles(tree: xr.DataTree) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _bundle(axes: Any, x: xr.DataArray, y: xr.DataArray, *, color: str, linestyle: str = "solid") -> None:
-    """Draw every row of y thin as far as it goes, and thick the median, where rows that have ended keep their value."""
+    """Draw the rows of y as thin lines, and their median as a thick one; rows that have ended keep their last value."""
     rows = y.values
     axes.plot(x, rows.T, color=color, linewidth=0.4, alpha=0.5)
     last = np.maximum.accumulate(np.where(np.isfinite(rows), np.arange(rows.shape[1]), 0), axis=1)

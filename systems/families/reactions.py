@@ -26,7 +26,7 @@ from workbench.errors import DatasetError
 
 __all__ = ["ReactionNetwork"]
 
-LARGEST_COUNT = 1_000_000  # default upper bound of a count; a larger one is taken for an explosion
+LARGEST_COUNT = 1_000_000  # default upper bound of a count; a larger one counts as an explosion
 LOST_PROBABILITY = 1e-6  # largest probability that may leave the box of the distribution
 
 

@@ -28,8 +28,9 @@ from workbench.files.comparison import first_difference
 from workbench.files.provenance import SCHEMA, provenance
 from workbench.files.weights import KINDS, from_dataset, to_dataset
 from workbench.fitting.fit import Fit
+from workbench.fitting.predictions import predict
 from workbench.fitting.result import PathFit
-from workbench.fitting.scores import predict, score
+from workbench.fitting.scores import score
 from workbench.interrupts import held_signals
 from workbench.losses.match import DENSITY, OBJECTIVES
 from workbench.potentials.density import Density

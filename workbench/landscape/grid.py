@@ -32,8 +32,8 @@ def grid(
     Returns
     -------
     xarray.Dataset
-        With one dimension per state, named after it: ``potential(x1, x2, …)`` and ``gradient(x1, x2, …, state)``, for
-        each suffix. The coordinates hold the positions of the grid points.
+        With one dimension per state, named after it: ``potential(x1, x2, …)``, shape (points, points, …), and
+        ``gradient(x1, x2, …, state)``, shape (points, points, …, dim), for each suffix. The coordinates hold the positions of the grid points.
 
     Raises
     ------

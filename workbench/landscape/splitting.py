@@ -45,7 +45,7 @@ def splitting(
     -------
     xarray.Dataset
         ``b()``, NaN if the number is not reached; ``time()``, at which the schedule first takes that value, NaN if it
-        never does; ``minima(b_scanned)``, the counts of the scan; attribute ``tolerance``.
+        never does; ``minima(b_scanned)``, shape (scan,), the counts of the scan; attribute ``tolerance``.
 
     Raises
     ------

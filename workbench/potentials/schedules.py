@@ -33,6 +33,8 @@ class Logistic:
 
         b(t) = 1 / (1 + (1/start − 1) exp(−rate t)).
 
+    Like every schedule, it is called with a time t of any shape and returns b(t) of that shape.
+
     Parameters
     ----------
     rate : float
@@ -75,6 +77,8 @@ class Logistic:
 @dataclass(frozen=True)
 class Table:
     """Piecewise-linear schedule, constant before the first and after the last of its times.
+
+    Like every schedule, it is called with a time t of any shape and returns b(t) of that shape.
 
     Parameters
     ----------
@@ -144,7 +148,7 @@ def Ramp(start: float, end: float, *, low: float = 0.0, high: float = 1.0) -> Ta
     Returns
     -------
     Table
-        The schedule.
+        The schedule; called with a time of any shape, it returns b of that shape.
 
     Raises
     ------
@@ -162,6 +166,8 @@ def Ramp(start: float, end: float, *, low: float = 0.0, high: float = 1.0) -> Ta
 @dataclass(frozen=True)
 class Step:
     """Discontinuous schedule: b = `low` before the time `at`, b = `high` from then on.
+
+    Like every schedule, it is called with a time t of any shape and returns b(t) of that shape.
 
     Parameters
     ----------
