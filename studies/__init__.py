@@ -8,9 +8,9 @@ studies.draw(path)
 from pathlib import Path
 from typing import Any
 
-from studies.base import STUDIES, RunOptions, Study, register
+from studies.base import STUDIES, Study, register
 from studies.metrics import Metric, metrics_dataset
-from workbench.checks import no_attribute
+from studies.run_options import RunOptions
 
 __all__ = ["RunOptions", "Metric", "Study", "draw", "get", "names", "metrics_dataset", "register", "STUDIES"]
 
@@ -121,4 +121,7 @@ def draw(path: str | Path, folder: str | Path | None = None) -> list[Path]:
 
 def __getattr__(name: str) -> Any:
     """Raise an `AttributeError` that names the closest offered name and the module it lives in."""
-    raise no_attribute(__name__, name, {known: getattr(globals()[known], "__module__", __name__) for known in __all__})
+    import workbench.checks
+
+    places = {known: getattr(globals()[known], "__module__", __name__) for known in __all__}
+    raise workbench.checks.no_attribute(__name__, name, places)

@@ -51,7 +51,7 @@ def metrics_dataset(numbers: Sequence[Metric]) -> xr.Dataset:
     -------
     xarray.Dataset
         ``value(quantity)``, ``at_most(quantity)``, ``at_least(quantity)`` (NaN where there is no bound) and
-        ``meaning(quantity)``.
+        ``meaning(quantity)``, each of shape (metric,).
 
     Examples
     --------

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from systems.families.base import SYSTEMS, System
 from systems.families.potential import PotentialSystem
 from systems.families.reactions import ReactionNetwork
+from systems.registry import SYSTEMS
+from systems.system import System
 from workbench.errors import DatasetError
 
 __all__ = ["check", "check_declared", "check_network", "check_potential", "check_potential_data"]

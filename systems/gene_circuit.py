@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from systems.families.base import State, register
 from systems.families.potential import PotentialSystem
 from systems.parameters import parameter
+from systems.registry import register
+from systems.system import State
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from systems.families.base import State, register
 from systems.families.potential import PotentialSystem
 from systems.parameters import parameter
+from systems.registry import register
+from systems.system import State
 from workbench.dataset.tensors import FULL
 
 if TYPE_CHECKING:

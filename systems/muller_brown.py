@@ -12,9 +12,10 @@ well to the second deepest passes through the third.
 
 from typing import TYPE_CHECKING, ClassVar
 
-from systems.families.base import State, register
 from systems.families.potential import PotentialSystem
 from systems.parameters import parameter
+from systems.registry import register
+from systems.system import State
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
+from systems.system import System
 from workbench.dataset import nearest
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "SYSTEMS", "get", "names", "register"]
 
 T = TypeVar("T")
 
@@ -121,3 +122,63 @@ class Registry(Generic[T]):
                 f"{self.kind} plug-in {point.name!r} ({point.value}) failed to load and was skipped: {error!r}",
                 stacklevel=4,
             )
+
+
+SYSTEMS: Registry[System] = Registry("system", group="workbench.systems", package="systems")
+register = SYSTEMS.register
+
+
+def names() -> list[str]:
+    """Return the names of all known systems.
+
+    They are the systems of this package, those registered with `register`, and those of installed packages that offer
+    an entry point in the group ``workbench.systems``.
+
+    Returns
+    -------
+    list of str
+        Names in alphabetical order.
+
+    Warns
+    -----
+    UserWarning
+        If the system of an installed package fails to load; it is skipped.
+
+    Examples
+    --------
+    >>> import systems
+    >>> "gene_circuit" in systems.names()
+    True
+    """
+    return SYSTEMS.names()
+
+
+def get(name: str, **parameters: Any) -> Any:
+    """Return a registered system.
+
+    Parameters
+    ----------
+    name : str
+        Name of the system, one of `names()`.
+    **parameters
+        Values of its parameters; those not given keep their defaults.
+
+    Returns
+    -------
+    System
+        The system: a `PotentialSystem`, a `ReactionNetwork` or a `PathSystem`.
+
+    Raises
+    ------
+    KeyError
+        If no system has this name; the message suggests the closest one.
+    ParameterError
+        If a parameter is unknown, of the wrong type, or out of bounds.
+
+    Examples
+    --------
+    >>> import systems
+    >>> systems.get("gene_circuit", b=0.1).b
+    0.1
+    """
+    return SYSTEMS[name](**parameters)

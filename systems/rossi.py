@@ -30,9 +30,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from systems.families.base import register
 from systems.families.paths import PathSystem
 from systems.parameters import ParameterError, parameter
+from systems.registry import register
 from workbench.dataset.tensors import IDENTITY, SHEAR
 
 __all__ = ["Rossi"]

@@ -17,9 +17,10 @@ reactions.
 from collections.abc import Sequence
 from typing import ClassVar
 
-from systems.families.base import State, register
 from systems.families.reactions import ReactionNetwork
 from systems.parameters import parameter
+from systems.registry import register
+from systems.system import State
 
 __all__ = ["Schlogl"]
 

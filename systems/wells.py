@@ -12,9 +12,10 @@ branch at −1 is never the lowest one, and the well at 2 is 8e-4 deep: there ar
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from systems.families.base import State, register
 from systems.families.potential import PotentialSystem
 from systems.parameters import parameter
+from systems.registry import register
+from systems.system import State
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -64,8 +64,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name on first use; the error for an unknown name suggests the closest match."""
     if name in __all__:
         return _load(name)
-    from workbench.checks import no_attribute
+    import workbench.checks
 
-    raise no_attribute(
+    raise workbench.checks.no_attribute(
         __name__, name, {name: f"workbench.{module}" for module, names in PUBLIC.items() for name in names}
     )

@@ -42,9 +42,10 @@ import xarray as xr
 
 import systems
 import workbench as wb
-from studies.base import RunOptions, Study, register
+from studies.base import Study, register
 from studies.metrics import metrics_dataset
 from studies.rossi import metrics
+from studies.run_options import RunOptions
 from systems import parameter
 from workbench.parallel import Report
 

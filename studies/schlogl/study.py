@@ -22,8 +22,9 @@ from pydantic import Field
 
 import systems
 import workbench as wb
-from studies.base import RunOptions, Study, register
+from studies.base import Study, register
 from studies.metrics import Metric, metrics_dataset
+from studies.run_options import RunOptions
 from studies.schlogl import baselines
 from systems import parameter
 from workbench.parallel import Report

@@ -20,8 +20,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from systems.families.base import State, System
 from systems.parameters import require_integer
+from systems.system import State, System
 from workbench import dataset
 from workbench.dataset.tensors import COMPONENTS, SHEAR, dyad
 from workbench.errors import DatasetError

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from systems.families.base import System
+from systems.system import System
 from workbench import dataset
 from workbench.errors import DatasetError
 

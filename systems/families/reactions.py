@@ -16,11 +16,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from systems.families.base import System
 from systems.families.direct_method import SHARD_SIZE, simulate
 from systems.families.master_equation import MasterEquation
 from systems.families.stoichiometry import Rate, Reaction
 from systems.parameters import ParameterError, require_integer
+from systems.system import System
 from workbench import dataset
 from workbench.errors import DatasetError
 

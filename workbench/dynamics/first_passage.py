@@ -264,7 +264,7 @@ def first_passage_exact(potential: Potential, start: float, target: float, tempe
     Returns
     -------
     float
-        Mean first-passage time.
+        Mean first-passage time, shape ().
 
     Raises
     ------

@@ -39,7 +39,8 @@ def read_data(
     Returns
     -------
     xarray.Dataset
-        The data in canonical form, as returned by `workbench.dataset.check`.
+        The data in canonical form, as returned by `workbench.dataset.check`: points ``x(sample, state)``, trajectories
+        ``x(trajectory, time, state)`` or paths ``strain(trajectory, time, component)``.
 
     Raises
     ------

@@ -58,8 +58,8 @@ class Adam:
     penalty : float, default 0.0001
         Weight ε of the penalty on |α|; 0 turns it off.
     every : int, default 100
-        Epochs between evaluations of the training and held-out losses, which are recorded in the history. The last
-        epoch is evaluated, too.
+        Epochs between evaluations of the training and held-out losses, which are recorded over (member, step) in
+        `fit.history`. The last epoch is evaluated, too.
     compiled : bool, default False
         Whether torch compiles the step. That takes up to a minute and needs a C++ compiler, and the last digits of the
         result change.

@@ -35,7 +35,8 @@ class LevenbergMarquardt:
     """Settings of Levenberg–Marquardt, the default optimiser of `workbench.fit` for landscapes.
 
     It takes damped Gauss–Newton steps on least-squares and trajectory losses, and natural-gradient steps on densities.
-    Each member of a fit is the best of several starts. The weights with the lowest held-out loss are returned.
+    Each member of a fit is the best of several starts. The weights with the lowest held-out loss are returned. Losses,
+    damping, ρ and gates are recorded over (member, step) in `fit.history`.
 
     Parameters
     ----------

@@ -40,11 +40,11 @@ def score(model: Potential | Material, data: xr.Dataset, *, offset: Literal["kee
     Returns
     -------
     xarray.Dataset
-        ``<name>_rmse``, ``<name>_relative_rmse`` and ``<name>_r2`` for each component, with the dimension `state` for
-        gradient and velocity, `component` for stress, and none for the potential; ``<name>_relative_l2``, the RMSE over
-        the root mean square of the data, for all components together; ``potential_offset``, the mean residual of the
-        potential. For stress also ``stress_relative_error``, √(Σ ‖r‖² / Σ ‖S − S̄‖²) with the tensor norm ‖S‖² = S:S,
-        and ``stress_worst``, the largest |r| over the root mean square deviation of a tensor component. Leading
+        ``<name>_rmse``, ``<name>_relative_rmse`` and ``<name>_r2`` of shape (member, part, component), with `state` for
+        gradient and velocity, `component` for stress, and no component for the potential; ``<name>_relative_l2``, the
+        RMSE over the root mean square of the data, for all components together; ``potential_offset``, the mean residual
+        of the potential. For stress also ``stress_relative_error``, √(Σ ‖r‖² / Σ ‖S − S̄‖²) with the tensor norm ‖S‖² =
+        S:S, and ``stress_worst``, the largest |r| over the root mean square deviation of a tensor component. Leading
         dimensions: `part` (the splits present in the data) if the data have a `split`, and `member` for an ensemble.
         Relative scores are NaN where the data are constant.
 

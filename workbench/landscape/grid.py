@@ -33,7 +33,8 @@ def grid(
     -------
     xarray.Dataset
         With one dimension per state, named after it: ``potential(x1, x2, …)``, shape (points, points, …), and
-        ``gradient(x1, x2, …, state)``, shape (points, points, …, dim), for each suffix. The coordinates hold the positions of the grid points.
+        ``gradient(x1, x2, …, state)``, shape (points, points, …, dim), for each suffix. The coordinates hold the
+        positions of the grid points.
 
     Raises
     ------

@@ -60,7 +60,13 @@ class Potential(Protocol):
         """Number of members of an ensemble; None for a plain potential."""
 
     def value(self, x: Any) -> Any:
-        """Return Ψ(x), shape (…), for x of shape (…, dim)."""
+        """Return Ψ(x), shape (…).
+
+        Parameters
+        ----------
+        x : array_like or torch.Tensor
+            States, shape (…, dim), or those of an ensemble (see above).
+        """
 
     def gradient(self, x: Any) -> Any:
         """Return ∇Ψ(x), shape (…, dim), for x of shape (…, dim)."""

@@ -9,11 +9,10 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from systems.parameters import ParameterError, Parameters, require_integer
-from systems.registry import Registry
 from workbench.dataset import seed_sequence, seed_text
 from workbench.errors import DatasetError
 
-__all__ = ["State", "System", "SYSTEMS", "register"]
+__all__ = ["State", "System"]
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,3 @@ def _note(state: State, values: np.ndarray) -> str:
     low, high = state.sensible
     outside = int(((values < low) | (values > high)).sum())
     return f"{state.name} lies outside [{low:g}, {high:g}] in {outside} of {values.size} samples" if outside else ""
-
-
-SYSTEMS: Registry[System] = Registry("system", group="workbench.systems", package="systems")
-register = SYSTEMS.register
