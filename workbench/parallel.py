@@ -127,10 +127,10 @@ def _in_processes(function: Callable, jobs: Sequence[tuple], workers: int, updat
 
 def _begin(messages: Any) -> None:
     """Initialise a worker process: signal handlers, one thread, the queue for its reports."""
-    import torch
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, _stop)
+    import torch
+
     torch.set_num_threads(1)
     _child["messages"] = messages
 

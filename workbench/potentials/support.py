@@ -21,7 +21,7 @@ class Support:
     On integers, both bounds included, the density is a probability mass. States of a model that the support does not
     name are conditions (see `Density`). During a fit the normalisation uses `nodes` nodes per state: Gauss–Legendre
     nodes, or the centres of equal cells of integers. The evaluation of a fitted `Density` sums over all integers, or
-    uses 4 `nodes` Gauss–Legendre nodes per state.
+    uses 4 × `nodes` Gauss–Legendre nodes per state.
 
     Parameters
     ----------
