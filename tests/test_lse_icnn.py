@@ -231,7 +231,7 @@ def test_weights_survive_the_dataset(members, dtype):
 
 def test_foreign_weights_are_refused():
     weights = to_dataset(random_model(0))
-    with pytest.raises(ValueError, match="expected the weights of a model of the classes LSEICNN, .*; got kind = 'other'"):
+    with pytest.raises(ValueError, match="the weights of a model of the classes LSEICNN, .*; got kind = 'other'"):
         from_dataset(weights.assign_attrs(kind="other"))
     with pytest.raises(ValueError, match=r"expected the weight W2 over .*, found nothing"):
         from_dataset(weights.drop_vars("W2"))
