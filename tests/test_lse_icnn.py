@@ -231,8 +231,10 @@ def test_weights_survive_the_dataset(members, dtype):
 
 def test_foreign_weights_are_refused():
     weights = to_dataset(random_model(0))
-    with pytest.raises(ValueError, match="the weights of a model of the classes LSEICNN, .*; got kind = 'other'"):
-        from_dataset(weights.assign_attrs(kind="other"))
+    with pytest.raises(ValueError, match="of the class Other of the module elsewhere, which is not loaded: import it"):
+        from_dataset(weights.assign_attrs(kind="Other", module="elsewhere"))
+    with pytest.raises(ValueError, match="expected the weights of a model, but the attribute kind is missing"):
+        from_dataset(weights.drop_attrs())
     with pytest.raises(ValueError, match=r"expected the weight W2 over .*, found nothing"):
         from_dataset(weights.drop_vars("W2"))
     with pytest.raises(ValueError, match="alpha has shape .* the configuration expects"):

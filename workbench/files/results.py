@@ -26,7 +26,7 @@ from workbench.dataset import nearest, storable
 from workbench.errors import FileError
 from workbench.files.comparison import first_difference
 from workbench.files.provenance import SCHEMA, provenance
-from workbench.files.weights import KINDS, from_dataset, to_dataset
+from workbench.files.weights import from_dataset, to_dataset
 from workbench.fitting.fit import Fit
 from workbench.fitting.predictions import predict
 from workbench.fitting.result import PathFit
@@ -34,6 +34,7 @@ from workbench.fitting.scores import score
 from workbench.interrupts import held_signals
 from workbench.losses.match import DENSITY, OBJECTIVES
 from workbench.potentials.density import Density
+from workbench.potentials.stored import Stored
 
 __all__ = ["Result", "check_target", "cleaned", "load", "read", "save", "tree_of", "write"]
 
@@ -273,10 +274,10 @@ def _named(root: str, content: xr.Dataset | Mapping[str, xr.Dataset] | None) -> 
 
 def _fit_groups(root: str, fit: Any) -> dict[str, xr.Dataset]:
     """Return the groups of a fit or model: weights, history, restarts, predictions and scan."""
-    if type(fit).__name__ in KINDS:
+    if isinstance(fit, Stored):
         return {root: to_dataset(fit)}
     if not isinstance(fit, Fit | PathFit):
-        raise TypeError(f"{root} must be a fit or a model ({', '.join(KINDS)}), got {type(fit).__name__}")
+        raise TypeError(f"{root} must be a fit, or a model such as fit.model; got {type(fit).__name__}")
     attrs = {
         "match": json.dumps(fit.match),
         "seed": fit.seed,

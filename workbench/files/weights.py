@@ -9,7 +9,9 @@ its invariants and internal variables as states, together with
     GeneralisedPlay   w(internal, linear)   d, b, k, r (internal)   a      b, k and r unconstrained
     StateNODE         rate_W1(width_1, input)   rate_b1(width_1)   …       and the scales of its inputs
 
-A `Kind` describes how a class of models is stored: its constructor arguments, and names and dimensions of its weights.
+A `Kind` describes how the weights of a class are named. A class without one, such as a user's own, is stored with the
+names of its state dict. Attributes name class and module, and hold the arguments of the constructor
+(`workbench.potentials.stored`).
 """
 
 import json
@@ -22,66 +24,66 @@ import torch
 import xarray as xr
 
 from workbench.materials.generalised_play import GeneralisedPlay
-from workbench.materials.invariants import Invariants
 from workbench.materials.state_node import StateNODE
 from workbench.potentials.convex import POSITIVE_MAP
 from workbench.potentials.lse_icnn import LSEICNN
-from workbench.potentials.support import Support
+from workbench.potentials.stored import Stored, decoded, stored_class
 
-__all__ = ["KINDS", "Kind", "from_dataset", "to_dataset"]
+__all__ = ["from_dataset", "to_dataset"]
 
 Entry = tuple[str, tuple[str, ...], str]  # variable, dimensions, meaning
 
 
 class Kind(NamedTuple):
-    """How one class of models is stored.
+    """How the weights of one class of models, and of classes derived from it, are named.
 
     Parameters
     ----------
-    config : callable
-        Returns the constructor arguments of a model, of plain types.
-    build : callable
-        Constructs a model from these arguments.
     entry : callable
-        Returns variable name, dimensions and description of an entry of the model's state dict.
+        Returns variable name, dimensions and description of an entry of the model's state dict; None for one that it
+        does not know, of a derived class.
     labels : callable
-        Returns the coordinates of all dimensions of a model.
+        Returns the coordinates of the dimensions of a model.
     """
 
-    config: Callable[[Any], dict[str, Any]]
-    build: Callable[[dict[str, Any]], Any]
-    entry: Callable[[Any, str], Entry]
+    entry: Callable[[Any, str], Entry | None]
     labels: Callable[[Any], Mapping[str, Sequence[Any]]]
 
 
 def to_dataset(model: Any) -> xr.Dataset:
-    """Return the weights, scales and configuration of a model as a dataset; `TypeError` for an unknown class.
+    """Return the weights, scales and configuration of a model as a dataset; `TypeError` if it cannot be stored.
 
     Examples
     --------
     >>> sorted(to_dataset(LSEICNN(dim=1, modes=2, hidden=(4,))).data_vars)[:6]
     ['V1', 'V2', 'W2', 'alpha', 'b1', 'b2']
     """
-    name = type(model).__name__
-    if name not in KINDS:
-        raise TypeError(f"only models of the classes {', '.join(KINDS)} can be stored; got {name}")
-    kind, energy = KINDS[name], getattr(model, "potential", model)
+    if not isinstance(model, Stored):
+        raise TypeError(
+            f"only landscapes and materials of this package, and classes derived from them, can be stored; got a "
+            f"{type(model).__name__}"
+        )
+    kind, energy = _kind(model), getattr(model, "potential", model)
     labels = kind.labels(model)
     variables: dict[str, Any] = {}
-    for entry, tensor in model.state_dict().items():
-        label, dims, meaning = kind.entry(model, entry)
-        values = tensor.detach().cpu().numpy().reshape([len(labels[dim]) for dim in dims])
-        variables[label] = (dims, values, {"long_name": meaning, "units": "1"})
-    rho = energy.rho.detach().cpu().numpy()
-    variables["rho"] = (("member",), rho, {"long_name": "sharpness of the soft minimum, scaled units", "units": "1"})
-    config = kind.config(model) | {"dtype": str(energy.dtype).removeprefix("torch.")}
-    attrs = {"kind": name, "config_json": json.dumps(config), "positive_map": POSITIVE_MAP}
+    for entry, tensor in model.state_dict().items():  # type: ignore[attr-defined]
+        label, dims, meaning = kind.entry(model, entry) or _plain_entry(model, entry)
+        sizes = [len(labels[dim]) for dim in dims] if set(dims) <= set(labels) else tensor.shape
+        variables[label] = (dims, tensor.detach().cpu().numpy().reshape(sizes), {"long_name": meaning, "units": "1"})
+    if isinstance(energy, LSEICNN):
+        rho = energy.rho.detach().cpu().numpy()
+        meaning = "sharpness of the soft minimum, scaled units"
+        variables["rho"] = (("member",), rho, {"long_name": meaning, "units": "1"})
     used = {dim for dims, *_ in variables.values() for dim in dims}
-    return xr.Dataset(variables, coords={dim: list(labels[dim]) for dim in sorted(used)}, attrs=attrs)
+    coords = {dim: list(labels[dim]) for dim in sorted(used) if dim in labels}
+    cls, dtype = type(model), str(next(iter(model.state_dict().values())).dtype)  # type: ignore[attr-defined]
+    attrs = {"kind": cls.__qualname__, "module": cls.__module__, "config_json": json.dumps(_config(model))}
+    attrs |= {"dtype": dtype.removeprefix("torch."), "positive_map": POSITIVE_MAP}
+    return xr.Dataset(variables, coords=coords, attrs=attrs)
 
 
 def from_dataset(dataset: xr.Dataset, device: Any = None) -> Any:
-    """Rebuild a model from its dataset, bitwise equal; `ValueError` if configuration or weights do not fit.
+    """Rebuild a model from its dataset, bitwise equal; `ValueError` if class, configuration or weights do not fit.
 
     Examples
     --------
@@ -89,18 +91,22 @@ def from_dataset(dataset: xr.Dataset, device: Any = None) -> Any:
     >>> bool(from_dataset(to_dataset(model)).value([0.3]) == model.value([0.3]))
     True
     """
-    name = dataset.attrs.get("kind")
-    if name not in KINDS:
-        raise ValueError(f"expected the weights of a model of the classes {', '.join(KINDS)}; got kind = {name!r}")
-    kind = KINDS[name]
+    missing = [name for name in ("kind", "module", "config_json", "dtype") if name not in dataset.attrs]
+    if missing:
+        raise ValueError(f"expected the weights of a model, but the attribute {missing[0]} is missing")
+    name = dataset.attrs["kind"]
+    cls = stored_class(dataset.attrs["module"], name)
     try:
         config = json.loads(dataset.attrs["config_json"])
-        model = kind.build(config | {"dtype": getattr(torch, config["dtype"])})
+        support = decoded(config.pop("support", None))
+        model = cls.build(config).to(getattr(torch, dataset.attrs["dtype"]))
     except (TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"the configuration does not fit {name} of this version: {error}") from None
-    state = {}
+    if support is not None:
+        model.support = support
+    kind, state = _kind(model), {}
     for entry, like in model.state_dict().items():
-        label, dims, _ = kind.entry(model, entry)
+        label, dims, _ = kind.entry(model, entry) or _plain_entry(model, entry)
         if label not in dataset or set(dataset[label].dims) != set(dims):
             found = tuple(dataset[label].dims) if label in dataset else "nothing"
             raise ValueError(f"expected the weight {label} over {dims}, found {found}")
@@ -110,6 +116,27 @@ def from_dataset(dataset: xr.Dataset, device: Any = None) -> Any:
         state[entry] = torch.as_tensor(values).reshape(like.shape)
     model.load_state_dict(state)
     return model.requires_grad_(False).to(device)
+
+
+def _kind(model: Any) -> Kind:
+    """Return how the weights are named: as those of the nearest known base, else as in the state dict."""
+    return next((KINDS[cls] for cls in type(model).__mro__ if cls in KINDS), Kind(_plain_entry, lambda _: {}))
+
+
+def _config(model: Any) -> dict[str, Any]:
+    """Return the constructor arguments, as the model is now, and the support of a density."""
+    config = model.config()
+    if isinstance(model, LSEICNN):
+        config |= {"members": model.members, "states": list(model.states)}
+        if model.support is not None:
+            config["support"] = {"class": "Support", "fields": asdict(model.support)}
+    return config
+
+
+def _plain_entry(model: Any, name: str) -> Entry:
+    """Return variable, dimensions and description of an entry of a class without names of its own."""
+    label = name.replace(".", "_")
+    return label, tuple(f"{label}_{axis}" for axis in range(model.state_dict()[name].ndim)), f"parameter {name}"
 
 
 # ---- LSE-ICNN ------------------------------------------------------------------------------------------------------
@@ -126,25 +153,12 @@ SCALES = {
 }
 
 
-def _landscape_config(model: LSEICNN) -> dict[str, Any]:
-    """Return the constructor arguments and the support of an LSE-ICNN."""
-    config = {"dim": model.dim, "modes": model.modes, "hidden": list(model.hidden), "members": model.members}
-    config |= {"rho_lo": model.rho_lo, "states": list(model.states)}
-    return config if model.support is None else config | {"support": asdict(model.support)}
-
-
-def _landscape(config: dict[str, Any]) -> LSEICNN:
-    """Construct an LSE-ICNN."""
-    support = config.pop("support", None)
-    model = LSEICNN(**config)
-    model.support = None if support is None else Support(**support)
-    return model
-
-
-def _landscape_entry(model: LSEICNN, name: str) -> Entry:
+def _landscape_entry(model: LSEICNN, name: str) -> Entry | None:
     """Return variable, dimensions and description; "convex.W.0" is W2, from layer 1 to layer 2."""
     if name in SCALES:
         return (name, *SCALES[name])
+    if not name.startswith("convex."):
+        return None
     _, letter, number = name.split(".")
     layer = int(number) + (2 if letter == "W" else 1)
     out = (f"hidden_{layer}",) if layer <= len(model.hidden) else ()
@@ -180,22 +194,7 @@ INPUTS = {
 }
 
 
-def _material_config(*settings: str) -> Callable[[Any], dict[str, Any]]:
-    """Return a function that reads the constructor arguments of a material, among them `settings`."""
-
-    def config(model: Any) -> dict[str, Any]:
-        shape = {"axis": model.invariants.axis, "modes": model.potential.modes, "hidden": list(model.potential.hidden)}
-        return shape | {name: getattr(model, name) for name in settings}
-
-    return config
-
-
-def _play(config: dict[str, Any]) -> GeneralisedPlay:
-    """Construct a generalised play model."""
-    return GeneralisedPlay(Invariants(config.pop("axis")), operators=config.pop("internal"), **config)
-
-
-def _play_entry(model: GeneralisedPlay, name: str) -> Entry:
+def _play_entry(model: GeneralisedPlay, name: str) -> Entry | None:
     """Return variable, dimensions and description."""
     if name in OPERATORS:
         return (name, *OPERATORS[name])
@@ -208,18 +207,15 @@ def _play_labels(model: GeneralisedPlay) -> dict[str, Sequence[Any]]:
     return _landscape_labels(model.potential) | {"internal": range(model.internal), "linear": linear}
 
 
-def _node(config: dict[str, Any]) -> StateNODE:
-    """Construct a state NODE."""
-    return StateNODE(Invariants(config.pop("axis")), **config)
-
-
-def _node_entry(model: StateNODE, name: str) -> Entry:
+def _node_entry(model: StateNODE, name: str) -> Entry | None:
     """Return variable, dimensions and description; "W.0" is rate_W1, from the inputs to layer 1."""
     if name in INPUTS:
         return (name, *INPUTS[name])
     if name.startswith("potential."):
         return _landscape_entry(model.potential, name.removeprefix("potential."))
-    letter, number = name.split(".")
+    letter, _, number = name.partition(".")
+    if letter not in ("W", "b"):
+        return None
     layer, depth = int(number) + 1, len(model.widths) + 1
     out = "internal" if layer == depth else f"width_{layer}"
     dims = (out, "input" if layer == 1 else f"width_{layer - 1}") if letter == "W" else (out,)
@@ -235,9 +231,8 @@ def _node_labels(model: StateNODE) -> dict[str, Sequence[Any]]:
     return {**_landscape_labels(model.potential), **widths, **own, "internal": range(model.internal)}
 
 
-NODE_SETTINGS = ("internal", "rate_independent", "widths", "method")
-KINDS = {
-    "LSEICNN": Kind(_landscape_config, _landscape, _landscape_entry, _landscape_labels),
-    "GeneralisedPlay": Kind(_material_config("internal", "hardening"), _play, _play_entry, _play_labels),
-    "StateNODE": Kind(_material_config(*NODE_SETTINGS), _node, _node_entry, _node_labels),
+KINDS: dict[type, Kind] = {
+    LSEICNN: Kind(_landscape_entry, _landscape_labels),
+    GeneralisedPlay: Kind(_play_entry, _play_labels),
+    StateNODE: Kind(_node_entry, _node_labels),
 }

@@ -43,6 +43,7 @@ from workbench.materials.material import Material
 from workbench.parallel import Report
 from workbench.potentials.initialisation import Initialisation
 from workbench.potentials.lse_icnn import LSEICNN
+from workbench.potentials.stored import Stored
 from workbench.potentials.support import Support
 
 __all__ = ["Fit", "fit"]
@@ -147,6 +148,8 @@ def fit(  # type: ignore[misc]
         If a setting is invalid or settings contradict each other.
     FitError
         If no starting point is finite, or a fit cannot be kept finite.
+    TypeError
+        If a constructor argument of the model, a class of one's own, cannot be stored in a file.
     FileError
         If the checkpoint cannot be written, or belongs to another fit.
 
@@ -172,6 +175,8 @@ def fit(  # type: ignore[misc]
       locally-convex potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242
     - D. B. Rubin, The Bayesian bootstrap, Ann. Stat. 9, 130–134 (1981), doi:10.1214/aos/1176345338
     """
+    if isinstance(model, Stored):
+        model.config()  # refuses arguments that no file can hold before the fit, not after it
     if isinstance(model, Material) or match == "stress":
         inapplicable: dict[str, Any] = {"modes": modes, "members": members, "init": init, "bootstrap": bootstrap}
         inapplicable |= {"support": support, "prior": prior, "checkpoint": checkpoint}

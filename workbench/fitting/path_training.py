@@ -87,7 +87,7 @@ class _Paths:
     """The paths of one split, with everything that does not depend on the weights."""
 
     def __init__(self, model: Material, data: xr.Dataset, factor: np.ndarray) -> None:
-        like = model.potential.u
+        like = next(model.parameters())
         self.labels = data["trajectory"].values
         E, S, self.factor = (
             torch.tensor(values).to(like) for values in (data["strain"].values, data["stress"].values, factor)

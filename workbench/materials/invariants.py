@@ -26,6 +26,7 @@ from torch import Tensor
 
 from workbench.dataset.tensors import COLUMNS, COMPONENTS, FULL, IDENTITY, ROWS, SHEAR, dyad
 from workbench.potentials.potential import tensor_or_array
+from workbench.potentials.stored import storable_value
 
 __all__ = ["Invariants", "contract", "product"]
 
@@ -46,6 +47,7 @@ def product(A: Tensor, B: Tensor) -> Tensor:
     return (AB[..., ROWS, COLUMNS] + AB[..., COLUMNS, ROWS]) / 2
 
 
+@storable_value
 @dataclass(frozen=True)
 class Invariants:
     """Invariants of strain for an isotropic or a transversely isotropic material.

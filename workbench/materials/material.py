@@ -10,7 +10,7 @@ The algorithmic (consistent) tangent ∂S_{n+1}/∂E_{n+1} of a step from (E_n, 
 elements, is the derivative of the step as computed, by reverse-mode differentiation.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from workbench.errors import DatasetError, SimulationError
 from workbench.materials.invariants import Invariants
 from workbench.potentials.lse_icnn import LSEICNN
+from workbench.potentials.stored import Stored
 
 __all__ = ["Material", "Response"]
 
@@ -63,7 +64,7 @@ class Response(NamedTuple):
         return f"Response({', '.join(shapes)})"
 
 
-class Material(nn.Module):
+class Material(Stored, nn.Module, ABC):
     """Base class of learned materials.
 
     A subclass implements `features`, `states`, `gradients`, `dissipated`, `energy` and `initialise`. It inherits
@@ -249,7 +250,7 @@ class Material(nn.Module):
 
     def _inputs(self, strain: Any, time: Any) -> tuple[Tensor, Tensor]:
         """Return checked strain, shape (trajectory, time, 6) or (time, 6), and times, shape (time,), as tensors."""
-        like = self.potential.u
+        like = next(self.parameters())
         E = (strain if isinstance(strain, Tensor) else torch.tensor(np.array(strain, dtype=np.float64))).to(like)
         if E.ndim not in (2, 3) or E.shape[-1] != 6 or E.shape[-2] < 2:
             raise DatasetError(

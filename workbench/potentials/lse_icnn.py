@@ -26,6 +26,7 @@ from workbench.checks import require_integer
 from workbench.potentials.convex import ConvexNetworks
 from workbench.potentials.initialisation import Initialisation, local_gradients, spread_samples
 from workbench.potentials.potential import tensor_or_array
+from workbench.potentials.stored import Stored
 from workbench.potentials.support import Support
 
 __all__ = ["LSEICNN", "log_gate", "soft_minimum", "soft_minimum_constant"]
@@ -68,7 +69,7 @@ def soft_minimum_constant(rho: Tensor, log_weight: Tensor) -> Tensor:
     return -(torch.logsumexp(log_weight, -1) - np.log(log_weight.shape[-1])) / rho
 
 
-class LSEICNN(nn.Module):
+class LSEICNN(Stored, nn.Module):
     """Multi-well potential, a soft minimum of modes that are convex by construction (a `Potential`).
 
     A new model is constant until it is fitted or initialised. The attribute `support` is set by a fit of a density.
@@ -355,7 +356,7 @@ class LSEICNN(nn.Module):
         """Return a constant model of this architecture with `members` members; `changes` replace settings (modes …)."""
         options: dict[str, Any] = {"rho_lo": self.rho_lo, "states": self.states, "device": self.device}
         options |= {"dim": self.dim, "modes": self.modes, "hidden": self.hidden, "dtype": self.dtype, **changes}
-        model = LSEICNN(members=members, **options)
+        model = type(self)(members=members, **options)
         model.support = self.support
         return model
 

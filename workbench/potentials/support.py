@@ -8,12 +8,14 @@ import xarray as xr
 
 from workbench.checks import require_integer
 from workbench.errors import DatasetError
+from workbench.potentials.stored import storable_value
 
 __all__ = ["Support"]
 
 LARGEST_QUADRATURE = 2**20  # nodes in all
 
 
+@storable_value
 @dataclass(frozen=True)
 class Support:
     """Support of a density: a box of states that contains all probability, or the integers in it.
