@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any, TypeVar
 
-import torch
-
 __all__ = ["Stored", "decoded", "storable_value", "stored_class"]
 
 T = TypeVar("T")
@@ -80,6 +78,8 @@ def decoded(value: Any) -> Any:
     if "class" in value and value["class"] in VALUES:
         return VALUES[value["class"]](**{name: decoded(each) for name, each in value["fields"].items()})
     if set(value) == {"dtype"}:
+        import torch  # here, because a support can be declared where torch is not needed
+
         return getattr(torch, value["dtype"])
     return {name: decoded(each) for name, each in value.items()}
 
@@ -88,7 +88,7 @@ def _encoded(value: Any, what: str) -> Any:
     """Return the stored form of an argument; `what` names it in the error."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, torch.dtype):
+    if str(value).startswith("torch."):  # a dtype
         return {"dtype": str(value).removeprefix("torch.")}
     if is_dataclass(value) and type(value).__name__ in VALUES:
         fields = asdict(value)  # type: ignore[arg-type]
