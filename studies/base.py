@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 import xarray as xr
 
+from studies.registry import STUDIES
 from studies.run_options import RunOptions
 from systems.parameters import ParameterError, Parameters
-from systems.registry import Registry
 from workbench import parallel
 from workbench.dataset import nearest, seed_sequence
 from workbench.errors import FileError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
     from matplotlib.figure import Figure
 
-__all__ = ["STUDIES", "Study", "register"]
+__all__ = ["Study", "draw"]
 
 
 class Study(Parameters):
@@ -287,5 +287,47 @@ def _folder_of(target: Path, *, resume: bool, overwrite: bool) -> Path:
     return folder
 
 
-STUDIES: Registry[Study] = Registry("study", group="workbench.studies", package="studies")
-register = STUDIES.register
+def draw(path: str | Path, folder: str | Path | None = None) -> list[Path]:
+    """Draw the figures and animations of a result file of a study.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Result file of a study.
+    folder : str or pathlib.Path, optional
+        Folder for the figures, created if necessary. Default: that of the file.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Paths of the figures (PNG and PDF) and animations (GIF).
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read or was not written by a study, or the folder cannot be created.
+    KeyError
+        If the study of the file is not known.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import xarray as xr
+    >>> import studies
+    >>> from workbench import plot
+    >>> @studies.register("parabola")
+    ... class Parabola(studies.Study):
+    ...     title = "A parabola"
+    ...     def compute(self, seed, options):
+    ...         return {"landscape": xr.Dataset({"potential": ("x", [1.0, 0.0, 1.0])})}
+    ...     @staticmethod
+    ...     def figures(tree):
+    ...         figure, axes = plot.figure(1, 1, size=(2, 2))
+    ...         axes[0, 0].plot(tree["landscape/potential"])
+    ...         return {"landscape": figure}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Parabola().run(pathlib.Path(folder) / "parabola.nc")
+    ...     [figure.name for figure in studies.draw(path)]
+    ['parabola-landscape.png', 'parabola-landscape.pdf']
+    """
+    return Study.draw(path, folder)

@@ -46,7 +46,7 @@ PUBLIC = {  # module: the names it offers
     "materials.invariants": ["Invariants"],
     "materials.material": ["Material", "Response"],
     "materials.state_node": ["StateNODE"],
-    "potentials.blend": ["Blend", "WeightedSum"],
+    "potentials.blend": ["Blend"],
     "potentials.density": ["Density"],
     "potentials.initialisation": ["Initialisation"],
     "potentials.lse_icnn": ["LSEICNN"],
@@ -54,6 +54,7 @@ PUBLIC = {  # module: the names it offers
     "potentials.schedules": ["Logistic", "Ramp", "Step", "Table"],
     "potentials.support": ["Support"],
     "potentials.symmetry": ["Symmetrised", "augmented"],
+    "potentials.weighted_sum": ["WeightedSum"],
     "version": ["__version__"],
 }
 

@@ -23,10 +23,11 @@ from pydantic import Field
 
 import systems
 import workbench as wb
-from studies.base import Study, register
+from studies.base import Study
 from studies.crossings import first_passages, metrics
 from studies.metrics import metrics_dataset
 from studies.points import concat_labelled
+from studies.registry import register
 from studies.run_options import RunOptions
 from systems import parameter
 from workbench import dataset

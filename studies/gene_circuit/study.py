@@ -25,11 +25,12 @@ import xarray as xr
 
 import systems
 import workbench as wb
-from studies.base import Study, register
+from studies.base import Study
 from studies.gene_circuit import metrics, questions
 from studies.gene_circuit.questions import BOX
 from studies.metrics import metrics_dataset
 from studies.points import concat_labelled
+from studies.registry import register
 from studies.run_options import RunOptions
 from systems import parameter
 from workbench import dataset

@@ -42,8 +42,9 @@ import xarray as xr
 
 import systems
 import workbench as wb
-from studies.base import Study, register
+from studies.base import Study
 from studies.metrics import metrics_dataset
+from studies.registry import register
 from studies.rossi import metrics
 from studies.run_options import RunOptions
 from systems import parameter

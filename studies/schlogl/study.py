@@ -22,8 +22,9 @@ from pydantic import Field
 
 import systems
 import workbench as wb
-from studies.base import Study, register
+from studies.base import Study
 from studies.metrics import Metric, metrics_dataset
+from studies.registry import register
 from studies.run_options import RunOptions
 from studies.schlogl import baselines
 from systems import parameter

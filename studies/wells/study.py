@@ -22,9 +22,10 @@ import xarray as xr
 
 import systems
 import workbench as wb
-from studies.base import Study, register
+from studies.base import Study
 from studies.metrics import Metric, metrics_dataset
 from studies.points import concat_labelled, select
+from studies.registry import register
 from studies.run_options import RunOptions
 from systems import parameter
 from workbench.parallel import Report

@@ -20,9 +20,9 @@ or one of each per quantity (`sigma_potential`, …). An optional coordinate `sp
 along one or both sampling dimensions. Variables carry the attributes `units` and `long_name`.
 """
 
-from workbench.dataset.arrays import paths, points, trajectories
 from workbench.dataset.canonical import check, kind_of, valid
-from workbench.dataset.rows import flat, timed, with_states
+from workbench.dataset.construction import paths, points, trajectories
+from workbench.dataset.layout import flat, timed, with_states
 from workbench.dataset.seeds import seed_sequence, seed_text
 from workbench.dataset.splits import assign_split, folds, groups
 from workbench.dataset.tensors import COMPONENTS

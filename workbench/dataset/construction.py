@@ -7,9 +7,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from workbench.dataset.assembly import assemble, filled
-from workbench.dataset.ragged import ragged
+from workbench.dataset.canonical import check
 from workbench.dataset.tensors import COLUMNS, COMPONENTS, ROWS
+from workbench.dataset.vocabulary import LEADING, QUANTITIES, SAMPLING
 from workbench.errors import DatasetError
 
 __all__ = ["paths", "points", "trajectories"]
@@ -66,7 +66,7 @@ def points(
     """
     x = _column(x)
     given = {"potential": potential, "gradient": _column(gradient), "velocity": _column(velocity)}
-    return assemble("points", x, given, {"sigma": sigma, "weight": weight}, states, split, {})
+    return _assembled("points", x, given, {"sigma": sigma, "weight": weight}, states, split, {})
 
 
 def trajectories(
@@ -126,8 +126,8 @@ def trajectories(
     given = {"velocity": velocity, "potential": potential}
     noise = {"sigma": sigma, "weight": weight}
     if isinstance(x, Sequence) and (_lengths(x) is None or np.ndim(time[0]) == 1):
-        return ragged(x, time, given, noise, states, split)
-    return assemble("trajectories", x, given, noise, states, split, {"time": np.asarray(time)})
+        return _ragged(x, time, given, noise, states, split)
+    return _assembled("trajectories", x, given, noise, states, split, {"time": np.asarray(time)})
 
 
 def paths(
@@ -191,7 +191,7 @@ def paths(
         known = np.arange(longest) < np.array(lengths)[:, None]
         coords["valid"] = (("trajectory", "time"), known, {"long_name": "whether the path contains the sample"})
     values = {name: None if v is None else _components(name, v, lengths) for name, v in given.items()}
-    data = assemble("paths", E, values, {"sigma": sigma, "weight": weight}, COMPONENTS, split, coords)
+    data = _assembled("paths", E, values, {"sigma": sigma, "weight": weight}, COMPONENTS, split, coords)
     for name in ("strain", "stress"):
         if name in data:
             data[name].attrs["description"] = "tensor components: entries 12, 13, 23 are not doubled"
@@ -214,7 +214,7 @@ def _lengths(values: Any) -> int | None:
 def _components(name: str, values: Any, lengths: Sequence[int]) -> np.ndarray:
     """Return paths as one array (trajectory, time, …), continued by their last samples; 3 × 3 tensors as components."""
     if len(set(lengths)) > 1:
-        arrays = [filled(path) for path in values]
+        arrays = [_filled(path) for path in values]
         if [len(path) for path in arrays] != list(lengths):
             raise DatasetError(
                 f"{name} has paths of {[len(path) for path in arrays]} samples, but strain has {lengths}"
@@ -225,7 +225,7 @@ def _components(name: str, values: Any, lengths: Sequence[int]) -> np.ndarray:
             )
         array = np.stack([path[np.minimum(np.arange(max(lengths)), len(path) - 1)] for path in arrays])
     else:
-        array = filled(values)
+        array = _filled(values)
     if name not in ("strain", "stress") or array.shape[2:] != (3, 3):
         return array
     gap = np.abs(array - np.swapaxes(array, -1, -2))
@@ -236,3 +236,97 @@ def _components(name: str, values: Any, lengths: Sequence[int]) -> np.ndarray:
             f"and {column + 1}{row + 1} differ by {gap.max():.2g}"
         )
     return np.stack([array[..., i, j] for i, j in zip(ROWS, COLUMNS, strict=True)], -1)
+
+
+def _assembled(
+    kind: str,
+    x: ArrayLike,
+    given: Mapping[str, Any],
+    noise: Mapping[str, Any],
+    states: Sequence[str] | None,
+    split: Sequence[str] | None,
+    coords: dict,
+) -> xr.Dataset:
+    """Return a checked dataset of the leading array x, the `given` quantities, noise levels and weights (`noise`)."""
+    sampling = SAMPLING[kind]
+    lead, component = LEADING[kind]
+    arrays = {lead: x, **{name: values for name, values in given.items() if values is not None}}
+    for name, values in noise.items():
+        if isinstance(values, Mapping):
+            arrays |= {f"{name}_{quantity}": value for quantity, value in values.items()}
+        elif values is not None:
+            arrays[name] = values
+    variables: dict[str, xr.Variable] = {}
+    for name, values in arrays.items():
+        extra, long_name = QUANTITIES.get(name, ((), name.replace("_", " of the ")))
+        dims = (*sampling, *extra)
+        values = _filled(values)
+        if name not in QUANTITIES:  # noise levels and weights: a number, one per sample or one per component
+            values = np.full(variables[lead].shape[:-1], values) if values.ndim == 0 else values
+            dims = (*sampling, component) if values.ndim > len(sampling) else dims
+        if values.ndim != len(dims):
+            axes = "1 axis" if len(dims) == 1 else f"{len(dims)} axes"
+            raise DatasetError(f"{name} has shape {values.shape}; expected {axes}: ({', '.join(dims)})")
+        variables[name] = xr.Variable(dims, values, {"long_name": long_name, "units": "1"})
+    dim = variables[lead].sizes[component]
+    labels = list(states) if states is not None else [f"x{i + 1}" for i in range(dim)]
+    if len(labels) != dim:
+        raise DatasetError(
+            f"{lead} has {dim} components, but {len(labels)} name{'s' * (len(labels) != 1)} given: {labels}"
+        )
+    try:
+        data = xr.Dataset(variables, coords={**coords, component: labels})
+        data = data.assign_coords({sampling[0]: np.arange(data.sizes[sampling[0]])})
+        data = data if split is None else data.assign_coords(split=(sampling[0], np.asarray(split, dtype=str)))
+    except ValueError as error:
+        raise DatasetError(f"the arrays do not fit together: {error}") from None
+    if "time" in data.coords:
+        data["time"].attrs = {"long_name": "time", "units": "1"}
+    return check(data)
+
+
+def _ragged(
+    x: Sequence[Any],
+    time: Any,
+    given: Mapping[str, Any],
+    noise: Mapping[str, Any],
+    states: Sequence[str] | None,
+    split: Sequence[str] | None,
+) -> xr.Dataset:
+    """Return trajectories of unequal lengths or times as rows of samples, or on one grid if all times are equal."""
+    lengths = [len(each) for each in x]
+    if len(time) != len(x) or [np.size(t) for t in time] != lengths:
+        raise DatasetError(
+            f"x has trajectories of {lengths} samples; expected the times of each, a list of arrays of these lengths, "
+            f"got {[np.size(t) for t in time]}"
+        )
+    if all(np.array_equal(t, time[0]) for t in time):
+        stacked = {name: v if v is None else np.stack([_filled(a) for a in v]) for name, v in given.items()}
+        grid = {"time": np.asarray(time[0])}
+        return _assembled("trajectories", np.stack([_filled(a) for a in x]), stacked, noise, states, split, grid)
+
+    def row(name: str, values: Any) -> Any:
+        """Concatenate the arrays of all trajectories."""
+        if isinstance(values, Mapping):
+            return {key: row(f"{name} of {key}", value) for key, value in values.items()}
+        if values is None or np.isscalar(values):
+            return values
+        if [len(each) for each in values] != lengths:
+            raise DatasetError(f"{name} has {[len(each) for each in values]} samples, but x has {lengths}")
+        return np.ma.concatenate([np.ma.asanyarray(_filled(each)) for each in values])
+
+    if split is not None and len(split) != len(x):
+        raise DatasetError(f"split must have one entry per trajectory: expected {len(x)}, got {len(split)}")
+    coords = {
+        "trajectory": ("sample", np.repeat(np.arange(len(x)), lengths), {"long_name": "trajectory", "units": "1"}),
+        "time": ("sample", np.concatenate([np.asarray(t, dtype=np.float64) for t in time])),
+    }
+    rows = {name: row(name, values) for name, values in given.items()}
+    extra = {name: row(name, values) for name, values in noise.items()}
+    labels = None if split is None else np.repeat(np.asarray(split, dtype=str), lengths).tolist()
+    return _assembled("points", row("x", x), rows, extra, states, labels, coords)
+
+
+def _filled(values: ArrayLike) -> np.ndarray:
+    """Return a native float64 array; masked entries become NaN, which `check` reports."""
+    return np.ma.filled(np.ma.asanyarray(values).astype(np.float64), np.nan)
