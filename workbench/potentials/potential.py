@@ -1,4 +1,10 @@
-"""The interface of a potential, on which every analysis and simulation relies, and checks of their arguments."""
+"""The interface of a potential, what a potential may offer beside it, and checks of their arguments.
+
+Every analysis needs `Potential` alone. What a potential can do beside is an interface of its own: names of its states
+(`Named`), several members (`Ensemble`), a domain (`Bounded`), a record of where its data were (`Sampled`), units
+(`Measured`), and a movement in time (`TimeVarying`). `require_potential` supplies names and members where they are
+missing.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -9,16 +15,23 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from workbench.dataset.variables import Units
 from workbench.potentials.schedules import Schedule
 
 __all__ = [
+    "Bounded",
+    "Ensemble",
+    "Landscape",
+    "Measured",
     "Potential",
+    "Sampled",
     "TimeVarying",
     "check_domain",
     "require_potential",
     "rows_of",
     "tensor_options",
     "tensor_or_array",
+    "units_of",
 ]
 
 
@@ -26,30 +39,38 @@ __all__ = [
 class Potential(Protocol):
     """Interface of an energy landscape Ψ(x) with its first two derivatives.
 
-    Every class with these attributes and methods is a potential: learned or exact, alone or composed. Given arrays,
-    the methods return arrays; given tensors, they return tensors, differentiable with respect to x.
+    Every class with these three methods is a potential: learned or exact, alone or composed. Given arrays, the methods
+    return arrays; given tensors, they return tensors, differentiable with respect to x.
 
-    A plain potential (`members` is None) accepts x of shape (…, dim). An ensemble of several potentials accepts x of
-    shape (sample, dim), evaluated by every member, or (member, sample, dim); its results have a leading member axis.
-
-    Attributes
-    ----------
-    states : tuple of str
-        Names of the state variables, the components of x.
-    members : int or None
-        Number of members of an ensemble; None for a plain potential.
+    A potential may have the attributes `states`, the names of the components of x, by default x1, x2, …, and `members`,
+    the number of members of an ensemble, None for a plain potential. An ensemble accepts x of shape (sample, dim),
+    evaluated by every member, or (member, sample, dim); its results have a leading member axis.
 
     Examples
     --------
     >>> import systems
     >>> import workbench as wb
     >>> surface = systems.get("muller_brown")
-    >>> isinstance(surface, wb.Potential), surface.states
-    (True, ('x', 'y'))
+    >>> isinstance(surface, wb.Potential)
+    True
     >>> x = np.zeros((4, 2))
     >>> surface.value(x).shape, surface.gradient(x).shape, surface.hessian(x).shape
     ((4,), (4, 2), (4, 2, 2))
     """
+
+    def value(self, x: Any) -> Any:
+        """Return Ψ(x), shape (…), for x of shape (…, dim)."""
+
+    def gradient(self, x: Any) -> Any:
+        """Return ∇Ψ(x), shape (…, dim), for x of shape (…, dim)."""
+
+    def hessian(self, x: Any) -> Any:
+        """Return ∇²Ψ(x), shape (…, dim, dim), for x of shape (…, dim)."""
+
+
+@runtime_checkable
+class Landscape(Potential, Protocol):
+    """A potential with names of its states and the number of its members, as `require_potential` returns it."""
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -59,20 +80,42 @@ class Potential(Protocol):
     def members(self) -> int | None:
         """Number of members of an ensemble; None for a plain potential."""
 
-    def value(self, x: Any) -> Any:
-        """Return Ψ(x), shape (…).
 
-        Parameters
-        ----------
-        x : array_like or torch.Tensor
-            States, shape (…, dim), or those of an ensemble (see above).
-        """
+@runtime_checkable
+class Ensemble(Protocol):
+    """Several potentials of the same states, evaluated together."""
 
-    def gradient(self, x: Any) -> Any:
-        """Return ∇Ψ(x), shape (…, dim), for x of shape (…, dim)."""
+    @property
+    def members(self) -> int | None:
+        """Number of members."""
 
-    def hessian(self, x: Any) -> Any:
-        """Return ∇²Ψ(x), shape (…, dim, dim), for x of shape (…, dim)."""
+    def member(self, index: int) -> Any:
+        """Return one member as a plain potential."""
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A potential that is defined on a part of its states alone."""
+
+    def check_domain(self, x: Any) -> None:
+        """Raise `DatasetError` if states x, shape (…, dim), lie outside the domain."""
+
+
+@runtime_checkable
+class Sampled(Protocol):
+    """A potential with a record of where the data lay to which it was fitted."""
+
+    def inside_data(self, x: Any) -> Any:
+        """Return whether x, shape (…, dim), lies in the bounding box of the data; boolean, shape (…)."""
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A potential that knows its units."""
+
+    @property
+    def units(self) -> Units:
+        """Units of the states, the potential and time."""
 
 
 @runtime_checkable
@@ -98,8 +141,11 @@ class TimeVarying(Protocol):
         """Return the potential at parameter value b, or at time t."""
 
 
-def require_potential(candidate: Any) -> None:
-    """Raise `TypeError` unless the candidate implements `Potential`."""
+def require_potential(candidate: Any, dim: int | None = None) -> Landscape:
+    """Return the candidate as a `Landscape`, or raise `TypeError` unless it implements `Potential`.
+
+    A potential without names gets `dim` states x1, x2, …, and is plain.
+    """
     if isinstance(candidate, TimeVarying):
         raise TypeError(
             "expected a potential, got a time-dependent landscape, which is a potential only at a fixed time: "
@@ -111,6 +157,33 @@ def require_potential(candidate: Any) -> None:
             "of a fit take fit.model, or fit.ensemble for all members; to use a formula of your own, subclass "
             "systems.PotentialSystem"
         )
+    if isinstance(candidate, Landscape):
+        return candidate
+    if dim is None:
+        raise TypeError(f"{type(candidate).__name__} does not name its states: give it an attribute `states`")
+    return _Named(candidate, dim)
+
+
+class _Named:
+    """A potential of three methods alone, with default names of its states."""
+
+    members = None
+
+    def __init__(self, potential: Potential, dim: int) -> None:
+        self.potential = potential
+        self.states: tuple[str, ...] = getattr(potential, "states", tuple(f"x{k + 1}" for k in range(dim)))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "potential":
+            raise AttributeError(name)
+        return getattr(self.potential, name)
+
+
+def units_of(potential: Any) -> Units:
+    """Return the units of a potential; all are unknown unless it is `Measured`."""
+    if isinstance(potential, Measured) and isinstance(potential.units, Units):
+        return potential.units
+    return Units((None,) * len(potential.states))
 
 
 def tensor_options(potential: Any) -> dict[str, Any]:
@@ -138,14 +211,13 @@ def tensor_or_array(method: Callable[..., Tensor]) -> Callable[..., Any]:
 
 
 def check_domain(potentials: Sequence[Any], x: Any) -> None:
-    """Let every potential with a `check_domain` method raise if states x, shape (…, dim), lie outside its domain."""
+    """Let every `Bounded` potential raise if states x, shape (…, dim), lie outside its domain."""
     for potential in potentials:
-        check = getattr(potential, "check_domain", None)
-        if check is not None:
-            check(x)
+        if isinstance(potential, Bounded):
+            potential.check_domain(x)
 
 
-def rows_of(potential: Potential, x: ArrayLike, name: str) -> Tensor:
+def rows_of(potential: Landscape, x: ArrayLike, name: str) -> Tensor:
     """Return one state, shape (dim,), or several, (row, dim), as a tensor (row, dim); raise `ValueError` otherwise."""
     rows = np.atleast_2d(np.asarray(x, dtype=np.float64))
     dim = len(potential.states)
