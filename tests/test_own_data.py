@@ -154,7 +154,7 @@ def shot():
     x0 = rng.uniform(-1, 1, (4, 2))
     model = wb.LSEICNN(dim=2, modes=2, hidden=(3,))
     model.set_scaling(x0, potential=None, gradient=x0)
-    model.initialise(rng, x0, gradient=x0, rho=1.0)
+    model.initialise(wb.dataset.points(x0, gradient=x0), rng, rho=1.0)
     time = np.linspace(0, 1, 8)
     runs = wb.simulate(model.requires_grad_(False), x0, time, rtol=1e-10, atol=1e-12)
     data = wb.dataset.trajectories(runs["x"].values, time)

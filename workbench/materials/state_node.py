@@ -213,7 +213,7 @@ class StateNODE(Material):
             getattr(self.potential, name)[-self.internal :] = value
         work = np.sqrt((stress**2).mean()) * np.sqrt((strain**2).sum(-1).mean())
         self.potential.potential_scale.fill_(float(work) or 1.0)
-        self.potential.initialise(rng, weights="uniform")
+        self.potential.initialise(rng=rng, weights="uniform")
         for W, b in zip(self.W, self.b, strict=True):
             bound = W.shape[1] ** -0.5
             for parameter in (W, b):
