@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from torch.nn import Module
 
 from workbench.dataset import nearest
 from workbench.errors import FileError
@@ -48,7 +49,7 @@ class StoredFits(Mapping[str, Fit]):
             known = ", ".join(self.names) or "none"
             raise KeyError(f"no fit {name!r} in the file{nearest(name, self.names) or '.'} It holds: {known}")
         node, model = self.result.tree[f"fits/{name}"], self.result.models[name]
-        groups = {child: node.children[child].to_dataset(inherit=False) for child in node.children}
+        groups = {child: _own(node.children[child]) for child in node.children}
         settings = json.loads(node.attrs["settings_json"])
         try:
             match = decoded(settings["match"])
@@ -79,7 +80,14 @@ class StoredFits(Mapping[str, Fit]):
                 f"{self.result.path} holds several datasets, none of them called {name}: the fit cannot be rebuilt; "
                 "use its model"
             )
-        return (node if named is None else named).to_dataset(inherit=False)
+        return _own(node if named is None else named)
+
+
+def _own(node: xr.DataTree) -> xr.Dataset:
+    """Return the dataset of a group, with the inherited coordinates of its own dimensions alone."""
+    group = node.to_dataset()
+    used = {dim for variable in group.data_vars.values() for dim in variable.dims}
+    return group.drop_vars([name for name, c in group.coords.items() if not set(c.dims) <= used])
 
 
 def fit_groups(root: str, fit: Any) -> dict[str, xr.Dataset]:
@@ -112,7 +120,7 @@ def fit_groups(root: str, fit: Any) -> dict[str, xr.Dataset]:
 def origin_of(fit: Any) -> dict[str, Any]:
     """Return seed, elapsed time, device and dtype of a fit or model, for the root group."""
     model = fit.model if isinstance(fit, Fit) else fit
-    first = next(iter(model.state_dict().values()), None)
+    first = next(iter(model.state_dict().values()), None) if isinstance(model, Module) else None
     where = {} if first is None else {"device": str(first.device), "dtype": str(first.dtype).removeprefix("torch.")}
     return where | ({"seed": fit.seed, "elapsed_seconds": fit.elapsed} if isinstance(fit, Fit) else {})
 

@@ -174,10 +174,11 @@ def fit(  # type: ignore[misc]
     if isinstance(model, Stored):
         model.config()  # refuses arguments that no file can hold before the fit, not after it
     began = time.perf_counter()
-    matched, init = parsed(match), init or Initialisation()
+    matched, inapplicable = parsed(match), {"members": members not in (None, 1), "bootstrap": bootstrap, "init": init}
+    init = init or Initialisation()
     matched.check(model)
     minimiser = optimiser or OPTIMISERS[matched.optimiser]()
-    _check(minimiser, init, matched, model, modes=modes, members=members, bootstrap=bootstrap)
+    _check(minimiser, init, matched, model, modes=modes, inapplicable=inapplicable)
     members = (_members(model) or 1) if members is None else members
     require_integer(members=members, restarts=1 if restarts is None else restarts)
     if warm_start:
@@ -190,9 +191,7 @@ def fit(  # type: ignore[misc]
     checkpoint_path = _checked_checkpoint(checkpoint, seed)
     sequence = dataset.seed_sequence(seed)
     shuffle, *seeds = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key).spawn(1 + members)
-    model, data = matched.prepared(
-        model, dataset.check(data), lambda data: dataset.assign_split(data, shuffle, validation_fraction)
-    )
+    model, data = matched.prepared(model, data, lambda data: dataset.assign_split(data, shuffle, validation_fraction))
     options: dict[str, Any] = {"restarts": restarts, "workers": workers, "progress": progress}
     scan = None
     if modes is not None:
@@ -233,7 +232,7 @@ def fit(  # type: ignore[misc]
     )
 
 
-def _check(optimiser: Any, init: Any, match: Match, model: Any, *, modes: Any, members: Any, bootstrap: bool) -> None:
+def _check(optimiser: Any, init: Any, match: Match, model: Any, *, modes: Any, inapplicable: Any) -> None:
     """Raise `ValueError` for settings of the wrong type, and for those that the match or the model cannot have."""
     if not isinstance(init, Initialisation):
         raise ValueError(f"init must be an Initialisation, got {init!r}; use init=workbench.Initialisation(...)")
@@ -248,8 +247,7 @@ def _check(optimiser: Any, init: Any, match: Match, model: Any, *, modes: Any, m
             f"match={match.name!r} of {type(model).__name__} has not; compare fit.error for different numbers of modes"
         )
     if not isinstance(model, TrainablePotential):
-        given = {"members": members not in (None, 1), "bootstrap": bootstrap, "init": init != Initialisation()}
-        for name in (name for name, stated in given.items() if stated):
+        for name in (name for name, stated in inapplicable.items() if stated):
             raise ValueError(f"{name} does not apply to a material, which is fitted alone from its own starts: omit it")
     if isinstance(optimiser, PathTraining) and isinstance(model, TrainablePotential):
         raise ValueError(

@@ -173,8 +173,11 @@ class Fit:
         scanned = "" if self.scan is None else f", {self.model.modes} modes chosen of {self.scan.sizes['modes']} tried"
         what = f"{type(self).__name__} of {' + '.join(self.match.weights)}{scanned}"
         record = self.history["validation_loss"].isel(member=self.best).values
-        improved = bool(np.nanargmin(record) > 0) or len(record) == 1
-        end = f"{self.outcome}" if improved else "no step improved on the start; try more steps or other settings"
+        end = (
+            f"{self.outcome}"
+            if np.nanargmin(record) > 0
+            else "no step improved on the start; try more steps or other settings"
+        )
         return f"<{what}: {errors}, {self.elapsed:.1f} s; {end}>"
 
 

@@ -15,7 +15,7 @@ import xarray as xr
 from workbench import dataset
 from workbench.errors import DatasetError
 from workbench.losses.contract import Match
-from workbench.losses.problem import Problem
+from workbench.losses.problem import Problem, freed
 from workbench.potentials.initialisation import Initialisation
 from workbench.potentials.trainable import TrainablePotential
 
@@ -123,6 +123,4 @@ def _member(model: Any, index: int) -> Any:
     """Return a copy of one member of a model, with free parameters."""
     if isinstance(model, TrainablePotential):
         return model.member(index)
-    copied = type(model).build(model.config()).to(next(model.parameters()))
-    copied.load_state_dict(model.state_dict())
-    return copied
+    return freed(model)

@@ -112,8 +112,8 @@ class Match(ABC):
         """Raise `ValueError` or `TypeError` unless the match can fit this model."""
         if not isinstance(model, TrainablePotential):
             raise ValueError(
-                f"match={self.name!r} fits a trainable potential, such as an LSEICNN, got {type(model).__name__}; "
-                "a material is fitted with match='stress'"
+                f"match={self.name!r} fits a trainable potential, such as an LSEICNN, and a material requires "
+                f"match='stress'; got {type(model).__name__} and match={self.name!r}"
             )
 
     def prepared(self, model: Any, data: xr.Dataset, split: Split) -> tuple[Any, xr.Dataset]:
@@ -124,6 +124,7 @@ class Match(ABC):
         DatasetError
             If the data lack what is matched, or do not fit the model.
         """
+        data = dataset.check(data)
         if "state" not in data.dims:
             raise DatasetError("the data are strain paths: fit a material to them with match='stress'")
         if data.sizes["state"] != model.dim:

@@ -228,7 +228,7 @@ class Density(Match):
 
     def prepared(self, model: Any, data: xr.Dataset, split: Split) -> tuple[Any, xr.Dataset]:
         """Return a flat copy of the model with the support, and the data, split, with its states."""
-        data, support = split(data), self._support
+        data, support = split(dataset.check(data)), self._support
         if "time" in model.states and "time" in data.dims:
             data = dataset.timed(data)
         if data.sizes["state"] != model.dim:

@@ -75,7 +75,7 @@ def parsed(match: Any) -> Match:
 
 def known_matches() -> list[str]:
     """Return the names of all matches that are defined, those of this package and one's own."""
-    return [name for name, cls in MATCHES.items() if not cls.is_abstract() and cls is not Joint]
+    return sorted(name for name, cls in MATCHES.items() if not cls.is_abstract() and cls is not Joint)
 
 
 def quantities() -> list[Quantity]:

@@ -1,5 +1,6 @@
 """The interface between losses and optimisers: a loss as a function of one flat vector of parameters."""
 
+import copy
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,14 @@ from torch.func import functional_call
 from workbench.losses.normal_equations import Dual, Primal
 from workbench.potentials.trainable import TrainablePotential
 
-__all__ = ["Problem", "Weighted"]
+__all__ = ["Problem", "Weighted", "freed"]
+
+
+def freed(model: Any) -> Any:
+    """Return a copy of a model with free parameters; those of a fitted model, which are all frozen, become free."""
+    copied = copy.deepcopy(model)
+    fitted = not any(p.requires_grad for p in copied.parameters())
+    return copied.requires_grad_(True) if fitted else copied
 
 
 class Weighted:
@@ -63,6 +71,10 @@ class Problem(ABC):
             for name, p in model.named_parameters()
             if p.requires_grad and (penalised or name not in self.unidentified)
         }
+        if not self._free:
+            raise ValueError(
+                f"{type(model).__name__} has no parameter that requires a gradient: there is nothing to fit"
+            )
 
     # ---- written by a derived class ----------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
-from torch.func import functional_call, jvp, vmap
+from torch.func import functional_call, vjp, vmap
 
 from workbench import dataset
 from workbench.dataset.tensors import SHEAR
@@ -24,7 +24,7 @@ from workbench.dataset.variables import Units, variable
 from workbench.errors import DatasetError
 from workbench.losses.contract import Match, Parts, Split
 from workbench.losses.normal_equations import Dual, Primal, gram_of
-from workbench.losses.problem import Problem
+from workbench.losses.problem import Problem, freed
 from workbench.potentials.initialisation import Initialisation
 
 __all__ = ["Along", "PathLoss", "Stress"]
@@ -86,7 +86,7 @@ class PathLoss(Problem):
             return float(self._residuals(theta, self.validation).square().sum()), state
 
     def linearise(self, theta: Tensor, evaluated: Tensor) -> Primal | Dual:
-        """Return the normal equations, by forward-mode differentiation through the histories."""
+        """Return the normal equations."""
         J = self.jacobian(theta)
         flat = evaluated.reshape(-1)
         return Dual(J, flat) if len(flat) < len(theta) else Primal(gram_of(J), J.T @ flat)
@@ -102,13 +102,17 @@ class PathLoss(Problem):
         return "the derivative of the stress is not finite" if finite else "the predicted stress is not finite"
 
     def jacobian(self, theta: Tensor) -> Tensor:
-        """Return the Jacobian of the residuals, shape (trajectory · time · 6, parameter)."""
+        """Return the Jacobian of the residuals, shape (trajectory · time · 6, parameter).
 
-        def column(direction: Tensor) -> Tensor:
-            return jvp(lambda t: self._residuals(t, self.train), (theta,), (direction,))[1].reshape(-1)
-
-        with torch.no_grad():
-            return vmap(column, chunk_size=COLUMNS)(torch.eye(len(theta)).to(theta)).T.contiguous()
+        There are more residuals than parameters, so that the Jacobian is made by columns: the gradient of the gradient
+        with respect to its cotangent.
+        """
+        residuals, pull_back = vjp(lambda t: self._residuals(t, self.train).reshape(-1), theta)
+        _, push_forward = vjp(lambda v: pull_back(v)[0], torch.zeros_like(residuals))  # the transpose of a linear map
+        columns = vmap(lambda direction: push_forward(direction)[0], chunk_size=COLUMNS)(
+            torch.eye(len(theta)).to(theta)
+        )
+        return columns.detach().T.contiguous()
 
     def _residuals(self, theta: Tensor, part: Along) -> Tensor:
         """Return the residuals of one part, shape (trajectory, time, 6), differentiable in θ."""
@@ -170,7 +174,7 @@ class Stress(Match):
         turn: int,  # noqa: ARG002
     ) -> Any:
         """Return a start of the material, with scales from the training paths."""
-        model = type(template).build(template.config()).to(next(template.parameters()))
+        model = freed(template)
         known = np.where(dataset.valid(train)[..., None], train["stress"].values, 0.0)
         model.initialise(rng, train["strain"].values, known, train["time"].values)
         return model

@@ -76,10 +76,10 @@ class TrainablePotential(Stored, nn.Module, ABC):
     >>> class Quartic(wb.TrainablePotential):
     ...     def __init__(self, dim, *, states=None):
     ...         super().__init__(dim, states=states)
-    ...         self.c = torch.nn.Parameter(torch.zeros(4, dtype=torch.float64))
+    ...         self.c = torch.nn.Parameter(torch.zeros(5, dtype=torch.float64))
     ...
     ...     def value(self, x):
-    ...         return sum(c * x[..., 0] ** (k + 1) for k, c in enumerate(self.c))
+    ...         return sum(c * x[..., 0] ** k for k, c in enumerate(self.c))
     >>> x = np.linspace(-2, 2, 40)
     >>> data = wb.dataset.points(x, potential=(x**2 - 1) ** 2)
     >>> fit = wb.fit(Quartic(1), data, match="potential", seed=0, restarts=1)
@@ -140,7 +140,7 @@ class TrainablePotential(Stored, nn.Module, ABC):
     def initialise(self, data: xr.Dataset | None = None, rng: np.random.Generator | None = None) -> Self:
         """Draw a starting point of a fit, in place, and return the model.
 
-        By default every parameter is changed by normal noise of standard deviation 0.1.
+        By default every free parameter is changed by normal noise of standard deviation 0.1.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class TrainablePotential(Stored, nn.Module, ABC):
         """
         rng = rng or np.random.default_rng()
         with torch.no_grad():
-            for p in self.parameters():
+            for p in (p for p in self.parameters() if p.requires_grad):
                 p.add_(torch.as_tensor(INITIAL_SPREAD * rng.standard_normal(p.shape)).to(p))
         return self
 
