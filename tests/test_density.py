@@ -31,6 +31,44 @@ def test_density_is_normalised_and_is_the_potential():
     assert (plane.prob(grid) * w).sum() / 2 == pytest.approx(1, abs=1e-9)
 
 
+class Bowl:
+    """x²/2 in three methods alone."""
+
+    def value(self, x):
+        return (x**2).sum(-1) / 2
+
+    def gradient(self, x):
+        return x
+
+    def hessian(self, x):
+        return torch.ones_like(x).unsqueeze(-1)
+
+
+def test_three_methods_are_enough():
+    q = wb.Density(Bowl(), wb.Support({"x1": (-8, 8)}))
+    np.testing.assert_allclose(q.prob([[0.0], [1.0]]), stats.norm.pdf([0.0, 1.0]), rtol=1e-9)
+    with pytest.raises(ValueError, match="this potential has no support: pass one"):
+        wb.Density(Bowl())
+    with pytest.raises(TypeError, match="expected a potential"):
+        wb.Density(lambda x: x)
+
+
+class Counted(systems.PotentialSystem):
+    state_space = (systems.State("r", "distance", "nm", box=(0, 5)),)
+
+    def potential(self, x):
+        return x.sum(-1)
+
+
+def test_densities_have_the_inverse_unit_of_the_state():
+    table = wb.Density(Counted(), wb.Support({"r": (0, 5)})).table()
+    assert (table.attrs["units"], table["r"].attrs["units"]) == ("1/nm", "nm")
+    masses = wb.Density(Counted(), wb.Support({"r": (0, 5)}, integer=True)).table()
+    assert (masses.attrs["units"], masses.attrs["long_name"]) == ("1", "probability")
+    unknown = wb.Density(Bowl(), wb.Support({"x1": (-8, 8)})).table()
+    assert "units" not in unknown.attrs
+
+
 def test_ensemble_is_the_mean_of_its_members_densities():
     model = random_model(0, dim=1, members=3)
     each = [wb.Density(model.member(k), WHOLE).table() for k in range(3)]

@@ -359,7 +359,7 @@ def test_units_of_the_data_are_kept():
     assert "gene" not in data["x"].attrs.get("long_name", "")
     seen = wb.velocities(data)
     units = {name: seen[name].attrs["units"] for name in ("x", "sigma_x", "velocity", "sigma_velocity")}
-    assert units == {"x": "nM", "sigma_x": "nM", "velocity": "nM h-1", "sigma_velocity": "nM h-1"}
+    assert units == {"x": "nM", "sigma_x": "nM", "velocity": "nM/h", "sigma_velocity": "nM/h"}
 
 
 def test_data_of_no_gradient_flow_are_reported():

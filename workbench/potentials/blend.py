@@ -55,6 +55,8 @@ class Blend:
         self.first, self.second, self.schedule = first, second, schedule
         self.at(b=0.0)  # raises for incompatible potentials
 
+    parameter = "b"
+
     def __repr__(self) -> str:
         return f"Blend({self.first!r}, {self.second!r}, {self.schedule!r})"
 

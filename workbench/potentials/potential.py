@@ -130,6 +130,10 @@ class TimeVarying(Protocol):
         """Time dependence b(t) of the landscape's parameter."""
 
     @property
+    def parameter(self) -> str:
+        """Name of the parameter that changes."""
+
+    @property
     def states(self) -> tuple[str, ...]:
         """Names of the state variables, the components of x."""
 
