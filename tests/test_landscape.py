@@ -91,7 +91,8 @@ def test_points_are_labelled_by_member(small_fit):
     assert set(found["member"].values) == {0, 1}
     alone = wb.stationary_points(small_fit.ensemble.member(1), within=BOX)
     np.testing.assert_allclose(found["x"].values[(found["member"] == 1).values], alone["x"].values, atol=1e-8)
-    assert found["inside_data"].dtype == np.int8
+    assert found["inside_data"].dtype == bool
+    assert "kind" in found.coords
 
 
 def test_degenerate_and_absent_points():
