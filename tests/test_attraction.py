@@ -113,10 +113,11 @@ def test_descents_to_minus_infinity_are_labelled():
 
 
 def test_degenerate_minima_are_reported():
-    with pytest.warns(LandscapeWarning, match="6 of 6 minima are degenerate, such as"):
+    with pytest.warns(LandscapeWarning, match="6 of 6 minima are degenerate, such as") as record:
         wb.basins(
             Quartic(stiffness=0.0), [(-2, 2), (-1, 1)], starts=[[x, y] for x in (-1.5, 1.5) for y in (-0.5, 0, 0.5)]
         )
+    assert record[0].filename == __file__
 
 
 def test_invalid_arguments_are_rejected(circuit):

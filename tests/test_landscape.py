@@ -123,8 +123,9 @@ class Valley(PotentialSystem):
 
 def test_a_continuous_family_is_reported():
     expected = r"64 of 64 stationary point\(s\) belong to a continuous family, .* flat along \[0.0, "
-    with pytest.warns(LandscapeWarning, match=expected):
+    with pytest.warns(LandscapeWarning, match=expected) as record:
         found = wb.stationary_points(Valley(), [(-1, 1)] * 2, starts=64)
+    assert record[0].filename == __file__, "the warning points at the line that asked"
     assert set(found["kind"].values) == {"degenerate"}
     np.testing.assert_allclose(found["x"][:, 0], 0, atol=1e-12)
 

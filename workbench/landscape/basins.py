@@ -174,7 +174,7 @@ def _warn_degenerate(potential: Potential, minima: Tensor) -> None:
             f"{int(degenerate.sum())} of {len(minima)} minima are degenerate, such as {first}: where minima form a "
             "continuous family, their number and the labels depend on the starting points",
             LandscapeWarning,
-            stacklevel=4,
+            stacklevel=7,
         )
 
 

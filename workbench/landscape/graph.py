@@ -101,7 +101,7 @@ def _graph(potential: Landscape, within: Sequence[tuple[float, float]], found: x
             f"{degenerate} of {found.sizes['point']} stationary point(s) are degenerate (zero Hessian eigenvalue) and "
             "left out of the saddle graph",
             LandscapeWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     found = found.isel(point=((found["index"] <= 1) & (found["kind"] != "degenerate")).values)
     found = found.assign_coords(point=np.arange(found.sizes["point"]), side=[0, 1])

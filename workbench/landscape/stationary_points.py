@@ -159,7 +159,7 @@ def _check_gradients(x0: Tensor, norms: Tensor, finite: Tensor) -> None:
         warnings.warn(
             f"the potential is not finite at {lost} of {len(x0)} starting points, such as {first}; they are left out",
             LandscapeWarning,
-            stacklevel=4,
+            stacklevel=7,
         )
 
 
@@ -187,7 +187,7 @@ def _check_continuous_family(potential: Potential, x: Tensor, box: Box, largest:
             f"{int(in_family.sum())} of {len(x)} stationary point(s) belong to a continuous family, sampled according "
             f"to the starting points: at {x[first].tolist()} the potential is flat along {direction[first].tolist()}",
             LandscapeWarning,
-            stacklevel=4,
+            stacklevel=7,
         )
 
 
