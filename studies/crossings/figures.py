@@ -30,7 +30,7 @@ def surface(tree: xr.DataTree) -> Figure:
     exact = points.isel(point=(points["source"] == "truth").values)
     plot.landscape(left, grid["potential_true"], levels=LEVELS)
     left.plot(*fitted.T, ".", color="white", markersize=1.6, label="sample")
-    learned = (grid["potential"] - grid["potential_offset"]).where(grid["near_data"] == 1)
+    learned = (grid["potential"] - grid["potential_offset"]).where(grid["near_data"])
     filled = plot.landscape(right, learned, levels=LEVELS)
     plot.path(left, true, **TRUE, label="minimum-energy path, truth")
     if "x" in found:
