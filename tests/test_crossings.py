@@ -60,15 +60,26 @@ def test_table_of_crossings():
 
 
 def test_landscape_carries_the_units_of_the_surface(monkeypatch):
-    units = Units(("nm", "nm"), potential="kJ/mol")
-    monkeypatch.setattr(crossings_study, "units_of", lambda potential: units)
+    monkeypatch.setattr(crossings_study, "units_of", lambda potential: Units(("nm", "Å")))
     surface, study = systems.get("muller_brown"), studies.get("crossings", grid=3)
     data = surface.points(5, seed=0).assign_coords(split=("sample", ["train"] * 5))
     grid = study._landscape(surface, SimpleNamespace(model=surface, data=data))
     assert grid["near_data"].dtype == bool
     assert "units" not in grid["near_data"].attrs
-    assert [grid[name].attrs["units"] for name in ("x", "y", "potential_offset")] == ["nm", "nm", "kJ/mol"]
-    assert "higher by potential_offset" in grid.attrs["gauge"]
+    assert [grid[name].attrs["units"] for name in ("x", "y")] == ["nm", "Å"]
+    assert grid["potential_offset"].attrs.get("units") == grid["potential"].attrs.get("units")
+
+
+def test_truth_on_the_grid_has_the_zero_of_the_fit_near_the_samples():
+    surface, study = systems.get("muller_brown"), studies.get("crossings", grid=5)
+    data = surface.points(5, seed=0).assign_coords(split=("sample", ["train"] * 5))
+    higher = wb.WeightedSum([surface], [2.0])
+    grid = study._landscape(surface, SimpleNamespace(model=higher, data=data))
+    gap = (grid["potential"] - grid["potential_true"]).where(grid["near_data"])
+    assert float(abs(gap.mean())) < 1e-10
+    true = surface.value(np.stack(np.meshgrid(grid["x"], grid["y"], indexing="ij"), -1))
+    np.testing.assert_allclose(grid["potential_true"] - grid["potential_offset"], true, atol=1e-10)
+    assert "share the zero of the fit" in grid.attrs["gauge"]
 
 
 def test_errors_of_positions_have_the_unit_of_the_states():

@@ -25,6 +25,7 @@ import systems
 import workbench as wb
 from studies.base import Study
 from studies.crossings import first_passages, metrics
+from studies.landscapes import beside_truth
 from studies.metrics import metrics_dataset
 from studies.points import concat_labelled
 from studies.registry import register
@@ -40,7 +41,7 @@ __all__ = ["CrossingsStudy"]
 
 PATH_ENDS = [(-0.558, 1.442), (0.623, 0.028)]  # near the deepest and the second deepest well
 FORMULA = "that of the formula of the surface"
-OWN = "each member has its own, as gradients leave the constant undetermined"
+OWN = "zero at the lowest training sample, as gradients leave the constant undetermined"
 NEAR_SAMPLE = 0.15  # distance to the nearest sample beyond which the landscape is extrapolated
 Height = Annotated[float, Field(gt=0)]
 
@@ -133,21 +134,12 @@ class CrossingsStudy(Study):
 
     def _landscape(self, surface: Any, fit: wb.Fit) -> xr.Dataset:
         """Return potential and gradient on a grid, of the best member and true, and their offset near the samples."""
-        result, units = wb.grid({"": fit.model, "true": surface}, surface.box, self.grid), units_of(surface)
-        x = np.stack(np.meshgrid(*(result[name] for name in surface.states), indexing="ij"), -1)
+        result = beside_truth(fit.model, surface, surface.box, self.grid, near=lambda x: near_data(x, fit.data))
         texts = ("first coordinate", "second coordinate")
-        for name, text, unit in zip(surface.states, texts, units.states, strict=True):
+        for name, text, unit in zip(surface.states, texts, units_of(surface).states, strict=True):
             result = result.assign_coords({name: variable(name, result[name].values, f"{name}, {text}", unit)})
-        known = near_data(x.reshape(-1, 2), fit.data).reshape(x.shape[:-1])
-        offset = (result["potential"] - result["potential_true"]).where(known).mean()
-        text = "undetermined constant of the potential: mean of fit − truth near samples"
-        result["near_data"] = variable(surface.states, known, "near a sample")
-        result["potential_offset"] = variable((), float(offset), text, units.of("potential"))
-        return result.assign_attrs(
-            description="potential and gradient of the best member and of the true surface on a grid of the box",
-            gauge=f"potential_true: {FORMULA}; potential: its own, higher by potential_offset, as gradients leave the "
-            "constant undetermined",
-        )
+        sentence = "potential and gradient of the best member and of the true surface on a grid of the box"
+        return result.assign_attrs(description=sentence)
 
     def _passages(self, runs: list[xr.Dataset]) -> xr.Dataset:
         """Return the first passages over all barriers."""
@@ -164,12 +156,12 @@ def _points(found: list[dict[str, xr.Dataset]]) -> tuple[xr.Dataset, xr.Dataset]
     parts = ((one["points"], {"source": "fit" if k else "truth", "member": k - 1}) for k, one in enumerate(found))
     points = concat_labelled(parts).assign_attrs(
         description="stationary points of the true surface and of every member, near the samples",
-        gauge=f"of the truth: {FORMULA}; of the fit: {OWN}",
+        gauge=f"of the truth: {FORMULA}; of every member: {OWN}",
     )
     members = points.isel(point=(points["source"] == "fit").values).drop_vars("source")
     summary = wb.summary(members).assign_attrs(
         description="stationary points of the members, matched: mean and standard deviation over the members",
-        gauge=f"{OWN}; `above` is free of it",
+        gauge=f"of every member: {OWN}; `above` is free of it",
     )
     return points, summary
 

@@ -28,6 +28,7 @@ import workbench as wb
 from studies.base import Study
 from studies.gene_circuit import metrics, questions
 from studies.gene_circuit.questions import BOX
+from studies.landscapes import beside_truth
 from studies.metrics import metrics_dataset
 from studies.points import concat_labelled
 from studies.registry import register
@@ -42,7 +43,7 @@ __all__ = ["GeneCircuitStudy"]
 
 CASES = {"psi_1": 0.1, "psi_2": 1.0}  # inhibition of Ψ₁ and Ψ₂
 FORMULA = "that of the formula of the circuit"
-OWN = "its own, as velocities leave the constant undetermined"
+OWN = "zero at the lowest training sample, before symmetrisation, as velocities leave the constant undetermined"
 QUESTIONS = {  # what each analysis holds, and whether it holds a potential
     "paths": ("minimum-energy paths between the wells of Ψ₂", True),
     "basins": ("basins of attraction of Ψ₂", True),
@@ -183,20 +184,15 @@ class GeneCircuitStudy(Study):
 
     def _landscape(self, truth: Mapping[str, Any], learned: Mapping[str, Any]) -> xr.Dataset:
         """Return potential and gradient, learned and true, on a grid of the box."""
-        parts = [wb.grid({"": learned[case], "true": truth[case]}, BOX, self.grid) for case in CASES]
-        grid, units = xr.concat(parts, "case").assign_coords(_cases(truth)), units_of(truth["psi_1"])
+        parts = [beside_truth(learned[case], truth[case], BOX, self.grid) for case in CASES]
+        grid, units = xr.concat(parts, "case", data_vars="all").assign_coords(_cases(truth)), units_of(truth["psi_1"])
         for gene, (name, unit) in enumerate(zip(("x1", "x2"), units.states, strict=True), 1):
             axis = variable(name, grid[name].values, f"expression of gene {gene}", unit)
             grid = grid.assign_coords({name: axis})
         x = np.stack(np.meshgrid(grid["x1"], grid["x2"], indexing="ij"), -1)
-        offset = (grid["potential"] - grid["potential_true"]).mean(["x1", "x2"]).values
-        text = "undetermined constant of the potential: mean of fit − truth"
         grid["x"] = variable(("x1", "x2", "state"), x, "state", units.of("state"))
-        grid["potential_offset"] = variable("case", offset, text, units.of("potential"))
-        return grid.assign_attrs(
-            description="potentials and gradients of the best members and of the exact circuit on a grid of the box",
-            gauge=f"potential_true: {FORMULA}; potential: {OWN}, higher by potential_offset",
-        )
+        sentence = "potentials and gradients of the best members and of the exact circuit on a grid of the box"
+        return grid.assign_attrs(description=sentence)
 
     def _stationary_points(self, sources: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
         """Return the stationary points of truth, fit and symmetrised fit, and whether they are inside the data."""
@@ -210,7 +206,7 @@ class GeneCircuitStudy(Study):
                 found.append((points, {"source": source, "case": case}))
         return concat_labelled(found).assign_attrs(
             description="stationary points of Ψ₁ and Ψ₂, of the exact circuit, the fit and the symmetrised fit",
-            gauge=f"of the truth: {FORMULA}; of every fit: {OWN}",
+            gauge=f"of the truth: {FORMULA}; of a fit: {OWN}",
         )
 
     def _blend(self, potentials: Mapping[str, Any]) -> wb.Blend:
@@ -232,7 +228,7 @@ class GeneCircuitStudy(Study):
         return joined.assign_attrs(
             split_time_true=split,
             description="trajectories from held-out states on the time-varying Ψ_b, learned, symmetrised and true",
-            gauge=f"potential_true: {FORMULA}; potential: {OWN}, which varies with b",
+            gauge=f"potential_true: {FORMULA}; potential: that of Ψ₁ and Ψ₂, each {OWN}",
         )
 
 

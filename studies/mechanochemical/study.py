@@ -41,7 +41,7 @@ from workbench.potentials.potential import units_of
 __all__ = ["MechanochemicalStudy", "path"]
 
 FORMULA = "that of the formula of the crystal"
-OWN = "its own, as gradients leave the constant undetermined"
+OWN = "zero at the lowest training sample, before symmetrisation, as gradients leave the constant undetermined"
 SHARED = (
     f"{FORMULA}, shared by truth and fit: from the potential of a member, plain and symmetrised, the mean difference "
     "from the truth on test states is removed"
