@@ -150,7 +150,7 @@ def gradient_step() -> dict[str, float]:
     rng = np.random.default_rng(0)
     x, target = (torch.as_tensor(rng.uniform(-1, 1, (800, 7))) for _ in range(2))
     usual = UsualPotential(7, 5, (10, 10), dtype=torch.float64)
-    ours = wb.LSEICNN(dim=7, modes=5).initialise(rng)
+    ours = wb.LSEICNN(dim=7, modes=5).initialise(rng=rng)
 
     def double_backward() -> None:
         y = x.clone().requires_grad_()
@@ -167,7 +167,7 @@ def through_the_solver() -> dict[str, float]:
     """Return the times in ms of one gradient of the loss: from velocities, and through odeint (rk4)."""
     circuit = systems.get("gene_circuit", b=1.0)
     data = circuit.trajectories(40, time=np.linspace(0, 10, 26), seed=0)
-    model = wb.LSEICNN(dim=2, modes=3, hidden=(8, 8, 8)).initialise(np.random.default_rng(0))
+    model = wb.LSEICNN(dim=2, modes=3, hidden=(8, 8, 8)).initialise(rng=np.random.default_rng(0))
     x = torch.as_tensor(data["x"].values)
     velocity, grid = torch.tensor(data["velocity"].values), torch.tensor(data["time"].values)
     samples, velocities = x.reshape(-1, 2), velocity.reshape(-1, 2)

@@ -31,7 +31,7 @@ def error_of(b: float, seed: int, *, rho: float, usual: bool = False) -> float:
     model = wb.LSEICNN(dim=2, modes=3, hidden=(8, 8, 8))
     model.set_scaling(x, potential=None, gradient=gradient)
     rng = np.random.default_rng(seed)
-    model.initialise(rng, x, gradient=gradient, rho=rho)
+    model.initialise(dataset.points(x, gradient=gradient), rng, rho=rho)
     if usual:
         with torch.no_grad():
             for raw in model.convex.W:

@@ -66,9 +66,11 @@ class GeneCircuit(PotentialSystem):
 
     reference: ClassVar[str] = "Jones, Buganza Tepole and Fuhg, Eq 32"
     state_space: ClassVar[tuple[State, ...]] = (
-        State("x1", "expression of gene 1", box=(0.0, 2.0), domain=(0.0, np.inf)),
-        State("x2", "expression of gene 2", box=(0.0, 2.0), domain=(0.0, np.inf)),
+        State("x1", "expression of gene 1", "1", box=(0.0, 2.0), domain=(0.0, np.inf)),
+        State("x2", "expression of gene 2", "1", box=(0.0, 2.0), domain=(0.0, np.inf)),
     )
+    potential_unit: ClassVar[str] = "1"
+    time_unit: ClassVar[str] = "1"
 
     a: float = parameter(1.0, "rate of self-activation", symbol="a", gt=0)
     b: float = parameter(1.0, "strength of cross-inhibition", symbol="b", ge=0)

@@ -39,7 +39,7 @@ LARGEST_STRAIN = 0.2  # sampled
 
 def _strain(i: int, j: int) -> State:
     """Return the state of a strain component."""
-    return State(f"E{i}{j}", f"Lagrange strain, tensor component {i}{j}", box=(-LARGEST_STRAIN, LARGEST_STRAIN))
+    return State(f"E{i}{j}", f"Lagrange strain, tensor component {i}{j}", "1", box=(-LARGEST_STRAIN, LARGEST_STRAIN))
 
 
 @register("mechanochemical")
@@ -86,8 +86,10 @@ class Mechanochemical(PotentialSystem):
     )
     state_space: ClassVar[tuple[State, ...]] = (
         *(_strain(i, j) for i, j in ((1, 1), (2, 2), (3, 3), (1, 2), (1, 3), (2, 3))),
-        State("c", "concentration", box=(0.0, 1.0), sensible=(0.0, 1.0)),
+        State("c", "concentration", "1", box=(0.0, 1.0), sensible=(0.0, 1.0)),
     )
+    potential_unit: ClassVar[str] = "1"
+    time_unit: ClassVar[str] = "1"
 
     variant: Literal["rudraraju", "eq11", "printed"] = parameter(
         "rudraraju", "the energy of the reference, or Eq 11 corrected or as printed"

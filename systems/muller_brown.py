@@ -56,9 +56,11 @@ class MullerBrown(PotentialSystem):
     reference: ClassVar[str] = "K. Müller and L. D. Brown, Theoretica Chimica Acta 53, 75 (1979)"
     duration: ClassVar[float] = 0.1
     state_space: ClassVar[tuple[State, ...]] = (
-        State("x", "first coordinate", box=(-1.5, 1.2)),
-        State("y", "second coordinate", box=(-0.2, 2.0)),
+        State("x", "first coordinate", "1", box=(-1.5, 1.2)),
+        State("y", "second coordinate", "1", box=(-0.2, 2.0)),
     )
+    potential_unit: ClassVar[str] = "1"
+    time_unit: ClassVar[str] = "1"
 
     scale: float = parameter(1.0, "factor of the potential", symbol="s", gt=0)
 

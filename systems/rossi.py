@@ -79,6 +79,9 @@ class Rossi(PathSystem):
     reference: ClassVar[str] = (
         "Jones, Buganza Tepole and Fuhg, Eqs 23-28 and Appendix A, after Rossi, Romero and Huespe"
     )
+    potential_unit: ClassVar[str] = "1"
+    time_unit: ClassVar[str] = "1"
+    gauge: ClassVar[str] = "zero in the unstrained first phase"
 
     K: float = parameter(1.0, "bulk modulus", symbol="K", gt=0)
     G: float = parameter(0.5, "shear modulus", symbol="G", gt=0)

@@ -61,8 +61,10 @@ class Schlogl(ReactionNetwork):
     """
 
     reference: ClassVar[str] = "Jones, Buganza Tepole and Fuhg, Eqs 17-19, after Schlögl and Gillespie"
-    state_space: ClassVar[tuple[State, ...]] = (State("X", "number of molecules", box=(0, 1000)),)
+    state_space: ClassVar[tuple[State, ...]] = (State("X", "number of molecules", "1", box=(0, 1000)),)
     duration: ClassVar[float] = 20.0
+    potential_unit: ClassVar[str] = "1"
+    time_unit: ClassVar[str] = "1"
 
     c1: float = parameter(3e-7, "rate constant of A + 2X -> 3X", symbol="c₁", gt=0)
     c2: float = parameter(1e-4, "rate constant of 3X -> A + 2X", symbol="c₂", gt=0)

@@ -9,7 +9,9 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from systems.parameters import ParameterError, Parameters, require_integer
-from workbench.dataset import seed_sequence, seed_text
+from workbench.dataset import Units, seed_sequence, seed_text
+from workbench.dataset.labelling import labelled
+from workbench.dataset.variables import text_unit
 from workbench.errors import DatasetError
 
 __all__ = ["State", "System"]
@@ -25,8 +27,8 @@ class State:
         Name, used as label of the component in data.
     meaning : str, optional
         Meaning in a few words.
-    unit : str, default "1"
-        Unit; "1" means dimensionless.
+    unit : str, optional
+        Unit, "1" if it is dimensionless. Default: unknown.
     box : tuple of float, default (-1, 1)
         Range (low, high) in which the component is sampled.
     domain : tuple of float, default (-inf, inf)
@@ -37,7 +39,7 @@ class State:
     Raises
     ------
     ParameterError
-        Unless low < high in every range.
+        Unless low < high in every range, and if the unit is not text.
 
     Examples
     --------
@@ -48,7 +50,7 @@ class State:
 
     name: str
     meaning: str = ""
-    unit: str = "1"
+    unit: str | None = None
     box: tuple[float, float] = (-1.0, 1.0)
     domain: tuple[float, float] = (-np.inf, np.inf)
     sensible: tuple[float, float] = (-np.inf, np.inf)
@@ -60,6 +62,10 @@ class State:
                 raise ParameterError(
                     f"{which} of the state {self.name} must be (low, high) with low < high, got ({low}, {high})"
                 )
+        try:
+            text_unit(f"the state {self.name}", self.unit)
+        except DatasetError as error:
+            raise ParameterError(str(error)) from None
 
 
 class System(Parameters):
@@ -82,6 +88,10 @@ class System(Parameters):
         Publication of the model, recorded in the data.
     state_space : tuple of State
         Components of the state.
+    potential_unit, time_unit : str or None
+        Units of the potential and of time, "1" if dimensionless. Default: unknown.
+    gauge : str
+        Where the potential is zero, recorded in the data.
     gradient_note : str
         What users must know of the components of the gradient, recorded in the data.
     observed : str
@@ -90,7 +100,7 @@ class System(Parameters):
     Raises
     ------
     ParameterError
-        If a parameter is unknown, of the wrong type, or out of bounds.
+        If a parameter is unknown, of the wrong type, or out of bounds; when a class is defined, if a unit is not text.
 
     Examples
     --------
@@ -102,6 +112,9 @@ class System(Parameters):
 
     name: ClassVar[str] = ""
     reference: ClassVar[str] = ""
+    potential_unit: ClassVar[str | None] = None
+    time_unit: ClassVar[str | None] = None
+    gauge: ClassVar[str] = "that of the formula"
     gradient_note: ClassVar[str] = ""
     observed: ClassVar[str] = "x"
     state_space: ClassVar[tuple[State, ...]] = ()
@@ -109,11 +122,21 @@ class System(Parameters):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.name = cls.__name__
+        try:
+            text_unit(f"the potential of {cls.name}", cls.potential_unit)
+            text_unit(f"the time of {cls.name}", cls.time_unit)
+        except DatasetError as error:
+            raise ParameterError(str(error)) from None
 
     @property
     def states(self) -> tuple[str, ...]:
         """Names of the components of the state."""
         return tuple(state.name for state in self.state_space)
+
+    @property
+    def units(self) -> Units:
+        """Units of the states, the potential and time, as far as they are declared."""
+        return Units(tuple(state.unit for state in self.state_space), self.potential_unit, self.time_unit)
 
     @property
     def dim(self) -> int:
@@ -163,13 +186,10 @@ class System(Parameters):
 
     def _describe(self, data: xr.Dataset, seed: np.random.SeedSequence | None, method: str) -> xr.Dataset:
         """Return the data with units, meanings and provenance attached; data without randomness have no seed."""
-        unit = {state.unit for state in self.state_space}
         if self.observed in data:
+            data = labelled(data, self.units)
             observed = data[self.observed]
-            observed.attrs |= {
-                "units": unit.pop() if len(unit) == 1 else "mixed",
-                "description": "; ".join(f"{s.name}: {s.meaning} [{s.unit}]" for s in self.state_space),
-            }
+            observed.attrs["description"] = "; ".join(map(_meaning, self.state_space))
             notes = [_note(s, observed.sel(state=s.name).values) for s in self.state_space if "state" in observed.dims]
             if any(notes):
                 observed.attrs["note"] = "; ".join(filter(None, notes))
@@ -180,6 +200,7 @@ class System(Parameters):
             parameters_json=json.dumps(self.model_dump()),
             reference=self.reference,
             **({} if seed is None else {"seed": seed_text(seed)}),
+            **({"gauge": self.gauge} if "potential" in data else {}),
             method=method,
         )
 
@@ -187,6 +208,12 @@ class System(Parameters):
         """Return the seed sequence of a seed and its random number generator."""
         sequence = seed_sequence(seed)
         return sequence, np.random.default_rng(sequence)
+
+
+def _meaning(state: State) -> str:
+    """Return name, meaning and unit of a state, as far as declared."""
+    named = f"{state.name}: {state.meaning}" if state.meaning else state.name
+    return named if state.unit is None else f"{named} [{state.unit}]"
 
 
 def _note(state: State, values: np.ndarray) -> str:

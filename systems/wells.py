@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsymmetricQuartic", "CosineQuadratic", "MinMixture"]
 
-LINE = (State("x", "position", box=(-3.0, 3.0)),)
+LINE = (State("x", "position", "1", box=(-3.0, 3.0)),)
 
 
 @register("asymmetric_quartic")
@@ -47,6 +47,8 @@ class AsymmetricQuartic(PotentialSystem):
 
     reference: ClassVar[str] = "Jones, Buganza Tepole and Fuhg, Eq 8"
     state_space: ClassVar[tuple[State, ...]] = LINE
+    potential_unit: ClassVar[str] = "1"
+    time_unit: ClassVar[str] = "1"
 
     def potential(self, x: "Tensor") -> "Tensor":
         """Return y, shape (…), at x, shape (…, 1)."""
@@ -75,6 +77,8 @@ class CosineQuadratic(PotentialSystem):
 
     reference: ClassVar[str] = "Jones, Buganza Tepole and Fuhg, Eq 9"
     state_space: ClassVar[tuple[State, ...]] = LINE
+    potential_unit: ClassVar[str] = "1"
+    time_unit: ClassVar[str] = "1"
 
     def potential(self, x: "Tensor") -> "Tensor":
         """Return y, shape (…), at x, shape (…, 1)."""
@@ -108,6 +112,8 @@ class MinMixture(PotentialSystem):
 
     reference: ClassVar[str] = "Jones, Buganza Tepole and Fuhg, Eq 10"
     state_space: ClassVar[tuple[State, ...]] = LINE
+    potential_unit: ClassVar[str] = "1"
+    time_unit: ClassVar[str] = "1"
 
     variant: Literal["scaled", "printed"] = parameter("scaled", "factor 0.05 on the whole branch, or as printed")
 

@@ -26,7 +26,7 @@ def random_model(seed=0, *, dim=2, modes=3, hidden=(5, 4), members=None, **optio
     model = wb.LSEICNN(dim=dim, modes=modes, hidden=hidden, members=members, **options)
     x = rng.uniform(-1, 3, (40, dim))
     model.set_scaling(x, potential=None, gradient=3 * np.sin(x))
-    return model.initialise(rng, x, gradient=3 * np.sin(x), rho=2.0)
+    return model.initialise(wb.dataset.points(x, gradient=3 * np.sin(x)), rng, rho=2.0)
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,9 @@ import torch
 
 import workbench as wb
 from workbench.errors import FitError
-from workbench.fitting.adam import Training
+from workbench.fitting.adam_training import Training
 from workbench.fitting.task import Task
+from workbench.losses.match import parsed
 
 PAPER = wb.Initialisation(rho=(2.0,), weights="uniform", scaled=False)
 
@@ -20,8 +21,19 @@ def double_well(count=40, seed=0):
 
 def training(members=2, **settings):
     model = wb.LSEICNN(dim=1, modes=3, hidden=(4, 4))
-    task = Task.of(model, double_well(), {"potential": 1.0}, PAPER)
-    return Training(task, np.random.SeedSequence(5).spawn(members), wb.Adam(every=10, **settings))
+    return training_of(model, np.random.SeedSequence(5).spawn(members), wb.Adam(every=10, **settings))
+
+
+def training_of(model, seeds, settings):
+    """Return the training of all members, which share one problem."""
+    (problem,) = Task.of(model, double_well(), parsed("potential"), PAPER).problems(seeds)
+    return Training(problem, settings)
+
+
+def model_of(run):
+    """Return the ensemble with the current weights."""
+    run.problem.load(run.theta)
+    return run.problem.model
 
 
 def same(one, two):
@@ -30,7 +42,7 @@ def same(one, two):
 
 def test_a_step_is_that_of_eq_7_written_out():
     run = training(members=1, lr=1e-2, slow_rate=1e-3, penalty=0.1)
-    model = run.model.member(0)
+    model = model_of(run).member(0)
     data = double_well().isel(sample=slice(0, 30))
     x, y = torch.as_tensor(data["x"].values), torch.as_tensor(data["potential"].values)
     fast = [p for name, p in model.named_parameters() if name.startswith("convex")]
@@ -42,7 +54,7 @@ def test_a_step_is_that_of_eq_7_written_out():
         optimiser.step()
     run.advance(10)
     for name, values in model.state_dict().items():
-        torch.testing.assert_close(run.model.member(0).state_dict()[name], values, rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(model_of(run).member(0).state_dict()[name], values, rtol=1e-9, atol=1e-11)
     mse = ((model.value(x) - y) ** 2).mean().item()
     assert float(run.records[-1]["loss"][0]) == pytest.approx(mse, rel=1e-9)
 
@@ -51,11 +63,10 @@ def test_members_do_not_see_each_other():
     together = training(members=3)
     together.advance(20)
     seeds = np.random.SeedSequence(5).spawn(3)
-    task = Task.of(wb.LSEICNN(dim=1, modes=3, hidden=(4, 4)), double_well(), {"potential": 1.0}, PAPER)
-    alone = Training(task, seeds[1:2], wb.Adam(every=10))
+    alone = training_of(wb.LSEICNN(dim=1, modes=3, hidden=(4, 4)), seeds[1:2], wb.Adam(every=10))
     alone.advance(20)
     x = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
-    torch.testing.assert_close(together.model.value(x)[1], alone.model.value(x)[0], rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(model_of(together).value(x)[1], model_of(alone).value(x)[0], rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("epochs", [1, 13, 20])
@@ -94,16 +105,16 @@ def test_loss_falls_the_best_is_kept_and_the_penalty_moves_only_the_gauge():
 
 def poison(run, members):
     """Let the loss of some members become NaN while `on` is True."""
-    loss, on = run.loss, [True]
+    losses, on = run.problem._losses, [True]
     factor = torch.tensor(
         [torch.nan if k in members else 1.0 for k in range(len(run.step_factor))], dtype=torch.float64
     )
-    run.loss = lambda: loss() * factor if on[0] else loss()
+    run.problem._losses = lambda theta: losses(theta) * factor if on[0] else losses(theta)
     return on
 
 
 def weights_of(run, member):
-    return run.model.member(member).state_dict()
+    return model_of(run).member(member).state_dict()
 
 
 def test_a_member_that_is_not_finite_goes_back_and_the_others_do_not_notice():
@@ -126,7 +137,7 @@ def test_a_member_that_is_not_finite_goes_back_and_the_others_do_not_notice():
     for _ in range(8):
         run.advance(10)
     assert run.step_factor.tolist() == [1.0, 0.0]
-    assert torch.isfinite(run.model.value(torch.zeros(1, 1, dtype=torch.float64))).all()
+    assert torch.isfinite(model_of(run).value(torch.zeros(1, 1, dtype=torch.float64))).all()
     assert all(torch.isfinite(one.model.value(torch.zeros(1, 1, dtype=torch.float64))) for one in run.learned())
 
 
@@ -148,13 +159,13 @@ def test_when_no_member_can_go_on_the_error_keeps_the_last_good_weights(tmp_path
     with pytest.raises(FitError, match="the weights of every member became non-finite 6 times"):
         run.advance(10)
     assert run.epoch == 50
-    assert torch.isfinite(run.model.value(torch.zeros(1, 1, dtype=torch.float64))).all()
+    assert torch.isfinite(model_of(run).value(torch.zeros(1, 1, dtype=torch.float64))).all()
 
 
 def test_an_interrupt_leaves_the_state_before_the_epochs():
     run = training()
     run.advance(10)
-    before, step, calls = {k: v.clone() for k, v in run.model.state_dict().items()}, run._step, []
+    before, step, calls = {k: v.clone() for k, v in model_of(run).state_dict().items()}, run._step, []
 
     def interrupted():
         calls.append(1)
@@ -166,7 +177,7 @@ def test_an_interrupt_leaves_the_state_before_the_epochs():
     with pytest.raises(KeyboardInterrupt):
         run.advance(10)
     assert run.epoch == 10
-    assert all(torch.equal(v, before[k]) for k, v in run.model.state_dict().items())
+    assert all(torch.equal(v, before[k]) for k, v in model_of(run).state_dict().items())
     assert {int(state["step"]) for state in run.optimiser.state_dict()["state"].values()} == {10}
 
 

@@ -69,6 +69,35 @@ def test_members_share_the_labels_of_the_given_wells(small_fit):
     np.testing.assert_allclose(found["well_x"].values, np.tile(given, (2, 1, 1)), atol=0.05)
 
 
+class Pair(Quartic):
+    """Members whose separatrices, x = 0 and x = 0 with a second well in y, have different lengths."""
+
+    members = 2
+
+    def member(self, index):
+        return (Quartic(stiffness=2.0), Four())[index]
+
+
+class Four(PotentialSystem):
+    """Four wells at (±1, ±1/2)."""
+
+    state_space = (State("x", box=(-2, 2)), State("y", box=(-1, 1)))
+
+    def potential(self, x):
+        return (x[..., 0] ** 2 - 1) ** 2 + (4 * x[..., 1] ** 2 - 1) ** 2
+
+
+def test_members_may_have_separatrices_of_different_length():
+    found = wb.basins(Pair(stiffness=2.0), [(-2, 2), (-1, 1)], resolution=6)
+    lengths = [wb.basins(Pair().member(k), [(-2, 2), (-1, 1)], resolution=6).sizes["boundary"] for k in (0, 1)]
+    assert found["separatrix"].shape == (2, max(lengths), 2)
+    assert lengths[0] < lengths[1]
+    assert found["between"].dtype.kind == found["label"].dtype.kind == "i"
+    assert (found["between"].values[0, lengths[0] :] == -3).all()
+    assert np.isnan(found["separatrix"].values[0, lengths[0] :]).all()
+    assert np.isnan(found["well_x"].values[0, 2:]).all()
+
+
 class Cubic(PotentialSystem):
     """x³ − 3x: a minimum at 1, unbounded below beyond −1."""
 
@@ -84,10 +113,11 @@ def test_descents_to_minus_infinity_are_labelled():
 
 
 def test_degenerate_minima_are_reported():
-    with pytest.warns(LandscapeWarning, match="6 of 6 minima are degenerate, such as"):
+    with pytest.warns(LandscapeWarning, match="6 of 6 minima are degenerate, such as") as record:
         wb.basins(
             Quartic(stiffness=0.0), [(-2, 2), (-1, 1)], starts=[[x, y] for x in (-1.5, 1.5) for y in (-0.5, 0, 0.5)]
         )
+    assert record[0].filename == __file__
 
 
 def test_invalid_arguments_are_rejected(circuit):

@@ -15,6 +15,7 @@ from workbench import atomic
 from workbench.errors import FileError
 from workbench.fitting import checkpoints
 from workbench.fitting.task import Task
+from workbench.losses.match import parsed
 from workbench.potentials.initialisation import Initialisation
 
 IDENTITY = {"model": "m", "data": "d"}
@@ -93,7 +94,7 @@ def test_identity_names_what_differs(tmp_path):
     seeds = np.random.SeedSequence(0).spawn(2)
 
     def identity(modes=2, data=data, init=None, lr=1e-3, seeds=seeds):
-        task = Task.of(wb.LSEICNN(dim=1, modes=modes), data, {"potential": 1.0}, init or Initialisation())
+        task = Task.of(wb.LSEICNN(dim=1, modes=modes), data, parsed("potential"), init or Initialisation())
         return checkpoints.identity(task, seeds, {"lr": lr})
 
     assert identity() == identity()
@@ -139,7 +140,7 @@ def test_stopped_training_goes_on_to_the_same_bits(tmp_path, numbers):
         time.sleep(0.005)
     child.wait(timeout=60)
     assert child.returncode != 0
-    state = checkpoints._read(path)["state"]
+    (state,) = checkpoints._read(path)["state"]["each"]
     assert 0 < state["epoch"] < 100_000
     assert {int(one["step"]) for one in state["optimiser"]["state"].values()} == {state["epoch"]}
     target = state["epoch"] + 50

@@ -142,6 +142,63 @@ def test_members_of_a_blend_have_their_own_bifurcations():
     assert set(found["member"].values) == {0, 1}
 
 
+class Softening:
+    """x³ + (1 − 2 load) x, a landscape that changes in time and is no blend."""
+
+    states, members, parameter, schedule = ("x",), None, "load", wb.Ramp(0.0, 10.0)
+
+    def at(self, *, time=None, load=None):
+        return Family1D(1, 0, 1 - 2 * (self.schedule(time) if load is None else load), 0)
+
+
+@pytest.mark.parametrize(
+    "family",
+    [wb.Blend(Family1D(1, 0, 1, 0), Family1D(1, 0, -1, 0), wb.Ramp(0.0, 1.0), parameter="load"), Softening()],
+    ids=lambda one: type(one).__name__,
+)
+def test_the_parameter_has_the_name_of_the_family(family):
+    found = wb.branches(family, [(-1.6, 1.6)], step=0.05)
+    assert found.attrs["parameter"] == "load"
+    np.testing.assert_allclose(found["bifurcation_load"], [1 / 2], atol=1e-9)
+    assert found["load"].dims == ("point",)
+    assert "b" not in found
+    assert found["load"].attrs.get("units") == ("1" if isinstance(family, wb.Blend) else None)
+    split = wb.splitting(family, [(-1.6, 1.6)], scan=5, starts=8, tolerance=1e-3)
+    assert 0 <= float(split["load"]) - 1 / 2 < 2e-3
+    assert split["minima"].dims == ("load_scanned",)
+    assert float(split["time"]) == family.schedule.when(float(split["load"]))
+
+
+def test_kinds_are_coordinates():
+    found = wb.branches(lambda b: Family1D(1, 0, -b, 0), [(-1.5, 1.5)], between=(-0.5, 1.0), step=0.1)
+    assert {"kind", "branch", "bifurcation_kind"} <= set(found.coords)
+    assert "units" not in found["b"].attrs
+
+
+def test_members_split_at_different_times():
+    blend = wb.Blend(Family1D(1, 0, 1, 0), Pair(), wb.Ramp(0.0, 10.0))
+    found = wb.splitting(blend, [(-1.6, 1.6)], scan=5, starts=8)
+    assert found["minima"].dims == ("member", "b_scanned")
+    for k, exact in enumerate((1 / 2, 1 / 3)):
+        alone = wb.splitting(blend.member(k), [(-1.6, 1.6)], scan=5, starts=8)
+        assert 0 <= float(alone["b"]) - exact < 2e-4
+        assert alone.identical(found.sel(member=k, drop=True))
+
+
+def test_invalid_splits_are_rejected():
+    with pytest.raises(TypeError, match="expected a landscape that changes in time, such as a Blend, got Family1D"):
+        wb.splitting(Family1D(1, 0, 1, 0), [(-1, 1)])
+    blend = wb.Blend(Family1D(1, 0, 1, 0), Family1D(1, 0, -1, 0), wb.Ramp(0.0, 10.0))
+    with pytest.raises(ValueError, match="scan must be an integer >= 2, got 1"):
+        wb.splitting(blend, [(-1, 1)], scan=1)
+    with pytest.raises(ValueError, match="low < high"):
+        wb.splitting(blend, [(1, -1)])
+    headless = Softening()
+    headless.members = 2
+    with pytest.raises(TypeError, match=r"Softening has 2 members, but no method member\(index\)"):
+        wb.splitting(headless, [(-1, 1)])
+
+
 def test_steps_too_long_to_keep_branches_apart_are_shortened():
     found = wb.branches(lambda b: Family1D(1, 0, -b, 1e-4), [(-1.5, 1.5)], between=(-0.9, 1.0), step=0.2)
     assert found["bifurcation_kind"].values.tolist() == ["fold"]

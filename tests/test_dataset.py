@@ -14,7 +14,7 @@ def test_points_are_labelled_float64():
     assert data["x"].dims == ("sample", "state")
     assert data["x"].dtype == data["gradient"].dtype == np.dtype("float64")
     assert list(data["state"].values) == ["x1", "x2"]
-    assert all("long_name" in data[name].attrs and "units" in data[name].attrs for name in data.data_vars)
+    assert all("long_name" in data[name].attrs and "units" not in data[name].attrs for name in data.data_vars)
     assert all(dim in data.coords for dim in data.dims)
 
 
@@ -82,6 +82,45 @@ def test_bad_datasets_are_refused():
         check(np.zeros((3, 2)))
     with pytest.raises(DatasetError, match=r"potential has dimensions \('state',\); expected \('sample',\)"):
         check(data.assign(potential=("state", [0.0, 1.0])))
+
+
+def with_hessian(dims=("state", "sample", "other"), dtype="float32", **options):
+    """Return points with a quantity of the user's own."""
+    sizes = {"state": 2, "sample": 3, "other": 2}
+    data = wb.dataset.points(np.zeros((3, 2)))
+    return data.assign(hessian=(dims, np.ones([sizes[dim] for dim in dims], dtype)), **options)
+
+
+@pytest.mark.parametrize("kind", ["sigma", "weight"])
+@pytest.mark.parametrize("dims", [("sample",), ("state", "sample"), ("other", "sample", "state")])
+def test_own_quantities_are_kept_with_their_noise(kind, dims):
+    sizes = {"state": 2, "sample": 3, "other": 2}
+    noise = {f"{kind}_hessian": (dims, np.full([sizes[dim] for dim in dims], 2, "float32"))}
+    data = check(with_hessian(dtype="int32", **noise))
+    assert data["hessian"].dims == ("sample", "state", "other")
+    assert data[f"{kind}_hessian"].dims == tuple(d for d in ("sample", "state", "other") if d in dims)
+    assert data["hessian"].dtype == data[f"{kind}_hessian"].dtype == np.float64
+    with pytest.raises(DatasetError, match=f"{kind}_hessian must be positive"):
+        check(data.assign({f"{kind}_hessian": -data[f"{kind}_hessian"]}))
+
+
+def test_own_quantities_are_in_order_and_finite_where_needed():
+    data = check(with_hessian())
+    assert data["hessian"].dims == ("sample", "state", "other")
+    assert data["hessian"].dtype == np.float64
+    gap = data.assign(hessian=data["hessian"].where(data["sample"] > 0))
+    check(gap)  # a remark of the user's, which nothing uses
+    for use in (lambda: check(gap, ["hessian"]), lambda: check(gap.assign(weight_hessian=("sample", np.ones(3))))):
+        with pytest.raises(DatasetError, match="hessian holds 4 values that are not finite, the first at"):
+            use()
+    with pytest.raises(DatasetError, match=r"hessian has dimensions \('state', 'other'\); expected \('sample', "):
+        check(with_hessian(("state", "other")), ["hessian"])
+    with pytest.raises(DatasetError, match="hessian must hold numbers, got <U"):
+        check(data.assign(hessian=("sample", ["a", "b", "c"])), ["hessian"])
+    with pytest.raises(DatasetError, match="sigma_hesian refers to no known quantity, did you mean 'hessian'"):
+        check(data.assign(sigma_hesian=("sample", np.ones(3))))
+    named = data.assign(cell=("sample", [3, 1, 2]), name=("sample", ["a", "b", "c"]))
+    assert check(named)["cell"].dtype.kind == "i"
 
 
 def test_times_increase():

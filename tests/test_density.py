@@ -31,6 +31,44 @@ def test_density_is_normalised_and_is_the_potential():
     assert (plane.prob(grid) * w).sum() / 2 == pytest.approx(1, abs=1e-9)
 
 
+class Bowl:
+    """x²/2 in three methods alone."""
+
+    def value(self, x):
+        return (x**2).sum(-1) / 2
+
+    def gradient(self, x):
+        return x
+
+    def hessian(self, x):
+        return torch.ones_like(x).unsqueeze(-1)
+
+
+def test_three_methods_are_enough():
+    q = wb.Density(Bowl(), wb.Support({"x1": (-8, 8)}))
+    np.testing.assert_allclose(q.prob([[0.0], [1.0]]), stats.norm.pdf([0.0, 1.0]), rtol=1e-9)
+    with pytest.raises(ValueError, match="this potential has no support: pass one"):
+        wb.Density(Bowl())
+    with pytest.raises(TypeError, match="expected a potential"):
+        wb.Density(lambda x: x)
+
+
+class Counted(systems.PotentialSystem):
+    state_space = (systems.State("r", "distance", "nm", box=(0, 5)),)
+
+    def potential(self, x):
+        return x.sum(-1)
+
+
+def test_densities_have_the_inverse_unit_of_the_state():
+    table = wb.Density(Counted(), wb.Support({"r": (0, 5)})).table()
+    assert (table.attrs["units"], table["r"].attrs["units"]) == ("1/nm", "nm")
+    masses = wb.Density(Counted(), wb.Support({"r": (0, 5)}, integer=True)).table()
+    assert (masses.attrs["units"], masses.attrs["long_name"]) == ("1", "probability")
+    unknown = wb.Density(Bowl(), wb.Support({"x1": (-8, 8)})).table()
+    assert "units" not in unknown.attrs
+
+
 def test_ensemble_is_the_mean_of_its_members_densities():
     model = random_model(0, dim=1, members=3)
     each = [wb.Density(model.member(k), WHOLE).table() for k in range(3)]
@@ -100,7 +138,7 @@ def test_matrix_is_the_fisher_information():
     theta = likelihood.vector()
     expected = 0.0
     for fraction, nodes in zip(likelihood.samples.fraction, likelihood.samples.nodes, strict=True):
-        J = torch.autograd.functional.jacobian(lambda t, x=nodes: likelihood.apply(t, x, "value"), theta)
+        J = torch.autograd.functional.jacobian(lambda t, x=nodes: likelihood.at(t).value(x), theta)
         q = torch.softmax(-model.value(nodes).detach(), 0)
         centred = J - q @ J
         expected = expected + fraction * (centred * q[:, None]).T @ centred
@@ -131,7 +169,7 @@ def test_a_mixture_is_learned_to_its_sampling_error(tmp_path):
     draws = np.where(rng.random(4000) < 0.4, rng.normal(-1.2, 0.3, 4000), rng.normal(1, 0.5, 4000))
     data = wb.dataset.points(draws, states=["x"])
     steps = wb.LevenbergMarquardt(steps=40, screening=5)
-    fit = wb.fit(wb.LSEICNN(dim=1, modes=3), data, match="density", support=LINE, seed=0, restarts=2, optimiser=steps)
+    fit = wb.fit(wb.LSEICNN(dim=1, modes=3), data, match=wb.match.Density(LINE), seed=0, restarts=2, optimiser=steps)
     q = wb.Density(fit.model)
     kl = np.trapezoid(truth * (np.log(truth) - q.log_prob(x[:, None])), x)
     assert 0 <= kl < 0.01  # twenty effective parameters of 4000 samples are 0.0025
@@ -152,7 +190,7 @@ def test_time_is_a_condition_of_trajectories():
     steps = wb.LevenbergMarquardt(steps=15, screening=5)
     model = wb.LSEICNN(dim=2, modes=2, hidden=(4,), states=["x", "time"])
     support = wb.Support({"x": (-2, 4)})
-    fit = wb.fit(model, runs, match="density", support=support, seed=0, restarts=1, optimiser=steps)
+    fit = wb.fit(model, runs, match=wb.match.Density(support), seed=0, restarts=1, optimiser=steps)
     q = wb.Density(fit.model)
     medians = [float(q.quantile(0.5, time=t)) for t in time]
     np.testing.assert_allclose(medians, time, atol=0.15)
@@ -170,19 +208,16 @@ def test_errors_say_what_is_wrong():
     with pytest.raises(
         DatasetError, match=r"x must lie in its support \[0, 3\], but 4 sample\(s\) do not, the first at 4; widen"
     ):
-        wb.fit(model, data, match="density", seed=0, support=wb.Support({"x": (0, 3)}))
+        wb.fit(model, data, match=wb.match.Density(wb.Support({"x": (0, 3)})), seed=0)
+    whole = wb.match.Density(wb.Support({"x": (0, 9)}, integer=True))
     with pytest.raises(DatasetError, match="x = 0.5 is not an integer"):
-        wb.fit(
-            model, data.assign(x=data.x + 0.5), match="density", seed=0, support=wb.Support({"x": (0, 9)}, integer=True)
-        )
+        wb.fit(model, data.assign(x=data.x + 0.5), match=whole, seed=0)
     with pytest.raises(ValueError, match="the support names .'y'."):
-        wb.fit(model, data, match="density", seed=0, support=wb.Support({"y": (0, 9)}))
-    with pytest.raises(ValueError, match="natural-gradient"):
-        wb.fit(model, data, match="density", seed=0, support=wb.Support({"x": (0, 9)}), optimiser=wb.Adam())
+        wb.fit(model, data, match=wb.match.Density(wb.Support({"y": (0, 9)})), seed=0)
     with pytest.raises(ValueError, match="must be matched alone"):
-        wb.fit(model, data, match={"density": 1, "potential": 1}, seed=0)
-    with pytest.raises(ValueError, match="are settings of match='density' only"):
-        wb.fit(model, QUARTIC.points(9, seed=0), match="potential", seed=0, prior=0.1)
+        wb.fit(model, data, match=[wb.match.Density(LINE), "potential"], seed=0)
+    with pytest.raises(ValueError, match="prior must be finite and >= 0"):
+        wb.match.Density(LINE, prior=-1.0)
     for bounds in ({}, {"x": (1, 0)}, {"x": (0, np.inf)}):
         with pytest.raises(ValueError, match="support"):
             wb.Support(bounds)
@@ -202,12 +237,11 @@ def test_few_or_equal_samples_can_be_fitted(values):
     fit = wb.fit(
         wb.LSEICNN(dim=1, modes=2, hidden=(3,)),
         data,
-        match="density",
-        support=support,
+        match=wb.match.Density(support),
         seed=0,
         restarts=1,
         optimiser=steps,
     )
     assert np.isfinite(fit.model.log_prob([[3.0], [9.0]])).all()
     with pytest.raises(DatasetError, match="at least 2 are needed"):
-        wb.fit(wb.LSEICNN(dim=1, modes=2), data.isel(sample=[0]), match="density", support=support, seed=0)
+        wb.fit(wb.LSEICNN(dim=1, modes=2), data.isel(sample=[0]), match=wb.match.Density(support), seed=0)

@@ -117,9 +117,9 @@ def test_an_unreliable_choice_is_a_warning():
 
 
 def test_a_model_in_place_of_a_fit_is_refused(small_fit):
-    with pytest.raises(TypeError, match="mode_counts needs a Fit, which holds the data, got LSEICNN"):
+    with pytest.raises(TypeError, match="mode_counts needs a Fit of an LSEICNN, which holds the data, got LSEICNN"):
         wb.mode_counts(small_fit.model)
     with pytest.raises(TypeError, match="Fit"):
         wb.wells(small_fit, [(0, 2), (0, 2)])
-    with pytest.raises(ValueError, match="optimiser must be a workbench.LevenbergMarquardt"):
+    with pytest.raises(ValueError, match="optimiser must be one of workbench.LevenbergMarquardt"):
         wb.fit(small_fit.model, small_fit.data, match="velocity", optimiser="adam")

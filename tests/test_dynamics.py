@@ -13,6 +13,61 @@ import workbench as wb
 from workbench.errors import SimulationError, SimulationWarning
 
 
+class Bowl:
+    """x²/2 in three methods alone, of any number of states."""
+
+    def value(self, x):
+        return (x**2).sum(-1) / 2
+
+    def gradient(self, x):
+        return x
+
+    def hessian(self, x):
+        one = torch.eye(x.shape[-1], dtype=torch.float64) if isinstance(x, torch.Tensor) else np.eye(x.shape[-1])
+        return one + 0 * x[..., None]
+
+
+def test_three_methods_are_enough():
+    run = wb.simulate(Bowl(), [[1.0, -2.0]], [0.0, 1.0])
+    np.testing.assert_allclose(run["x"].values[0, 1], np.exp(-1) * np.array([1.0, -2.0]), atol=1e-6)
+    assert run["state"].values.tolist() == ["x1", "x2"]
+    noisy = wb.simulate(Bowl(), [1.0, -2.0, 0.5], [0.0, 1.0], temperature=0.1, step=0.1, seed=0)
+    assert noisy.sizes == {"trajectory": 1, "time": 2, "state": 3}
+    options = {"radius": 0.1, "end": 100.0, "step": 0.02, "count": 256, "seed": 0}
+    passage = wb.first_passage(Bowl(), 1.0, 0.0, 0.5, **options)
+    exact = wb.first_passage_exact(Bowl(), 1.0, 0.1, 0.5)
+    assert float(passage["interval"][0]) < exact < float(passage["interval"][1])
+    assert passage["arrived"].dtype == bool
+
+
+class Drift:
+    """A bowl of changing stiffness, whose parameter has a name of its own."""
+
+    states, members, parameter = ("x",), None, "stiffness"
+
+    def __init__(self, schedule):
+        self.schedule = schedule
+
+    def at(self, *, b=None, time=None):
+        return wb.WeightedSum([Formula(lambda x: (x**2).sum(-1) / 2)], [self.schedule(time) if b is None else b])
+
+
+def test_a_schedule_is_stored_under_the_name_of_its_parameter():
+    drift = Drift(wb.Step(0.5, low=1.0, high=3.0))
+    run = wb.simulate(drift, [[1.0]], [0.0, 1.0])
+    np.testing.assert_allclose(run["x"].values[0, 1], np.exp(-2.0), rtol=1e-6)
+    assert run["stiffness"].values.tolist() == [1.0, 3.0]
+    assert "b" not in run
+    with pytest.raises(ValueError, match="rk4 may step over the kinks"):
+        wb.simulate(drift, [[1.0]], [0.0, 1.0], method="rk4")
+
+
+def test_blends_run_in_the_precision_of_their_terms():
+    first, second = (random_model(seed, dtype=torch.float32) for seed in (0, 1))
+    run = wb.simulate(wb.Blend(first, second, wb.Ramp(0.0, 1.0)), [[0.5, 0.5]], [0.0, 0.1])
+    assert run["x"].dtype == np.float32
+
+
 class Formula:
     """A potential given by a function of tensors."""
 
@@ -135,7 +190,8 @@ def test_methods_that_step_over_kinks_are_rejected(circuit):
 
 def test_states_outside_the_data_are_flagged(small_fit):
     run = wb.simulate(small_fit.model, [[1.0, 1.0], [2.5, 1.0]], [0.0, 0.01])
-    assert run["inside_data"].values.tolist() == [[1, 1], [0, 0]]
+    assert run["inside_data"].values.tolist() == [[True, True], [False, False]]
+    assert run["inside_data"].dtype == bool
 
 
 def test_invalid_arguments_are_rejected(circuit):

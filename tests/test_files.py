@@ -341,7 +341,7 @@ def test_plain_netcdf_answers_for_a_material_without_torch(stretched, tmp_path):
     code = f"""
 import json, sys, numpy as np, xarray as xr
 w, known = xr.open_dataset({str(path)!r}, group="fits/fit"), np.load({str(tmp_path / "known.npz")!r})
-E, n = known["E"], np.array(json.loads(w.attrs["config_json"])["invariants"]["fields"]["axis"])
+E, n = known["E"], np.array(json.loads(w.attrs["config_json"])["invariants"]["axis"])
 EM = (E[:, :3] * n**2).sum(1) + 2 * (E[:, 3] * n[0] * n[1] + E[:, 4] * n[0] * n[2] + E[:, 5] * n[1] * n[2])
 softplus, at = lambda z: np.logaddexp(0, z), dict(state=list(w.linear.values))
 x = (np.stack([E[:, :3].sum(1), EM], 1) - w.x_shift.sel(at).values) / w.x_scale.sel(at).values

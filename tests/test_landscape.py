@@ -91,7 +91,8 @@ def test_points_are_labelled_by_member(small_fit):
     assert set(found["member"].values) == {0, 1}
     alone = wb.stationary_points(small_fit.ensemble.member(1), within=BOX)
     np.testing.assert_allclose(found["x"].values[(found["member"] == 1).values], alone["x"].values, atol=1e-8)
-    assert found["inside_data"].dtype == np.int8
+    assert found["inside_data"].dtype == bool
+    assert "kind" in found.coords
 
 
 def test_degenerate_and_absent_points():
@@ -122,8 +123,9 @@ class Valley(PotentialSystem):
 
 def test_a_continuous_family_is_reported():
     expected = r"64 of 64 stationary point\(s\) belong to a continuous family, .* flat along \[0.0, "
-    with pytest.warns(LandscapeWarning, match=expected):
+    with pytest.warns(LandscapeWarning, match=expected) as record:
         found = wb.stationary_points(Valley(), [(-1, 1)] * 2, starts=64)
+    assert record[0].filename == __file__, "the warning points at the line that asked"
     assert set(found["kind"].values) == {"degenerate"}
     np.testing.assert_allclose(found["x"][:, 0], 0, atol=1e-12)
 

@@ -10,7 +10,8 @@ from workbench import dataset
 from workbench.errors import FitError
 from workbench.fitting.levenberg_marquardt import Descent, LevenbergMarquardt
 from workbench.fitting.outcome import Outcome
-from workbench.losses.least_squares import LeastSquares, Observations, scales_of
+from workbench.losses.least_squares import LeastSquares, Observations
+from workbench.losses.match import parsed
 from workbench.losses.normal_equations import Dual, Primal, gram_of
 
 
@@ -18,7 +19,7 @@ class Linear(LeastSquares):
     """r(θ) = Aθ − y, so that one undamped step is the least-squares solution."""
 
     def __init__(self, A, y):
-        super().__init__(random_model(0), Observations(A, y, y, {}), {})
+        super().__init__(random_model(0), Observations((A,), y, y, {}, ()), [])
         self.A, self.y = A, y
 
     def vector(self):
@@ -67,9 +68,8 @@ def test_gram_by_blocks_is_the_product():
 
 
 def problem_of(model, data, match):
-    samples = dataset.flat(data)
-    observations = Observations.of(samples, match, scales_of(samples, match), model.u)
-    return LeastSquares(model, observations, match)
+    samples, matched = dataset.flat(data), parsed(match)
+    return matched.problem(model, {"train": samples, "validation": samples})
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ class Poisoned(LeastSquares):
 
 def test_non_finite_steps_raise_an_error_and_keep_the_last_finite_state(circuit):
     clean = problem_of(random_model(0), circuit.points(9, seed=0), {"gradient": 1.0})
-    problem = Poisoned(clean.model, clean.observations, clean.match)
+    problem = Poisoned(clean.model, clean.observations, clean.matches)
     descent = Descent(problem, LevenbergMarquardt())
     start = descent.theta.clone()
     while len(descent.records) < Descent.MOST_NON_FINITE:
@@ -152,7 +152,7 @@ def test_non_finite_steps_raise_an_error_and_keep_the_last_finite_state(circuit)
     with torch.no_grad():
         clean.model.convex.b[0][0, 0, 0] = torch.nan
     with pytest.raises(FitError, match="the predicted gradient is not finite at the starting point"):
-        Descent(LeastSquares(clean.model, clean.observations, clean.match), LevenbergMarquardt())
+        Descent(LeastSquares(clean.model, clean.observations, clean.matches), LevenbergMarquardt())
 
 
 @pytest.mark.parametrize(

@@ -195,9 +195,9 @@ def test_shapes_types_and_devices_follow_the_input():
     assert model.value(np.zeros((2, 3, 2))).shape == (2, 3)
     assert model.hessian([0.0, 1.0]).shape == (2, 2)
     assert isinstance(model.gradient(torch.zeros(4, 2, dtype=torch.float64)), torch.Tensor)
-    single = wb.LSEICNN(dim=2, modes=3, dtype=torch.float32).initialise(np.random.default_rng(0))
+    single = wb.LSEICNN(dim=2, modes=3, dtype=torch.float32).initialise(rng=np.random.default_rng(0))
     assert single.value(torch.zeros(4, 2)).dtype == torch.float32
-    double = wb.LSEICNN(dim=2, modes=3).initialise(np.random.default_rng(0))
+    double = wb.LSEICNN(dim=2, modes=3).initialise(rng=np.random.default_rng(0))
     np.testing.assert_allclose(single.value(np.ones((4, 2))), double.value(np.ones((4, 2))), rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match=r"x has shape \(4, 3\); expected \(…, 2\)"):
         model.value(np.zeros((4, 3)))
@@ -223,7 +223,7 @@ def test_bad_architectures_are_refused(options, message):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_weights_survive_the_dataset(members, dtype):
     model = wb.LSEICNN(dim=3, modes=1, hidden=(1, 4), members=members, dtype=dtype, rho_lo=0.5, states=["a", "b", "c"])
-    model.initialise(np.random.default_rng(1))
+    model.initialise(rng=np.random.default_rng(1))
     again = from_dataset(to_dataset(model))
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
     assert (again.members, again.states, again.rho_lo, again.dtype) == (members, ("a", "b", "c"), 0.5, dtype)
@@ -252,7 +252,7 @@ def test_modes_start_tangent_to_the_data():
     potential, gradient = (x**2).sum(-1), 2 * x
     model = wb.LSEICNN(dim=2, modes=4)
     model.set_scaling(x, potential=potential, gradient=gradient)
-    model.initialise(rng, x, potential=potential, gradient=gradient)
+    model.initialise(wb.dataset.points(x, potential=potential, gradient=gradient), rng)
     scaled = (torch.as_tensor(x) - model.x_shift) / model.x_scale
     f, df, _ = model.convex.hessian(scaled[None])
     target = torch.as_tensor(potential - float(model.offset)) / model.potential_scale
@@ -284,13 +284,13 @@ def test_landscape_lies_below_its_modes_and_touches_the_lowest():
 
 @pytest.mark.parametrize("gate", [0.99, 0.5, 1e-6])
 def test_gates_start_at_the_given_value(gate):
-    model = wb.LSEICNN(dim=1, modes=3).initialise(np.random.default_rng(0), gate=gate, rho=2.0)
+    model = wb.LSEICNN(dim=1, modes=3).initialise(rng=np.random.default_rng(0), gate=gate, rho=2.0)
     np.testing.assert_allclose(model.gate.detach().numpy(), gate, rtol=1e-9)
     np.testing.assert_allclose(model.rho.detach().numpy(), 2.0, rtol=1e-12)
 
 
 def test_uniform_initial_weights_are_those_of_linear_layers():
-    model = wb.LSEICNN(dim=4, modes=50, hidden=(9, 16)).initialise(np.random.default_rng(0), weights="uniform")
+    model = wb.LSEICNN(dim=4, modes=50, hidden=(9, 16)).initialise(rng=np.random.default_rng(0), weights="uniform")
     convex = model.requires_grad_(False).convex
     for k, inner in enumerate((4, 9, 16)):
         bound = inner**-0.5
@@ -321,4 +321,4 @@ def test_invalid_initial_values_are_rejected(bad, message):
 
 def test_invalid_initial_sharpness_is_rejected():
     with pytest.raises(ValueError, match="the initial rho must be positive"):
-        wb.LSEICNN(dim=1, modes=2).initialise(np.random.default_rng(0), rho=-1.0)
+        wb.LSEICNN(dim=1, modes=2).initialise(rng=np.random.default_rng(0), rho=-1.0)

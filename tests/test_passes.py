@@ -60,6 +60,14 @@ def test_members_keep_their_own_points(small_fit):
     assert (found["joins"].values >= 0).all(-1).sum() == 2
 
 
+def test_points_of_an_ensemble_must_tell_their_member(small_fit):
+    points = wb.stationary_points(small_fit.ensemble, [(0, 2), (0, 2)])
+    given = wb.graph(small_fit.ensemble, [(0, 2), (0, 2)], points=points)
+    assert given.identical(wb.graph(small_fit.ensemble, [(0, 2), (0, 2)]))
+    with pytest.raises(ValueError, match=r"the points of an ensemble need the coordinate member\(point\)"):
+        wb.graph(small_fit.ensemble, [(0, 2), (0, 2)], points=points.drop_vars("member"))
+
+
 def test_degenerate_points_are_reported():
     class Power(PotentialSystem):
         state_space = (State("x", box=(-1, 1)),)
@@ -67,5 +75,6 @@ def test_degenerate_points_are_reported():
         def potential(self, x):
             return (x**4).sum(-1)
 
-    with pytest.warns(LandscapeWarning, match=r"1 of 1 stationary point\(s\) are degenerate \(zero"):
+    with pytest.warns(LandscapeWarning, match=r"1 of 1 stationary point\(s\) are degenerate \(zero") as record:
         assert wb.graph(Power(), [(-1, 1.3)]).sizes["point"] == 0
+    assert record[0].filename == __file__

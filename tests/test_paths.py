@@ -105,6 +105,7 @@ def test_each_member_has_its_own_path(small_fit):
     path = wb.minimum_energy_path(small_fit.ensemble, *WELLS, images=21, points=points)
     assert path["x"].dims == ("member", "image", "state")
     assert path["barrier"].dims == ("member", "way")
+    assert path.coords["stop"].dims == ("member", "image")
     np.testing.assert_allclose(path["barrier"], 0.1547, rtol=0.1)
     assert (path["mismatch"] < 1e-8).all()
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from test_continuation import Family1D
 from test_langevin import Quartic
 
@@ -41,6 +42,34 @@ def test_branches(axes):
     assert np.minimum(np.abs(x), np.abs(x**2 - b)).max() < 1e-9
     assert b[np.abs(x) < 1e-9].max() < 0.05
     np.testing.assert_allclose(axes.lines[-1].get_xydata(), [[0, 0]], atol=1e-9)
+
+
+def test_branches_of_a_named_parameter(axes):
+    blend = wb.Blend(Family1D(1, 0, 0.5, 0), Family1D(1, 0, -1, 0), wb.Ramp(0.0, 1.0), parameter="load")
+    found = wb.branches(blend, [(-1.5, 1.5)], step=0.1)
+    plot.branches(axes, found)
+    np.testing.assert_allclose(axes.lines[-1].get_xydata(), [[1 / 3, 0]], atol=1e-9)
+
+
+def test_labels_name_the_unit_if_it_is_known():
+    said = [plot.label(xr.DataArray(0.0, attrs={"long_name": "x", **u})) for u in ({}, {"units": "1"}, {"units": "nm"})]
+    assert said == ["x", "x", "x [nm]"]
+
+
+@pytest.mark.parametrize("unit", ["nats", "1", None])
+def test_losses_in_nats_are_drawn_as_they_are(axes, unit):
+    loss = np.array([[2.0, -0.5, -1.0]])
+    attrs = {"long_name": "training loss", **({} if unit is None else {"units": unit})}
+    values = loss if unit == "nats" else loss**2
+    record = xr.Dataset({name: (("member", "step"), values, attrs) for name in ("loss", "validation_loss")})
+    record = record.assign_coords(step=[0, 1, 2])
+    plot.history(axes, record)
+    drawn = axes.lines[0].get_ydata()
+    np.testing.assert_allclose(drawn, loss[0] if unit == "nats" else np.abs(loss[0]), rtol=1e-15)
+    assert axes.get_yscale() == ("linear" if unit == "nats" else "log")
+    assert axes.get_ylabel() == ("training loss [nats]" if unit == "nats" else "relative error")
+    kept = axes.lines[-1].get_xydata()[0]
+    np.testing.assert_allclose(kept, (2, -1.0) if unit == "nats" else (1, 0.5))
 
 
 def test_a_legend_below_names_everything_once():

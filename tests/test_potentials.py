@@ -78,8 +78,44 @@ def test_ensembles_compose():
     for whole in (both, wb.Symmetrised(ensemble, [(1, 0)])):
         np.testing.assert_allclose(whole.member(1).value(x), whole.value(x)[1], rtol=1e-12)
         assert set(wb.stationary_points(whole, within=[(-1, 3)] * 2, starts=16)["member"].values) <= {0, 1, 2}
-    with pytest.raises(ValueError, match="split at different times"):
-        wb.splitting(wb.Blend(ensemble, STRONG, wb.Ramp(0.0, 1.0)), within=[(0, 2)] * 2)
+
+
+def test_the_parameter_of_a_blend_has_a_name():
+    ramp = wb.Ramp(0.0, 10.0)
+    loaded = wb.Blend(WEAK, STRONG, ramp, parameter="load")
+    assert (loaded.parameter, BLEND.parameter) == ("load", "b")
+    assert repr(loaded) == f"Blend({WEAK!r}, {STRONG!r}, {ramp!r}, parameter='load')"
+    x = [0.3, 1.2]
+    assert loaded.at(load=0.25).value(x) == loaded.at(time=2.5).value(x) == BLEND.at(b=0.25).value(x)
+    with pytest.raises(ValueError, match="the parameter of this blend is called load, got b=…"):
+        loaded.at(b=0.25)
+    with pytest.raises(ValueError, match="expected either load=… or time=…, got both"):
+        loaded.at(load=0.25, time=1.0)
+    with pytest.raises(ValueError, match="expected either load=… or time=…, got neither"):
+        loaded.at()
+    with pytest.raises(ValueError, match="at a single load or a single time, got several"):
+        loaded.at(load=[0.1, 0.2])
+    with pytest.raises(TypeError, match=r"take blend.at\(load=…\) or blend.at\(time=…\)"):
+        wb.stationary_points(loaded, within=[(0, 2)] * 2)
+    for taken in ("time", "potential", "my load"):
+        with pytest.raises(ValueError, match=f"cannot be called '{taken}'"):
+            wb.Blend(WEAK, STRONG, ramp, parameter=taken)
+
+
+def test_members_of_a_blend_are_blends():
+    ensemble = random_model(0, members=3)
+    blend = wb.Blend(ensemble, STRONG, wb.Ramp(0.0, 10.0), parameter="load")
+    assert blend.members == 3
+    one = blend.member(1)
+    assert (one.members, one.parameter, one.schedule) == (None, "load", blend.schedule)
+    np.testing.assert_allclose(one.value([[1.0, 0.5]], 3.0), blend.value([[1.0, 0.5]], 3.0)[1], rtol=1e-12)
+
+
+def test_dtype_and_device_are_those_of_the_potential():
+    single = random_model(0, dtype=torch.float32)
+    for whole in (wb.WeightedSum([single, single], [1.0, 1.0]), wb.Symmetrised(single, [(1, 0)])):
+        assert (whole.dtype, whole.device) == (torch.float32, torch.device("cpu"))
+    assert (BLEND.at(b=0.0).dtype, BLEND.at(b=0.0).device) == (torch.float64, None)
 
 
 def test_what_does_not_fit_is_refused():

@@ -3,6 +3,7 @@
 Public names are imported lazily, so that `import workbench` is fast; `dir(workbench)` lists them.
 """
 
+import importlib
 from typing import Any
 
 import lazy_loader
@@ -53,16 +54,26 @@ PUBLIC = {  # module: the names it offers
     "potentials.potential": ["Potential"],
     "potentials.schedules": ["Logistic", "Ramp", "Step", "Table"],
     "potentials.support": ["Support"],
+    "losses.contract": ["Match"],
     "potentials.symmetry": ["Symmetrised", "augmented"],
+    "potentials.trainable": ["TrainablePotential"],
     "potentials.weighted_sum": ["WeightedSum"],
     "version": ["__version__"],
 }
 
-_load, __dir__, __all__ = lazy_loader.attach(__name__, submodules=["dataset", "plot"], submod_attrs=PUBLIC)
+_load, _names, _all = lazy_loader.attach(__name__, submodules=["dataset", "plot"], submod_attrs=PUBLIC)
+__all__ = sorted([*_all, "match"])  # noqa: PLE0605
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use; the error for an unknown name suggests the closest match."""
+    if name == "match":
+        return importlib.import_module("workbench.losses.match")
     if name in __all__:
         return _load(name)
     import workbench.checks

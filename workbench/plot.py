@@ -138,7 +138,7 @@ def legend(
 
 
 def label(variable: xr.DataArray) -> str:
-    """Return the axis label "long name [unit]" of a variable, without the unit if it is 1 or mixed.
+    """Return the axis label "long name [unit]" of a variable; the name alone if the unit is 1, mixed or unknown.
 
     Examples
     --------
@@ -211,7 +211,7 @@ def overview(tree: xr.DataTree) -> Figure:
         axes.plot(x[:, 0], np.full(len(x), float(potential.min())), "|", color="0.45", label="data")
         if found is not None:
             at = np.column_stack([found["x"].values, found["potential"].values])
-            stationary_points(axes, xr.Dataset({"x": (("point", "axis"), at), "kind": found["kind"]}))
+            stationary_points(axes, found.drop_dims("state").assign(x=(("point", "axis"), at)))
         axes.set(xlabel=label(line), ylabel=label(potential))
     legend(page, [axes], columns=3)
     return page
@@ -285,7 +285,7 @@ def stationary_points(axes: Axes, points: xr.Dataset, *, hollow: bool = False, s
 
 
 def history(axes: Axes, record: xr.Dataset, *, color: str = "black") -> None:
-    """Draw the relative errors of a fit, the square roots of its losses, and mark the step that was kept.
+    """Draw the square roots of the losses of a fit, its relative errors, or losses in nats; mark the step kept.
 
     Parameters
     ----------
@@ -296,15 +296,17 @@ def history(axes: Axes, record: xr.Dataset, *, color: str = "black") -> None:
     color : str
         Colour of all lines: solid for training, dashed for validation.
     """
+    nats = record["loss"].attrs.get("units") == "nats"
+    draw = axes.plot if nats else axes.semilogy
     for member in range(record.sizes["member"]):
-        mine = np.sqrt(record[["loss", "validation_loss"]].isel(member=member).dropna("step"))
+        mine = record[["loss", "validation_loss"]].isel(member=member).dropna("step") ** (1.0 if nats else 0.5)
         kept = int(np.argmin(np.asarray(mine["validation_loss"])))
         lines = (("training", mine["loss"], "solid"), ("validation", mine["validation_loss"], "dashed"))
         for name, error, style in lines:
-            axes.semilogy(mine["step"], error, color=color, linestyle=style, label=name if member == 0 else None)
+            draw(mine["step"], error, color=color, linestyle=style, label=name if member == 0 else None)
         at = (mine["step"][kept], mine["validation_loss"][kept])
         axes.plot(*at, "o", color=color, markersize=4, label="kept" if member == 0 else None)
-    axes.set(xlabel="step", ylabel="relative error")
+    axes.set(xlabel="step", ylabel=label(record["loss"]) if nats else "relative error")
 
 
 def path(axes: Axes, found: xr.Dataset, **style: Any) -> None:
@@ -374,14 +376,15 @@ def branches(axes: Axes, found: xr.Dataset, *, state: str | None = None, color: 
     axes : matplotlib.axes.Axes
         Target of the drawing.
     found : xarray.Dataset
-        Result of `workbench.branches`.
+        Result of `workbench.branches`; its attribute ``parameter`` names the parameter.
     state : str, optional
         Component of x drawn against the parameter. Default: the first state.
     color : str
         Colour of the lines.
     """
     name = str(found["state"].values[0]) if state is None else state
-    x, b = found["x"].sel(state=name).values, found["b"].values
+    parameter = found.attrs.get("parameter", "b")
+    x, b = found["x"].sel(state=name).values, found[parameter].values
     owner = np.stack([found["branch"].values, found["member"].values if "member" in found.coords else 0 * b])
     minimum = (found["index"] == 0).values
     for rank, (style, text) in enumerate((("solid", "minimum"), ("dashed", "saddle or maximum"))):
@@ -392,7 +395,6 @@ def branches(axes: Axes, found: xr.Dataset, *, state: str | None = None, color: 
             line = np.where(near[on], x[on], np.nan)
             axes.plot(b[on], line, color=color, linestyle=style, label=text if k == 0 else None)
     at = found["bifurcation_x"].sel(state=name).values
-    axes.plot(
-        found["bifurcation_b"], at, "D", color="white", markeredgecolor="black", markersize=5, label="bifurcation"
-    )
-    axes.set(xlabel=label(found["b"]), ylabel=name)
+    where = found[f"bifurcation_{parameter}"]
+    axes.plot(where, at, "D", color="white", markeredgecolor="black", markersize=5, label="bifurcation")
+    axes.set(xlabel=label(found[parameter]), ylabel=name)

@@ -153,8 +153,9 @@ class WellsStudy(Study):
             return
         model = wb.LSEICNN(dim=1, modes=self.modes, hidden=self.hidden)
         from workbench.fitting.task import Task
+        from workbench.losses.match import parsed
 
-        task = Task.of(model, data[FUNCTIONS[0]], {MATCH: 1.0}, self._init())
+        task = Task.of(model, data[FUNCTIONS[0]], parsed(MATCH), self._init())
         each = self.adam().seconds(task, self.members)
         rounds = -(-len(FUNCTIONS) // options.workers)
         options.say(

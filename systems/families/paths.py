@@ -36,7 +36,8 @@ LARGEST_STRAIN = 0.25  # default amplitude of the sampled strains
 class PathSystem(System):
     """Base of materials with memory, driven by prescribed strain.
 
-    A derived class writes `respond`. Tensors are rows of the components 11, 22, 33, 12, 13, 23.
+    A derived class writes `respond`. Tensors are rows of the components 11, 22, 33, 12, 13, 23. Strain is
+    dimensionless; `potential_unit` is the unit of stress, potential and dissipation.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ class PathSystem(System):
 
     observed: ClassVar[str] = "strain"
     state_space: ClassVar[tuple[State, ...]] = tuple(
-        State(f"E{label}", f"strain, tensor component {label}", box=(-LARGEST_STRAIN, LARGEST_STRAIN))
+        State(f"E{label}", f"strain, tensor component {label}", "1", box=(-LARGEST_STRAIN, LARGEST_STRAIN))
         for label in COMPONENTS
     )
 

@@ -32,6 +32,7 @@ class PotentialSystem(System):
 
     A derived class declares `state_space` and writes `potential`, with torch operations that are twice differentiable.
     It can be used wherever a learned potential can: all methods take and return arrays, or tensors if given tensors.
+    Declared units, of the states, `potential_unit` and `time_unit`, are those of its data and of all answers.
 
     Parameters
     ----------

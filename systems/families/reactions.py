@@ -22,6 +22,7 @@ from systems.families.stoichiometry import Rate, Reaction
 from systems.parameters import ParameterError, require_integer
 from systems.system import System
 from workbench import dataset
+from workbench.dataset.variables import Units, variable
 from workbench.errors import DatasetError
 
 __all__ = ["ReactionNetwork"]
@@ -34,7 +35,8 @@ class ReactionNetwork(System):
     """Base of stochastic reaction networks: Markov jump processes of integer counts.
 
     A derived class declares `state_space` and writes `reactions` and `start`. The domain of a state bounds its count
-    (default 0 … 1,000,000); its box is the range on which the probability distribution is computed.
+    (default 0 … 1,000,000); its box is the range on which the probability distribution is computed. Counts are
+    dimensionless unless the state declares another unit.
 
     Parameters
     ----------
@@ -100,6 +102,11 @@ class ReactionNetwork(System):
     def changes(self) -> np.ndarray:
         """Change of the counts by each reaction, shape (reaction, species)."""
         return np.array([reaction.change for reaction in self._reactions])
+
+    @property
+    def units(self) -> Units:
+        """Units of the counts, "1" unless declared otherwise, and of time."""
+        return Units(tuple(state.unit or "1" for state in self.state_space), self.potential_unit, self.time_unit)
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -251,11 +258,11 @@ class ReactionNetwork(System):
                 f"{self.name} leaves the counts {equation} with probability {lost.max():.2g}, which exceeds "
                 f"{LOST_PROBABILITY:g} from t = {when:g}; pass a wider within="
             )
-        data = self._distribution(equation, p.reshape(-1, *equation.shape), {"time": times})
-        data["time"].attrs = {"long_name": "time", "units": "1"}
-        return data.assign(
-            lost=("time", lost, {"long_name": "probability that has left the box", "units": "1"})
-        ).assign_attrs(method="finite-state projection", start=str(equation.counts(np.array(number)).tolist()))
+        data = self._distribution(equation, p.reshape(-1, *equation.shape), times)
+        data["lost"] = variable("time", lost, "probability that has left the box", "1")
+        return data.assign_attrs(
+            method="finite-state projection", start=str(equation.counts(np.array(number)).tolist())
+        )
 
     @final
     def stationary(self, *, within: Any = None) -> xr.Dataset:
@@ -277,7 +284,7 @@ class ReactionNetwork(System):
         (563, 0.22026)
         """
         equation = self.master_equation(within)
-        return self._distribution(equation, equation.stationary(), {}).assign_attrs(method="product formula")
+        return self._distribution(equation, equation.stationary()).assign_attrs(method="product formula")
 
     @final
     def master_equation(self, within: Any = None) -> MasterEquation:
@@ -373,14 +380,14 @@ class ReactionNetwork(System):
             )
         return equation.counts(path)
 
-    def _distribution(self, equation: MasterEquation, p: np.ndarray, coords: dict[str, np.ndarray]) -> xr.Dataset:
-        """Return probabilities p over `coords` and the counts of each species, as a dataset."""
-        counts = {
-            name: (name, low + np.arange(n), {"long_name": state.meaning or name, "units": state.unit})
-            for name, state, low, n in zip(self.states, self.state_space, equation.low, equation.shape, strict=True)
-        }
-        variable = ((*coords, *self.states), p, {"long_name": "probability", "units": "1"})
-        return self._describe(xr.Dataset({"probability": variable}, coords=coords | counts), None, "")
+    def _distribution(self, equation: MasterEquation, p: np.ndarray, time: np.ndarray | None = None) -> xr.Dataset:
+        """Return probabilities p, shape (time, …) or (…) over the counts of each species, as a dataset."""
+        units = self.units
+        coords = {} if time is None else {"time": variable("time", time, "time", units.time)}
+        for state, unit, low, n in zip(self.state_space, units.states, equation.low, equation.shape, strict=True):
+            coords[state.name] = variable(state.name, low + np.arange(n), state.meaning or state.name, unit)
+        data = xr.Dataset({"probability": variable(list(coords), p, "probability", "1")}, coords=coords)
+        return self._describe(data.assign_attrs(units.attrs()), None, "")
 
 
 def _streams(sequence: np.random.SeedSequence, count: int) -> list[np.random.SeedSequence]:

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from workbench.dataset import nearest
+from workbench.dataset.variables import variable
 from workbench.errors import LandscapeError
 from workbench.landscape.basins import basins
 from workbench.landscape.graph import graph
@@ -15,6 +16,7 @@ from workbench.landscape.rates import rates
 from workbench.landscape.stationary_points import stationary_points
 from workbench.landscape.summary import summary
 from workbench.landscape.wells import wells
+from workbench.potentials.ensembles import stacked
 from workbench.potentials.lse_icnn import LSEICNN
 
 __all__ = ["ANALYSES", "ask"]
@@ -92,13 +94,8 @@ def _paths(ensemble: LSEICNN, within: Box, best: int, _: Any) -> dict[str, xr.Da
         )
     x, joins = found["x"].values, found["joins"].values
     curves = [minimum_energy_path(model, *x[joins[k]], via=x[k], within=within) for k in saddles]
-    alike = [curve.drop_vars([n for n in curve.variables if "saddle" in curve[n].dims]) for curve in curves]
-    paths = xr.concat(alike, "path", join="outer").assign_coords(path=np.arange(len(curves)))
-    paths["joins"] = (
-        ("path", "way"),
-        joins[saddles],
-        {"long_name": "points of the graph that the path connects", "units": "1"},
-    )
+    paths = stacked(curves, "path", {"stop": ""})
+    paths["joins"] = variable(("path", "way"), joins[saddles], "points of the graph that the path connects", "1")
     return {"graph": found, "paths": paths}
 
 

@@ -17,7 +17,12 @@ that each path contains.
 
 Optional variables are `sigma` (standard deviation of the measurement noise) and `weight` along the sampling dimensions,
 or one of each per quantity (`sigma_potential`, …). An optional coordinate `split` ("train", "validation", "test") runs
-along one or both sampling dimensions. Variables carry the attributes `units` and `long_name`.
+along one or both sampling dimensions. Other variables over the samples, such as quantities of your own, are kept.
+
+Variables carry the attributes `long_name` and, where it is known, `units`; "1" means dimensionless. The units of the
+states, the potential and time determine those of gradient, velocity and noise (see `Units`). States of unlike units
+have a coordinate `unit(state)`. The dataset has the attributes `potential_unit` and `time_unit`, if known, and `gauge`,
+which says where its potential is zero.
 """
 
 from workbench.dataset.canonical import check, kind_of, valid
@@ -26,6 +31,7 @@ from workbench.dataset.layout import flat, timed, with_states
 from workbench.dataset.seeds import seed_sequence, seed_text
 from workbench.dataset.splits import assign_split, folds, groups
 from workbench.dataset.tensors import COMPONENTS
+from workbench.dataset.variables import Units, state_labels, variable
 from workbench.dataset.vocabulary import LEADING, QUANTITIES, SAMPLING, SPLITS, nearest, storable
 
 __all__ = [
@@ -34,6 +40,7 @@ __all__ = [
     "QUANTITIES",
     "SAMPLING",
     "SPLITS",
+    "Units",
     "assign_split",
     "check",
     "flat",
@@ -45,9 +52,11 @@ __all__ = [
     "points",
     "seed_sequence",
     "seed_text",
+    "state_labels",
     "storable",
     "timed",
     "trajectories",
     "valid",
+    "variable",
     "with_states",
 ]

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
+from workbench.dataset.labelling import labelled, stated_units
 from workbench.dataset.tensors import COMPONENTS
+from workbench.dataset.variables import state_labels, variable
 from workbench.dataset.vocabulary import LEADING, QUANTITIES, SAMPLING, SPLITS, nearest
 from workbench.errors import DatasetError
 
@@ -13,7 +15,11 @@ __all__ = ["check", "kind_of", "valid"]
 
 
 def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
-    """Validate a dataset and return it in canonical form: float64, with dimensions in order.
+    """Validate a dataset and return it in canonical form: float64, with dimensions in order and units that agree.
+
+    Other variables of floating-point numbers over the samples, such as quantities of your own, are kept, with the
+    sampling dimensions first. Those in `needs`, or with a noise level or weight `sigma_<name>` or `weight_<name>`, must
+    be finite.
 
     Parameters
     ----------
@@ -26,14 +32,15 @@ def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
     -------
     xarray.Dataset
         The data with transposed dimensions, coordinates for the states and the first sampling dimension, and ``split``,
-        ``trajectory`` and ``time`` as coordinates.
+        ``trajectory`` and ``time`` as coordinates. Units that follow from those of states, potential and time are
+        added (see `workbench.dataset`). With a potential, the attribute `gauge` says where it is zero.
 
     Raises
     ------
     DatasetError
         If a variable is missing or has other dimensions, values are not finite, times do not increase strictly, labels
-        are unknown or repeated, or noise levels or weights are not positive. The message names the variable and the
-        first offending index.
+        are unknown or repeated, noise levels or weights are not positive, or a unit is not text or contradicts another.
+        The message names the variable and the first offending index.
 
     Examples
     --------
@@ -48,29 +55,23 @@ def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
             f"expected an xarray.Dataset, got {type(data).__name__}; "
             "build one with workbench.dataset.points(...), .trajectories(...) or .paths(...)"
         )
+    needs = list(needs)
     _require(data, [*([] if "strain" in data else ["x"]), *needs])
     kind = kind_of(data)
-    lead, component = LEADING[kind]
+    component, first = LEADING[kind][1], SAMPLING[kind][0]
     data = _ordered(data) if kind == "paths" else data.copy()
+    units = stated_units(data)
     if component not in data.coords:
-        data = data.assign_coords({component: [f"x{i + 1}" for i in range(data.sizes[component])]})
+        names = [f"x{k + 1}" for k in range(data.sizes[component])]
+        data = data.assign_coords({component: state_labels(names, units)[component]})
     along = [name for name in ("split", "trajectory", "time") if name in data.data_vars]
-    data = data.set_coords(along) if along else data
-    for name in data.data_vars:
-        quantity = str(name).removeprefix("sigma_").removeprefix("weight_")
-        if quantity != name and quantity not in QUANTITIES:
-            raise DatasetError(f"{name} refers to no known quantity{nearest(quantity, QUANTITIES) or '.'}")
-        if name in QUANTITIES:
-            data[name] = _canonical(data, str(name), (*SAMPLING[kind], *QUANTITIES[str(name)][0]))
-        elif quantity != name or name in ("sigma", "weight"):
-            each = (component,) if component in data[name].dims else ()
-            data[name] = _canonical(data, str(name), (*SAMPLING[kind], *each))
-            if not (data[name] > 0).all():
-                raise DatasetError(f"{name} must be positive, but its smallest value is {float(data[name].min()):g}")
+    data = _in_order(data.set_coords(along) if along else data, kind, needs)
     _check_labels(data, component)
     _check_extent(data, kind)
-    first = SAMPLING[kind][0]
-    return data if first in data.coords else data.assign_coords({first: np.arange(data.sizes[first])})
+    if first not in data.coords:
+        data = data.assign_coords({first: variable(first, np.arange(data.sizes[first]), first)})
+    gauge = {"gauge": "that of the data"} if "potential" in data else {}
+    return labelled(data.assign_attrs({**gauge, **data.attrs}), units)
 
 
 def kind_of(data: xr.Dataset) -> str:
@@ -211,12 +212,54 @@ def _require(data: xr.Dataset, needs: Iterable[str]) -> None:
             raise DatasetError(f"the data hold no {name!r}{hint} They hold: {', '.join(known) or 'nothing'}")
 
 
+def _in_order(data: xr.Dataset, kind: str, needs: Iterable[str]) -> xr.Dataset:
+    """Return the data with all variables over the samples as float64, with the sampling dimensions first."""
+    matched = {*needs, *(_noisy(str(name)) for name in data.data_vars)}
+    for name in map(str, data.data_vars):
+        quantity = _noisy(name)
+        if quantity is not None:
+            data[name] = _canonical(data, name, _dims_of_noise(data, name, quantity, kind))
+            if not (data[name] > 0).all():
+                raise DatasetError(f"{name} must be positive, but its smallest value is {float(data[name].min()):g}")
+        elif name in QUANTITIES:
+            data[name] = _canonical(data, name, (*SAMPLING[kind], *QUANTITIES[name][0]))
+        elif name in matched:
+            data[name] = _canonical(data, name, _sampling_first(data, name, kind))
+        elif data[name].dtype.kind == "f" and set(SAMPLING[kind]) <= set(data[name].dims):
+            data[name] = data[name].transpose(*SAMPLING[kind], ...).astype(np.float64, keep_attrs=True)
+    return data
+
+
+def _dims_of_noise(data: xr.Dataset, name: str, quantity: str, kind: str) -> tuple[str, ...]:
+    """Return the dimensions of a noise level or weight: the sampling ones, and those of its components that it has."""
+    if quantity and quantity not in QUANTITIES and quantity not in data.data_vars:
+        known = [*QUANTITIES, *(str(other) for other in data.data_vars if _noisy(str(other)) is None)]
+        raise DatasetError(f"{name} refers to no known quantity{nearest(quantity, known) or '.'}")
+    components = (LEADING[kind][1], *(_sampling_first(data, quantity, kind) if quantity in data.data_vars else ()))
+    each = dict.fromkeys(dim for dim in components if dim in data[name].dims)
+    return (*SAMPLING[kind], *(dim for dim in each if dim not in SAMPLING[kind]))
+
+
+def _sampling_first(data: xr.Dataset, name: str, kind: str) -> tuple[str, ...]:
+    """Return the sampling dimensions, and the others of a variable in their order."""
+    return (*SAMPLING[kind], *(str(dim) for dim in data[name].dims if dim not in SAMPLING[kind]))
+
+
+def _noisy(name: str) -> str | None:
+    """Return the quantity that a noise level or weight belongs to, "" for all quantities; None for other variables."""
+    kind, _, quantity = name.partition("_")
+    return quantity if kind in ("sigma", "weight") else None
+
+
 def _canonical(data: xr.Dataset, name: str, dims: tuple[str, ...]) -> xr.DataArray:
     """Return a variable as finite float64 values with the given dimensions."""
     array = data[name]
     if set(array.dims) != set(dims):
         raise DatasetError(f"{name} has dimensions {tuple(array.dims)}; expected {dims}")
-    array = array.transpose(*dims).astype(np.float64, keep_attrs=True)
+    try:
+        array = array.transpose(*dims).astype(np.float64, keep_attrs=True)
+    except (TypeError, ValueError):
+        raise DatasetError(f"{name} must hold numbers, got {array.dtype}") from None
     bad = ~np.isfinite(array.values)
     if bad.any():
         first: dict[str, int | str] = {dim: int(i) for dim, i in zip(dims, np.argwhere(bad)[0], strict=True)}

@@ -1,6 +1,7 @@
 """Constructors of checked datasets from arrays: points, trajectories and paths."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from workbench.dataset.canonical import check
+from workbench.dataset.labelling import given_units, labelled
 from workbench.dataset.tensors import COLUMNS, COMPONENTS, ROWS
+from workbench.dataset.variables import state_labels, variable
 from workbench.dataset.vocabulary import LEADING, QUANTITIES, SAMPLING
 from workbench.errors import DatasetError
 
@@ -27,6 +30,7 @@ def points(
     weight: ArrayLike | Mapping[str, ArrayLike] | None = None,
     split: Sequence[str] | None = None,
     states: Sequence[str] | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
     """Build a checked dataset of scattered samples of a landscape.
 
@@ -45,17 +49,23 @@ def points(
         The split of each sample: "train", "validation" or "test". Default: a fit assigns the splits.
     states : sequence of str, optional
         Names of the states. Default: x1, x2, …
+    units : mapping of str to str, optional
+        Units that are known: of states by name, of all states ("x"), of the "potential", and of "time", such as
+        ``{"x": "nm", "potential": "kJ/mol", "time": "ps"}``; "1" if dimensionless.
 
     Returns
     -------
     xarray.Dataset
         ``x(sample, state)``, ``potential(sample)``, ``gradient(sample, state)`` and ``velocity(sample, state)`` as far
-        as given, with ``sigma``, ``weight`` and the coordinate ``split``. Units are "1"; set them as attributes.
+        as given, with ``sigma``, ``weight`` and the coordinate ``split``. Units of gradient, velocity and noise follow
+        from those given; a variable of unknown unit has no attribute `units`. States of unlike units have a coordinate
+        ``unit(state)``. The attributes `potential_unit` and `time_unit` keep the units of potential and time.
 
     Raises
     ------
     DatasetError
-        If shapes or names are inconsistent, values are not finite, or noise levels or weights are not positive.
+        If shapes or names are inconsistent, values are not finite, noise levels or weights are not positive, or a unit
+        is not text or belongs to no state or quantity.
 
     Examples
     --------
@@ -63,10 +73,13 @@ def points(
     >>> data = wb.dataset.points([[0.0, 0.0], [1.0, 2.0], [0.5, 1.0]], potential=[0.0, 5.0, 1.25])
     >>> dict(data.sizes)
     {'sample': 3, 'state': 2}
+    >>> units = {"x1": "nm", "x2": "degree", "time": "ps"}
+    >>> wb.dataset.points([[0.0, 90.0]], velocity=[[1.0, 2.0]], units=units).unit.values.tolist()
+    ['nm', 'degree']
     """
     x = _column(x)
     given = {"potential": potential, "gradient": _column(gradient), "velocity": _column(velocity)}
-    return _assembled("points", x, given, {"sigma": sigma, "weight": weight}, states, split, {})
+    return _assembled("points", x, given, {"sigma": sigma, "weight": weight}, _Labels(states, split, units), {})
 
 
 def trajectories(
@@ -79,6 +92,7 @@ def trajectories(
     weight: ArrayLike | Sequence[ArrayLike] | Mapping[str, Any] | None = None,
     split: Sequence[str] | None = None,
     states: Sequence[str] | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
     """Build a checked dataset of trajectories, on a common time grid or each with its own times.
 
@@ -99,18 +113,22 @@ def trajectories(
         The split of each trajectory: "train", "validation" or "test". Default: a fit assigns the splits.
     states : sequence of str, optional
         Names of the states. Default: x1, x2, …
+    units : mapping of str to str, optional
+        Units that are known: of states by name, of all states ("x"), of the "potential", and of "time", such as
+        ``{"x": "nm", "potential": "kJ/mol", "time": "ps"}``; "1" if dimensionless.
 
     Returns
     -------
     xarray.Dataset
         ``x(trajectory, time, state)`` with the other quantities along the same dimensions. If the times differ between
-        trajectories, ``x(sample, state)`` with the coordinates ``trajectory(sample)`` and ``time(sample)``.
+        trajectories, ``x(sample, state)`` with the coordinates ``trajectory(sample)`` and ``time(sample)``. Units as
+        for `points`.
 
     Raises
     ------
     DatasetError
-        If shapes or names are inconsistent, values are not finite, times do not increase strictly, or noise levels or
-        weights are not positive.
+        If shapes or names are inconsistent, values are not finite, times do not increase strictly, noise levels or
+        weights are not positive, or a unit is not text or belongs to no state or quantity.
 
     Examples
     --------
@@ -126,8 +144,8 @@ def trajectories(
     given = {"velocity": velocity, "potential": potential}
     noise = {"sigma": sigma, "weight": weight}
     if isinstance(x, Sequence) and (_lengths(x) is None or np.ndim(time[0]) == 1):
-        return _ragged(x, time, given, noise, states, split)
-    return _assembled("trajectories", x, given, noise, states, split, {"time": np.asarray(time)})
+        return _ragged(x, time, given, noise, _Labels(states, split, units))
+    return _assembled("trajectories", x, given, noise, _Labels(states, split, units), {"time": np.asarray(time)})
 
 
 def paths(
@@ -141,6 +159,7 @@ def paths(
     sigma: ArrayLike | None = None,
     weight: ArrayLike | None = None,
     split: Sequence[str] | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
     """Build a checked dataset of strain paths and the response of a material along them.
 
@@ -161,19 +180,22 @@ def paths(
         Standard deviation of the measurement noise and weight of the stress: a number or shape (trajectory, time).
     split : sequence of str, optional
         The split of each path: "train", "validation" or "test". Default: a fit assigns the splits.
+    units : mapping of str to str, optional
+        Units that are known: of "stress", which is that of the "potential", an energy density, and of "time".
 
     Returns
     -------
     xarray.Dataset
         ``strain(trajectory, time, component)``, ``stress(trajectory, time, component)`` and the scalar quantities along
         (trajectory, time), as far as given; for paths of unequal lengths also the coordinate ``valid(trajectory,
-        time)``.
+        time)``. Strain and phase fraction are dimensionless; stress, potential and dissipation have one unit.
 
     Raises
     ------
     DatasetError
         If shapes are inconsistent, a tensor is not symmetric, a path has fewer than two samples, values are not finite,
-        times do not increase strictly, or noise levels or weights are not positive.
+        times do not increase strictly, noise levels or weights are not positive, or units are not text, belong to no
+        quantity, or differ between stress and potential.
 
     Examples
     --------
@@ -189,9 +211,10 @@ def paths(
     coords: dict[str, Any] = {"time": np.linspace(0, 1, longest) if time is None else np.asarray(time)}
     if len(set(lengths)) > 1:
         known = np.arange(longest) < np.array(lengths)[:, None]
-        coords["valid"] = (("trajectory", "time"), known, {"long_name": "whether the path contains the sample"})
+        coords["valid"] = variable(("trajectory", "time"), known, "whether the path contains the sample")
     values = {name: None if v is None else _components(name, v, lengths) for name, v in given.items()}
-    data = _assembled("paths", E, values, {"sigma": sigma, "weight": weight}, COMPONENTS, split, coords)
+    labels = _Labels(COMPONENTS, split, units)
+    data = _assembled("paths", E, values, {"sigma": sigma, "weight": weight}, labels, coords)
     for name in ("strain", "stress"):
         if name in data:
             data[name].attrs["description"] = "tensor components: entries 12, 13, 23 are not doubled"
@@ -238,17 +261,19 @@ def _components(name: str, values: Any, lengths: Sequence[int]) -> np.ndarray:
     return np.stack([array[..., i, j] for i, j in zip(ROWS, COLUMNS, strict=True)], -1)
 
 
+@dataclass(frozen=True)
+class _Labels:
+    """Names of the states, split of the trajectories or samples, and units by name, as far as given."""
+
+    states: Sequence[str] | None
+    split: Sequence[str] | None
+    units: Mapping[str, str] | None
+
+
 def _assembled(
-    kind: str,
-    x: ArrayLike,
-    given: Mapping[str, Any],
-    noise: Mapping[str, Any],
-    states: Sequence[str] | None,
-    split: Sequence[str] | None,
-    coords: dict,
+    kind: str, x: ArrayLike, given: Mapping[str, Any], noise: Mapping[str, Any], labels: _Labels, coords: dict
 ) -> xr.Dataset:
     """Return a checked dataset of the leading array x, the `given` quantities, noise levels and weights (`noise`)."""
-    sampling = SAMPLING[kind]
     lead, component = LEADING[kind]
     arrays = {lead: x, **{name: values for name, values in given.items() if values is not None}}
     for name, values in noise.items():
@@ -258,31 +283,52 @@ def _assembled(
             arrays[name] = values
     variables: dict[str, xr.Variable] = {}
     for name, values in arrays.items():
-        extra, long_name = QUANTITIES.get(name, ((), name.replace("_", " of the ")))
-        dims = (*sampling, *extra)
-        values = _filled(values)
-        if name not in QUANTITIES:  # noise levels and weights: a number, one per sample or one per component
-            values = np.full(variables[lead].shape[:-1], values) if values.ndim == 0 else values
-            dims = (*sampling, component) if values.ndim > len(sampling) else dims
-        if values.ndim != len(dims):
-            axes = "1 axis" if len(dims) == 1 else f"{len(dims)} axes"
-            raise DatasetError(f"{name} has shape {values.shape}; expected {axes}: ({', '.join(dims)})")
-        variables[name] = xr.Variable(dims, values, {"long_name": long_name, "units": "1"})
-    dim = variables[lead].sizes[component]
-    labels = list(states) if states is not None else [f"x{i + 1}" for i in range(dim)]
-    if len(labels) != dim:
-        raise DatasetError(
-            f"{lead} has {dim} components, but {len(labels)} name{'s' * (len(labels) != 1)} given: {labels}"
-        )
+        variables[name] = _variable(kind, name, values, variables.get(lead))
+    names = _names(lead, variables[lead].sizes[component], labels.states)
+    units = given_units(labels.units, names, kind)
+    coords = {**coords, component: state_labels(names, units, component)[component]}
+    return check(labelled(_joined(SAMPLING[kind][0], variables, coords, labels.split), units))
+
+
+def _joined(
+    first: str, variables: Mapping[str, xr.Variable], coords: Mapping[str, Any], split: Sequence[str] | None
+) -> xr.Dataset:
+    """Return the dataset of variables and coordinates, with those of the `first` sampling dimension."""
     try:
-        data = xr.Dataset(variables, coords={**coords, component: labels})
-        data = data.assign_coords({sampling[0]: np.arange(data.sizes[sampling[0]])})
-        data = data if split is None else data.assign_coords(split=(sampling[0], np.asarray(split, dtype=str)))
+        data = xr.Dataset(variables, coords=coords)
+        data = data.assign_coords({first: variable(first, np.arange(data.sizes[first]), first)})
+        if split is not None:
+            roles = variable(first, np.asarray(split, dtype=str), "role of the sample in the fit")
+            data = data.assign_coords(split=roles)
     except ValueError as error:
         raise DatasetError(f"the arrays do not fit together: {error}") from None
     if "time" in data.coords:
-        data["time"].attrs = {"long_name": "time", "units": "1"}
-    return check(data)
+        data["time"].attrs["long_name"] = "time"
+    return data
+
+
+def _variable(kind: str, name: str, values: ArrayLike, lead: xr.Variable | None) -> xr.Variable:
+    """Return a quantity, noise level or weight as a variable; a number is repeated for all samples of `lead`."""
+    sampling, array = SAMPLING[kind], _filled(values)
+    extra, long_name = QUANTITIES.get(name, ((), name.replace("_", " of the ")))
+    if name not in QUANTITIES and lead is not None:  # a number, one per sample or one per component
+        array = np.full(lead.shape[:-1], array) if array.ndim == 0 else array
+        extra = (LEADING[kind][1],) if array.ndim > len(sampling) else ()
+    dims = (*sampling, *extra)
+    if array.ndim != len(dims):
+        axes = "1 axis" if len(dims) == 1 else f"{len(dims)} axes"
+        raise DatasetError(f"{name} has shape {array.shape}; expected {axes}: ({', '.join(dims)})")
+    return variable(dims, array, long_name)
+
+
+def _names(lead: str, count: int, states: Sequence[str] | None) -> list[str]:
+    """Return the names of the components, which are x1, x2, … by default."""
+    names = list(states) if states is not None else [f"x{k + 1}" for k in range(count)]
+    if len(names) != count:
+        raise DatasetError(
+            f"{lead} has {count} components, but {len(names)} name{'s' * (len(names) != 1)} given: {names}"
+        )
+    return names
 
 
 def _ragged(
@@ -290,8 +336,7 @@ def _ragged(
     time: Any,
     given: Mapping[str, Any],
     noise: Mapping[str, Any],
-    states: Sequence[str] | None,
-    split: Sequence[str] | None,
+    labels: _Labels,
 ) -> xr.Dataset:
     """Return trajectories of unequal lengths or times as rows of samples, or on one grid if all times are equal."""
     lengths = [len(each) for each in x]
@@ -303,7 +348,7 @@ def _ragged(
     if all(np.array_equal(t, time[0]) for t in time):
         stacked = {name: v if v is None else np.stack([_filled(a) for a in v]) for name, v in given.items()}
         grid = {"time": np.asarray(time[0])}
-        return _assembled("trajectories", np.stack([_filled(a) for a in x]), stacked, noise, states, split, grid)
+        return _assembled("trajectories", np.stack([_filled(a) for a in x]), stacked, noise, labels, grid)
 
     def row(name: str, values: Any) -> Any:
         """Concatenate the arrays of all trajectories."""
@@ -315,16 +360,18 @@ def _ragged(
             raise DatasetError(f"{name} has {[len(each) for each in values]} samples, but x has {lengths}")
         return np.ma.concatenate([np.ma.asanyarray(_filled(each)) for each in values])
 
-    if split is not None and len(split) != len(x):
-        raise DatasetError(f"split must have one entry per trajectory: expected {len(x)}, got {len(split)}")
+    split = labels.split
+    if split is not None:
+        if len(split) != len(x):
+            raise DatasetError(f"split must have one entry per trajectory: expected {len(x)}, got {len(split)}")
+        labels = replace(labels, split=np.repeat(np.asarray(split, dtype=str), lengths).tolist())
     coords = {
-        "trajectory": ("sample", np.repeat(np.arange(len(x)), lengths), {"long_name": "trajectory", "units": "1"}),
-        "time": ("sample", np.concatenate([np.asarray(t, dtype=np.float64) for t in time])),
+        "trajectory": variable("sample", np.repeat(np.arange(len(x)), lengths), "trajectory"),
+        "time": variable("sample", np.concatenate([np.asarray(t, dtype=np.float64) for t in time]), "time"),
     }
     rows = {name: row(name, values) for name, values in given.items()}
     extra = {name: row(name, values) for name, values in noise.items()}
-    labels = None if split is None else np.repeat(np.asarray(split, dtype=str), lengths).tolist()
-    return _assembled("points", row("x", x), rows, extra, states, labels, coords)
+    return _assembled("points", row("x", x), rows, extra, labels, coords)
 
 
 def _filled(values: ArrayLike) -> np.ndarray:

@@ -6,6 +6,8 @@ import numpy as np
 import xarray as xr
 
 from workbench.dataset.canonical import kind_of
+from workbench.dataset.labelling import labelled
+from workbench.dataset.variables import Units, state_labels, variable
 from workbench.errors import DatasetError
 
 __all__ = ["flat", "timed", "with_states"]
@@ -44,7 +46,7 @@ def flat(data: xr.Dataset) -> xr.Dataset:
     if "split" in data.coords:
         data = data.assign_coords(split=data["split"].broadcast_like(data["x"].isel(state=0, drop=True)))
     stacked = data.stack(sample=("trajectory", "time"), create_index=False).transpose("sample", ...)
-    return stacked.assign_coords(sample=np.arange(stacked.sizes["sample"]))
+    return stacked.assign_coords(sample=variable("sample", np.arange(stacked.sizes["sample"]), "sample", "1"))
 
 
 def timed(data: xr.Dataset) -> xr.Dataset:
@@ -58,7 +60,8 @@ def timed(data: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        ``x(sample, state)`` with the states (…, "time"), and ``weight(sample)`` if there is one.
+        ``x(sample, state)`` with the states (…, "time"), and ``weight(sample)`` if there is one. The state "time" has
+        the unit of time; where states have unlike units, the coordinate ``unit(state)`` says which.
 
     Raises
     ------
@@ -74,12 +77,14 @@ def timed(data: xr.Dataset) -> xr.Dataset:
     """
     if kind_of(data) == "points":
         raise DatasetError("points have no time; give trajectories, or points whose last state is the time")
-    samples = flat(data)
-    time = samples["time"].astype(np.float64).expand_dims(state=["time"], axis=1).drop_vars(("time", "trajectory"))
-    x = xr.concat([samples["x"].drop_vars(("time", "trajectory"), errors="ignore"), time], "state")
-    kept = [name for name in ("weight",) if name in samples]
-    result = samples[kept].drop_vars(("state", "time", "trajectory"), errors="ignore").assign(x=x)
-    return result.transpose("sample", "state")
+    samples, units = flat(data).transpose("sample", "state", ...), Units.read(data)
+    values = np.column_stack([samples["x"].values, samples["time"].values.astype(np.float64)])
+    names = [*map(str, data["state"].values), "time"]
+    units = Units((*units.states, units.time), units.potential, units.time)
+    kept = samples[["x", *(name for name in ("weight",) if name in samples)]]
+    kept = kept.drop_vars(("x", "state", "unit", "time", "trajectory"), errors="ignore")
+    result = kept.assign(x=variable(("sample", "state"), values, "state")).assign_coords(state_labels(names, units))
+    return labelled(result, units)
 
 
 def with_states(data: xr.Dataset, states: Sequence[str]) -> xr.Dataset:
@@ -112,7 +117,7 @@ def with_states(data: xr.Dataset, states: Sequence[str]) -> xr.Dataset:
     if "state" not in data.coords or list(data["state"].values) == list(states):
         return data
     if list(data["state"].values) == [f"x{k + 1}" for k in range(len(states))]:
-        return data.assign_coords(state=list(states))
+        return data.assign_coords(state=variable("state", list(states), "component of the state"))
     if set(map(str, data["state"].values)) != set(states):
         raise DatasetError(f"the data have the states {list(map(str, data['state'].values))}, the model {list(states)}")
     return data.sel(state=list(states))

@@ -8,6 +8,7 @@ import xarray as xr
 from workbench.checks import require_integer
 from workbench.dataset.canonical import check, kind_of
 from workbench.dataset.seeds import seed_sequence
+from workbench.dataset.variables import variable
 from workbench.dataset.vocabulary import SAMPLING, SPLITS
 from workbench.errors import DatasetError
 
@@ -98,7 +99,7 @@ def assign_split(
     labels = np.full(size, "train", dtype="<U10")
     labels[np.random.default_rng(seed).permutation(size)[:count]] = "validation"
     labels = labels if group is None else labels[group]
-    return data.assign_coords(split=(dims, labels.reshape(shape), {"long_name": "role of the sample in the fit"}))
+    return data.assign_coords(split=variable(dims, labels.reshape(shape), "role of the sample in the fit"))
 
 
 def folds(data: xr.Dataset, count: int, seed: Any = 0) -> list[xr.Dataset]:
@@ -149,5 +150,5 @@ def folds(data: xr.Dataset, count: int, seed: Any = 0) -> list[xr.Dataset]:
         mine = np.full(len(group), -1)
         mine[np.isin(group, available)] = part[np.searchsorted(available, group[np.isin(group, available)])]
         split[old != "test"] = np.where(mine == k, "validation", "train")[old != "test"]
-        splits.append(data.assign_coords(split=(dim, split, {"long_name": "role of the sample in the fit"})))
+        splits.append(data.assign_coords(split=variable(dim, split, "role of the sample in the fit")))
     return splits

@@ -19,7 +19,7 @@ import xarray as xr
 from workbench.dataset.vocabulary import nearest
 from workbench.errors import DatasetError
 
-__all__ = ["Units", "state_labels", "variable"]
+__all__ = ["Units", "product", "state_labels", "text_unit", "variable"]
 
 RULES = {  # powers of (potential, state, time)
     "state": (0, 1, 0),
@@ -64,6 +64,19 @@ def variable(
     return xr.Variable(dims, values, {"long_name": long_name, **({} if unit is None else {"units": unit}), **attrs})
 
 
+def text_unit(name: str, unit: Any) -> str | None:
+    """Return a unit that is text or None; raise `DatasetError`, which names `name`, otherwise.
+
+    Examples
+    --------
+    >>> text_unit("time", "ps")
+    'ps'
+    """
+    if unit is None or (isinstance(unit, str) and unit.strip()):
+        return unit
+    raise DatasetError(f'the unit of {name} must be text, such as "nm", or "1" if it is dimensionless; got {unit!r}')
+
+
 @dataclass(frozen=True)
 class Units:
     """Units of states, potential and time, and of the quantities that follow from them; None where unknown.
@@ -94,9 +107,11 @@ class Units:
     time: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "states", tuple(_text(f"state {k + 1}", unit) for k, unit in enumerate(self.states)))
+        object.__setattr__(
+            self, "states", tuple(text_unit(f"state {k + 1}", unit) for k, unit in enumerate(self.states))
+        )
         for name in ("potential", "time"):
-            object.__setattr__(self, name, _text(name, getattr(self, name)))
+            object.__setattr__(self, name, text_unit(name, getattr(self, name)))
 
     def of(self, quantity: str) -> str | None:
         """Return the unit of a quantity, a key of `RULES`; None if it is unknown, or differs between the states.
@@ -155,8 +170,8 @@ class Units:
         for name in units:
             if name not in known:
                 raise DatasetError(f"units names {name!r}{nearest(name, known) or ';'} known are {', '.join(known)}")
-        each = [units.get(name, units.get(lead)) for name in states]
-        return cls(tuple(each), units.get("potential"), units.get("time"))
+        each = tuple(text_unit(name, units.get(name, units.get(lead))) for name in states)
+        return cls(each, units.get("potential"), units.get("time"))
 
     def agreed(self, other: "Units", mine: str, others: str) -> "Units":
         """Return the units that either knows; `DatasetError`, naming `mine` and `others`, if they contradict."""
@@ -241,10 +256,3 @@ def _parsed(unit: str) -> dict[str, int]:
             exponent = int(match[2] or 1) * (-1 if k else 1)
             powers[match[1]] = powers.get(match[1], 0) + exponent
     return powers
-
-
-def _text(name: str, unit: Any) -> str | None:
-    """Return a unit that is text or None; raise `DatasetError` otherwise."""
-    if unit is None or (isinstance(unit, str) and unit.strip()):
-        return unit
-    raise DatasetError(f'the unit of {name} must be text, such as "nm", or "1" if it is dimensionless; got {unit!r}')

@@ -27,6 +27,8 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from workbench import dataset
+from workbench.dataset.labelling import labelled
+from workbench.dataset.variables import Units, variable
 from workbench.errors import DatasetError
 
 __all__ = ["velocities"]
@@ -58,8 +60,8 @@ def velocities(data: xr.Dataset, *, noise: ArrayLike | None = None, floor: float
     xarray.Dataset
         The data with the same sampling dimensions: ``velocity`` and its standard error ``sigma_velocity``, the smoothed
         states ``x`` and their standard error ``sigma_x``, and the observations as ``x_observed``, all of dims
-        (trajectory, time, state) or (sample, state). The attributes record the method, the noise levels (`noise_json`)
-        and the floor.
+        (trajectory, time, state) or (sample, state). The velocity has the unit of the states over that of time, if both
+        are known. The attributes record the method, the noise levels (`noise_json`) and the floor.
 
     Raises
     ------
@@ -105,7 +107,7 @@ def velocities(data: xr.Dataset, *, noise: ArrayLike | None = None, floor: float
         "noise_json": dataset.storable({"source": source, "level": levels}),
         "velocity_floor": floor,
     }
-    return _described(data, rows, arrays, attrs)
+    return _described(data, arrays, attrs)
 
 
 def _rows(data: xr.Dataset) -> xr.Dataset:
@@ -129,7 +131,7 @@ def _pieces(at: np.ndarray, trajectory: int) -> list[np.ndarray]:
     return np.array_split(at, -(-len(at) // LONGEST_PIECE))
 
 
-def _described(data: xr.Dataset, rows: xr.Dataset, arrays: dict[str, np.ndarray], attrs: dict) -> xr.Dataset:
+def _described(data: xr.Dataset, arrays: dict[str, np.ndarray], attrs: dict) -> xr.Dataset:
     """Return the data with the estimates, in the layout of the input."""
     texts = {
         "x": "state, smoothed",
@@ -138,13 +140,9 @@ def _described(data: xr.Dataset, rows: xr.Dataset, arrays: dict[str, np.ndarray]
         "sigma_velocity": "standard error of the estimated velocity",
     }
     found = data.drop_vars(("sigma", "sigma_x"), errors="ignore").assign(x_observed=data["x"])
-    unit, of_time = (data[name].attrs.get("units", "1") for name in ("x", "time"))
-    rate = unit if of_time == "1" else f"{unit} {of_time}-1".removeprefix("1 ")
-    dims = data["x"].dims
     for name, values in arrays.items():
-        array = values.reshape(data["x"].transpose(*dims).shape)
-        found[name] = (dims, array, {"long_name": texts[name], "units": rate if "velocity" in name else unit})
-    return dataset.check(found.assign_attrs({**data.attrs, **attrs}))
+        found[name] = variable(data["x"].dims, values.reshape(data["x"].shape), texts[name])
+    return dataset.check(labelled(found.assign_attrs(attrs), Units.read(data)))
 
 
 def _noise(rows: xr.Dataset, noise: Any, spread: np.ndarray, curves: list["_Curve"]) -> tuple[np.ndarray, str]:

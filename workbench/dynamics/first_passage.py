@@ -29,10 +29,11 @@ from torch import Tensor
 
 from workbench.checks import require_integer, require_temperature
 from workbench.dataset import seed_sequence, seed_text
+from workbench.dataset.variables import variable
 from workbench.dynamics.langevin import Noise, gradient_of, heun, stay_in_domain
 from workbench.errors import LandscapeError
 from workbench.potentials.ensembles import each_member
-from workbench.potentials.potential import Potential, require_potential, rows_of
+from workbench.potentials.potential import Bounded, Potential, require_potential, rows_of, units_of
 
 __all__ = ["first_passage", "first_passage_exact", "mean_time"]
 
@@ -92,9 +93,11 @@ def first_passage(
         ``seed`` record the arguments. Variables:
 
         - ``time(trajectory)``, the time of arrival, which is the middle of a time step, or `end`;
-        - ``arrived(trajectory)``, 1 for trajectories that arrived and 0 for those censored;
+        - ``arrived(trajectory)``, whether a trajectory arrived, and was not censored, boolean;
         - ``mean``, the mean first-passage time;
         - ``interval(bound)``, its confidence interval, symmetric in the logarithm.
+
+        Times have the unit of time of the potential, if it is known.
 
     Raises
     ------
@@ -124,7 +127,7 @@ def first_passage(
     >>> bool(found.interval[0] < exact < found.interval[1])
     True
     """
-    require_potential(potential)
+    potential = require_potential(potential, np.atleast_2d(start).shape[-1])
     temperature = require_temperature(temperature)
     for name, value in {"radius": radius, "end": end, "step": step}.items():
         if not (np.isfinite(value) and value > 0):
@@ -140,15 +143,17 @@ def first_passage(
             f"start lies within radius = {radius:g} of target: no time passes; reduce radius or move start"
         )
     sequence = seed_sequence(seed)
-    members = [potential] if potential.members is None else each_member(potential)
+    members, units = [potential] if potential.members is None else each_member(potential), units_of(potential)
     parts = []
     for one in members:
         noise = Noise(int(count), len(potential.states), sequence)
         time, arrived = _passages(one, x0, centre, temperature, radius, end, step, noise, limit)
-        parts.append(_dataset(time, arrived, end, confidence))
+        parts.append(_dataset(time, arrived, end, confidence, units.time))
     found = parts[0] if potential.members is None else xr.concat(parts, "member")
-    found = found if potential.members is None else found.assign_coords(member=np.arange(len(parts)))
-    return found.assign_attrs(temperature=temperature, step=step, end=end, radius=radius, seed=seed_text(sequence))
+    if potential.members is not None:
+        found = found.assign_coords(member=variable("member", np.arange(len(parts)), "member", "1"))
+    settings = {"temperature": temperature, "step": step, "end": end, "radius": radius, "seed": seed_text(sequence)}
+    return found.assign_attrs(**settings, **units.attrs())
 
 
 @torch.no_grad()
@@ -165,7 +170,7 @@ def _passages(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the times of arrival, or of the end, and whether each trajectory arrived, both of shape (trajectory,)."""
     gradient, normal, uniform = gradient_of(potential), noise.normal(), noise.uniform()
-    check = getattr(potential, "check_domain", None)
+    bounded = potential if isinstance(potential, Bounded) else None
     time, arrived = np.full(noise.count, float(end)), np.zeros(noise.count, dtype=bool)
     rows, x = np.arange(noise.count), x0.expand(noise.count, -1)
     distance = (x - centre).norm(dim=-1) - radius
@@ -181,8 +186,8 @@ def _passages(
                 f"trajectory {row} diverges at t = {(k + 1) * h:g}: the potential is unbounded below or not finite "
                 f"there, or step={step:g} is too long for its curvature"
             )
-        if check is not None:
-            stay_in_domain(check, x, (k + 1) * h)
+        if bounded is not None:
+            stay_in_domain(bounded, x, (k + 1) * h)
         previous, distance = distance, (x - centre).norm(dim=-1) - radius
         hit = (distance <= 0) | (chance < torch.exp(-previous * distance / (temperature * h)))
         if x.shape[-1] == 1:  # a continuous path cannot go around the ball
@@ -222,7 +227,7 @@ def mean_time(time: np.ndarray, arrived: np.ndarray) -> tuple[float, float]:
     return float(each.mean()), float(np.sqrt(variance))
 
 
-def _dataset(time: np.ndarray, arrived: np.ndarray, end: float, confidence: float) -> xr.Dataset:
+def _dataset(time: np.ndarray, arrived: np.ndarray, end: float, confidence: float, unit: str | None) -> xr.Dataset:
     if arrived.sum() < FEWEST_ARRIVALS:
         raise LandscapeError(
             f"{int(arrived.sum())} of {len(time)} trajectories arrive by t = {end:g}, fewer than the {FEWEST_ARRIVALS} "
@@ -233,13 +238,14 @@ def _dataset(time: np.ndarray, arrived: np.ndarray, end: float, confidence: floa
     mean, error = mean_time(time, arrived)
     factor = np.exp(ndtri((1 + confidence) / 2) * error / mean)
     text = f"{confidence:.0%} confidence interval of the mean"
-    variables: dict[str, Any] = {
-        "time": ("trajectory", time, {"long_name": "time of arrival or censoring", "units": "1"}),
-        "arrived": ("trajectory", arrived.astype(np.int8), {"long_name": "arrived before the end", "units": "1"}),
-        "mean": ((), mean, {"long_name": "mean first-passage time", "units": "1"}),
-        "interval": ("bound", np.array([mean / factor, mean * factor]), {"long_name": text, "units": "1"}),
+    variables = {
+        "time": variable("trajectory", time, "time of arrival or censoring", unit),
+        "arrived": variable("trajectory", arrived, "arrived before the end", "1"),
+        "mean": variable((), mean, "mean first-passage time", unit),
+        "interval": variable("bound", np.array([mean / factor, mean * factor]), text, unit),
     }
-    return xr.Dataset(variables, coords={"trajectory": np.arange(len(time)), "bound": ["low", "high"]})
+    number = variable("trajectory", np.arange(len(time)), "trajectory", "1")
+    return xr.Dataset(variables, coords={"trajectory": number, "bound": ["low", "high"]})
 
 
 def first_passage_exact(potential: Potential, start: float, target: float, temperature: float) -> float:
@@ -264,7 +270,7 @@ def first_passage_exact(potential: Potential, start: float, target: float, tempe
     Returns
     -------
     float
-        Mean first-passage time, shape ().
+        Mean first-passage time, shape (), in the unit of time of the potential.
 
     Raises
     ------
@@ -286,7 +292,7 @@ def first_passage_exact(potential: Potential, start: float, target: float, tempe
     >>> round(first_passage_exact(systems.get("asymmetric_quartic"), 1.239, -1.614, 0.05), 3)
     1835.456
     """
-    require_potential(potential)
+    potential = require_potential(potential, 1)
     temperature = require_temperature(temperature)
     if len(potential.states) != 1 or potential.members is not None:
         raise ValueError(

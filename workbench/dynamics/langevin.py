@@ -28,9 +28,10 @@ import torch
 from torch import Tensor
 
 from workbench.errors import LandscapeError
-from workbench.potentials.potential import Potential, TimeVarying
+from workbench.potentials.potential import Bounded, Potential, TimeVarying
+from workbench.potentials.schedules import Kinked
 
-__all__ = ["Noise", "heun", "longest_step", "gradient_of", "stay_in_domain", "trajectories"]
+__all__ = ["Noise", "gradient_of", "heun", "kinks_between", "longest_step", "stay_in_domain", "trajectories"]
 
 TRAJECTORIES_PER_STREAM = 64
 STEPS_PER_DRAW = 256  # steps whose random numbers are drawn at once
@@ -41,6 +42,34 @@ def gradient_of(potential: Potential | TimeVarying) -> Callable[[Tensor, float],
     if isinstance(potential, TimeVarying):
         return lambda x, t: potential.at(time=t).gradient(x)
     return lambda x, t: potential.gradient(x)
+
+
+def kinks_between(potential: Potential | TimeVarying, times: np.ndarray) -> list[float]:
+    """Return the kinks of a time-dependent landscape strictly between the first and the last of the times.
+
+    Parameters
+    ----------
+    potential : Potential or TimeVarying
+        Fixed landscape, which has none, or time-dependent one.
+    times : numpy.ndarray
+        Increasing times, shape (time,).
+
+    Returns
+    -------
+    list of float
+        Times of the kinks of its schedule.
+
+    Examples
+    --------
+    >>> import systems
+    >>> import workbench as wb
+    >>> well = systems.get("asymmetric_quartic")
+    >>> kinks_between(wb.Blend(well, well, wb.Step(0.5)), np.array([0.0, 1.0]))
+    [0.5]
+    """
+    if isinstance(potential, TimeVarying) and isinstance(potential.schedule, Kinked):
+        return [t for t in potential.schedule.kinks if times[0] < t < times[-1]]
+    return []
 
 
 def heun(gradient: Callable[[Tensor, float], Tensor], x: Tensor, t: float, h: float, kick: Tensor) -> Tensor:
@@ -165,9 +194,8 @@ def trajectories(
     LandscapeError
         If the noise carries a trajectory out of the domain of the potential.
     """
-    gradient, check = gradient_of(potential), getattr(potential, "check_domain", None)
-    kinks = [t for t in getattr(getattr(potential, "schedule", None), "kinks", ()) if times[0] < t < times[-1]]
-    stops = np.union1d(times, kinks)
+    gradient, stops = gradient_of(potential), np.union1d(times, kinks_between(potential, times))
+    bounded = potential if isinstance(potential, Bounded) else None
     normal = Noise(x.shape[-2], x.shape[-1], seed).normal()
     path = [x]
     for start, end in zip(stops[:-1], stops[1:], strict=True):
@@ -178,18 +206,17 @@ def trajectories(
             gone = ~(x.abs() <= limit).all(-1, keepdim=True)
             ahead = heun(gradient, torch.where(gone, torch.zeros_like(x), x), start + k * h, h, kick)
             x = torch.where(gone, x, ahead)
-            if check is not None:
-                inside = (x.abs() <= limit).all(-1)
-                stay_in_domain(check, x[inside], start + (k + 1) * h)
+            if bounded is not None:
+                stay_in_domain(bounded, x[(x.abs() <= limit).all(-1)], start + (k + 1) * h)
         if end in times:
             path.append(x)
     return torch.stack(path)
 
 
-def stay_in_domain(check: Callable[[Any], None], x: Tensor, t: float) -> None:
-    """Raise `LandscapeError` if `check` rejects the states x at time t, shape (row, dim)."""
+def stay_in_domain(potential: Bounded, x: Tensor, t: float) -> None:
+    """Raise `LandscapeError` if states x at time t, shape (row, dim), lie outside the domain of the potential."""
     try:
-        check(x.cpu().numpy())
+        potential.check_domain(x.cpu().numpy())
     except ValueError as error:
         raise LandscapeError(
             f"the noise carries a trajectory out of the domain at t = {t:g}: {error}; lower the temperature, "

@@ -19,9 +19,19 @@ from torchdiffeq import odeint
 
 from workbench.checks import require_temperature
 from workbench.dataset import seed_sequence, seed_text
+from workbench.dataset.variables import state_labels, variable
 from workbench.dynamics import langevin
 from workbench.errors import SimulationError, SimulationWarning
-from workbench.potentials.potential import Potential, TimeVarying, check_domain, require_potential
+from workbench.potentials.potential import (
+    Landscape,
+    Potential,
+    Sampled,
+    TimeVarying,
+    check_domain,
+    require_potential,
+    tensor_options,
+    units_of,
+)
 
 __all__ = ["simulate"]
 
@@ -83,8 +93,12 @@ def simulate(
 
         - ``x(trajectory, time, state)``, the states;
         - ``potential(trajectory, time)``, Ψ along each trajectory;
-        - ``b(time)``, the schedule of a time-dependent landscape;
-        - ``inside_data(trajectory, time)``, for potentials that know the box of their data: 0 marks an extrapolation.
+        - ``b(time)``, the schedule of a time-dependent landscape, under the name of its parameter;
+        - ``inside_data(trajectory, time)``, for potentials that know the box of their data: False marks an
+          extrapolation.
+
+        Units are those of the potential, as far as they are known (see `workbench.dataset`). The attribute ``gauge``
+        says that the potential is zero where the given one is.
 
     Raises
     ------
@@ -121,12 +135,12 @@ def simulate(
     >>> run.x.isel(trajectory=0, time=-1).values.round(4)
     array([1.544 , 0.4056])
     """
+    start = np.atleast_2d(np.asarray(x0, dtype=np.float64))
     if not isinstance(potential, TimeVarying):
-        require_potential(potential)
-    start, times = _start(potential, x0), _times(time)
-    rows = torch.tensor(start).to(
-        getattr(potential, "device", None) or "cpu", getattr(potential, "dtype", torch.float64)
-    )
+        potential = require_potential(potential, start.shape[-1])
+    _check_start(potential, start)
+    times = _times(time)
+    rows = torch.tensor(start, **tensor_options(_at(potential, times[0])))
     if potential.members is not None:
         rows = rows.expand(potential.members, *rows.shape).clone()
     velocity = _Velocity(potential, limit, budget)
@@ -146,7 +160,7 @@ def simulate(
 
 
 def _langevin(
-    potential: Potential | TimeVarying,
+    potential: Landscape | TimeVarying,
     rows: Tensor,
     times: np.ndarray,
     temperature: float,
@@ -175,18 +189,22 @@ def _langevin(
     )
 
 
-def _largest_curvature(potential: Potential | TimeVarying, x: Tensor, t: float) -> np.ndarray:
+def _largest_curvature(potential: Landscape | TimeVarying, x: Tensor, t: float) -> np.ndarray:
     """Return the largest eigenvalue of the Hessian at x, shape (…, trajectory, dim), and time t: (…, trajectory)."""
-    fixed = potential.at(time=t) if isinstance(potential, TimeVarying) else potential
-    return np.linalg.eigvalsh(np.nan_to_num(fixed.hessian(x).detach().cpu().numpy()))[..., -1]
+    return np.linalg.eigvalsh(np.nan_to_num(_at(potential, t).hessian(x).detach().cpu().numpy()))[..., -1]
 
 
-def _warn_unstable_steps(potential: Potential | TimeVarying, x: np.ndarray, times: np.ndarray, step: float) -> None:
+def _at(potential: Landscape | TimeVarying, t: Any) -> Potential:
+    """Return the potential at time t; a fixed landscape is itself."""
+    return potential.at(time=t) if isinstance(potential, TimeVarying) else potential
+
+
+def _warn_unstable_steps(potential: Landscape | TimeVarying, x: np.ndarray, times: np.ndarray, step: float) -> None:
     """Warn if steps are unstable at a state of x, shape (…, time, dim); blown-up trajectories are left out."""
     whole = np.isfinite(x[..., -1, :]).all(-1, keepdims=True)
     for k in np.unique(np.linspace(1, len(times) - 1, CURVATURE_CHECKS).round().astype(int)):
-        at = torch.tensor(np.where(whole, x[..., k, :], x[..., 0, :]))
-        at = at.to(getattr(potential, "device", None) or "cpu", getattr(potential, "dtype", torch.float64))
+        options = tensor_options(_at(potential, times[k]))
+        at = torch.tensor(np.where(whole, x[..., k, :], x[..., 0, :]), **options)
         curvature = float(_largest_curvature(potential, at, times[k]).max())
         if step * curvature >= 2:
             warnings.warn(
@@ -198,6 +216,7 @@ def _warn_unstable_steps(potential: Potential | TimeVarying, x: np.ndarray, time
             return
 
 
+GAUGE = "that of the potential analysed"
 CURVATURE_CHECKS = 16  # number of times at which steps are compared with the curvature
 STIFF_ADVICE = "For a stiff landscape try method='scipy_solver', options={'solver': 'LSODA'}"
 
@@ -205,7 +224,7 @@ STIFF_ADVICE = "For a stiff landscape try method='scipy_solver', options={'solve
 class _Velocity:
     """−∇Ψ(x, t), shape (…, trajectory, dim), zero where a trajectory has blown up; counts its evaluations."""
 
-    def __init__(self, potential: Potential | TimeVarying, limit: float, budget: int) -> None:
+    def __init__(self, potential: Landscape | TimeVarying, limit: float, budget: int) -> None:
         self.potential, self.limit, self.budget, self.calls = potential, limit, budget, 0
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
@@ -228,9 +247,7 @@ class _Velocity:
             )
 
     def _gradient(self, x: Tensor, t: Tensor) -> Tensor:
-        if isinstance(self.potential, TimeVarying):
-            return self.potential.at(time=t).gradient(x)
-        return self.potential.gradient(x)
+        return _at(self.potential, t).gradient(x)
 
 
 def _integrate(integrate: Callable[[Tensor, Tensor], Tensor], x: Tensor, times: Tensor) -> Tensor:
@@ -257,15 +274,14 @@ def _integrate(integrate: Callable[[Tensor, Tensor], Tensor], x: Tensor, times: 
     return path
 
 
-def _start(potential: Potential | TimeVarying, x0: ArrayLike) -> np.ndarray:
-    start = np.atleast_2d(np.asarray(x0, dtype=np.float64))
+def _check_start(potential: Landscape | TimeVarying, start: np.ndarray) -> None:
+    """Raise `ValueError` unless states at the start, shape (trajectory, dim), are finite and in the domain."""
     if start.ndim != 2 or start.shape[1] != len(potential.states):
-        raise ValueError(f"x0 must have shape (trajectory, {len(potential.states)}), got {np.shape(x0)}")
+        raise ValueError(f"x0 must have shape (trajectory, {len(potential.states)}), got {start.shape}")
     if not np.isfinite(start).all():
         row = int(np.flatnonzero(~np.isfinite(start).all(-1))[0])
         raise ValueError(f"x0 must be finite, got {start[row]} for trajectory {row}")
     check_domain([potential], start)
-    return start
 
 
 def _times(time: ArrayLike) -> np.ndarray:
@@ -280,45 +296,41 @@ def _times(time: ArrayLike) -> np.ndarray:
 ADAPTIVE_METHODS = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 
 
-def _method_options(potential: Potential | TimeVarying, times: np.ndarray, method: str) -> dict[str, Any]:
+def _method_options(potential: Landscape | TimeVarying, times: np.ndarray, method: str) -> dict[str, Any]:
     """Return options that make every trajectory meet the tolerances and steps end at the kinks of a schedule."""
-    schedule = getattr(potential, "schedule", None)
-    inside = [t for t in getattr(schedule, "kinks", ()) if times[0] < t < times[-1]]
+    inside = langevin.kinks_between(potential, times)
     if method not in ADAPTIVE_METHODS:
-        if inside:
+        if inside and isinstance(potential, TimeVarying):
             raise ValueError(
-                f"{method} may step over the kinks of {schedule!r}; use one of {', '.join(ADAPTIVE_METHODS)}"
+                f"{method} may step over the kinks of {potential.schedule!r}; use one of {', '.join(ADAPTIVE_METHODS)}"
             )
         return {}
     jumps = {"jump_t": torch.tensor(inside, dtype=torch.float64)} if inside else {}
     return {"norm": lambda y: y.abs().max(), **jumps}
 
 
-def _dataset(potential: Potential | TimeVarying, x: np.ndarray, times: np.ndarray, limit: float) -> xr.Dataset:
-    gone = ~(np.abs(x) <= limit).all(-1)
-    gone = np.maximum.accumulate(gone, axis=-1)
+def _dataset(potential: Landscape | TimeVarying, x: np.ndarray, times: np.ndarray, limit: float) -> xr.Dataset:
+    """Return trajectories x, shape (…, trajectory, time, dim), which are NaN from where they blow up, as a dataset."""
+    gone = np.maximum.accumulate(~(np.abs(x) <= limit).all(-1), axis=-1)
     x = np.where(gone[..., None], np.nan, x)
-    lead = () if potential.members is None else ("member",)
-    dims = (*lead, "trajectory", "time")
-    coords = {"trajectory": np.arange(x.shape[-3]), "time": times, "state": list(potential.states)}
-    if lead:
-        coords["member"] = np.arange(x.shape[0])
-    fixed = [potential.at(time=t) if isinstance(potential, TimeVarying) else potential for t in times]
-    level = np.stack([psi.value(x[..., k, :]) for k, psi in enumerate(fixed)], -1)
-    variables: dict[str, Any] = {
-        "x": ((*dims, "state"), x, {"long_name": "state", "units": "1"}),
-        "potential": (dims, level, {"long_name": "potential along the trajectory", "units": "1"}),
+    dims = (*(() if potential.members is None else ("member",)), "trajectory", "time")
+    units = units_of(potential)
+    level = np.stack([_at(potential, t).value(x[..., k, :]) for k, t in enumerate(times)], -1)
+    variables = {
+        "x": variable((*dims, "state"), x, "state", units.of("state")),
+        "potential": variable(dims, level, "potential along the trajectory", units.potential),
     }
     if isinstance(potential, TimeVarying):
-        b = np.array([float(potential.schedule(t)) for t in times])
-        variables["b"] = ("time", b, {"long_name": "blend parameter", "units": "1"})
-    inside = getattr(potential, "inside_data", None)
-    if inside is not None:
-        flags = np.asarray(inside(x)).astype(np.int8)
-        variables["inside_data"] = (dims, flags, {"long_name": "inside the box of the data", "units": "1"})
-    data = xr.Dataset(variables, coords=coords, attrs={"blown_up_json": json.dumps(_blown_up(gone, times))})
-    data["time"].attrs = {"long_name": "time", "units": "1"}
-    return data
+        values = np.array([float(potential.schedule(t)) for t in times])
+        variables[potential.parameter] = variable("time", values, "parameter of the landscape")
+    if isinstance(potential, Sampled):
+        inside = np.asarray(potential.inside_data(x), dtype=bool)
+        variables["inside_data"] = variable(dims, inside, "inside the box of the data", "1")
+    coords = state_labels(potential.states, units) | {"time": variable("time", times, "time", units.time)}
+    for k, dim in enumerate(dims[:-1]):
+        coords[dim] = variable(dim, np.arange(x.shape[k]), dim, "1")
+    attrs = {"blown_up_json": json.dumps(_blown_up(gone, times)), "gauge": GAUGE, **units.attrs()}
+    return xr.Dataset(variables, coords=coords, attrs=attrs)
 
 
 def _blown_up(gone: np.ndarray, times: np.ndarray) -> list[dict[str, Any]]:

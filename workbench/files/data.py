@@ -1,14 +1,15 @@
 """Data from netCDF files: plain files of any origin and result files of this package."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from workbench import dataset
 from workbench.atomic import is_sealed
+from workbench.dataset.labelling import given_units, labelled, stated_units
+from workbench.dataset.variables import Units, state_labels, text_unit, variable
 from workbench.errors import DatasetError, FileError
 from workbench.files import results
 
@@ -20,6 +21,7 @@ def read_data(
     *,
     name: str | None = None,
     states: Sequence[str] | None = None,
+    units: Mapping[str, str] | None = None,
     drop_missing: bool = False,
 ) -> xr.Dataset:
     """Read the data of a netCDF file and check them; see `workbench.dataset` for names and dimensions.
@@ -32,6 +34,9 @@ def read_data(
         In a result file with several datasets, the one to read, /data/<name>; in a plain file, the group to read.
     states : sequence of str, optional
         Variables to stack into `x`, if the file has one variable per state.
+    units : mapping of str to str, optional
+        Units that the file does not state, by name: of states, of all states ("x"), of the "potential", and of "time";
+        of paths those of "stress", which is that of the "potential", and of "time".
     drop_missing : bool
         Whether to drop samples that are not finite, such as the padding of shorter trajectories. The remaining samples
         are stored as rows over ``sample``, and the attribute `dropped_samples` counts those dropped.
@@ -40,14 +45,16 @@ def read_data(
     -------
     xarray.Dataset
         The data in canonical form, as returned by `workbench.dataset.check`: points ``x(sample, state)``, trajectories
-        ``x(trajectory, time, state)`` or paths ``strain(trajectory, time, component)``.
+        ``x(trajectory, time, state)`` or paths ``strain(trajectory, time, component)``. Units are those of the file and
+        those given (see `workbench.dataset`).
 
     Raises
     ------
     FileError
         If the file is missing, damaged or no netCDF file.
     DatasetError
-        If the data do not follow the data format, or `name` or `states` is required or unknown.
+        If the data do not follow the data format, `name` or `states` is required or unknown, or a unit is not text,
+        belongs to no state or quantity, or contradicts that of the file.
 
     Examples
     --------
@@ -56,8 +63,9 @@ def read_data(
     ...     size = ("trajectory", "time")
     ...     plain = xr.Dataset({"a": (size, np.ones((2, 3))), "b": (size, np.zeros((2, 3)))}, {"time": [0.0, 1.0, 2.0]})
     ...     _ = plain.to_netcdf(f"{folder}/plain.nc")
-    ...     wb.read_data(f"{folder}/plain.nc", states=["a", "b"]).x.dims
-    ('trajectory', 'time', 'state')
+    ...     data = wb.read_data(f"{folder}/plain.nc", states=["a", "b"], units={"x": "nM", "time": "h"})
+    >>> data.x.dims, data.x.units
+    (('trajectory', 'time', 'state'), 'nM')
     """
     source = Path(path).expanduser()
     if not source.is_file():
@@ -65,12 +73,12 @@ def read_data(
     data = _of_result(source, name) if is_sealed(source) else _plain(source, name)
     if states is None and not {"x", "strain"} & set(data.data_vars):
         _name_states(data, source)
-    if states is not None:
-        data = _stacked(data, list(states), source)
     try:
+        if states is not None:
+            data = _stacked(data, list(states))
         if drop_missing and "x" in data:
             data = _finite(data)
-        return dataset.check(data)
+        return _with_units(dataset.check(data), units)
     except DatasetError as error:
         raise DatasetError(f"{source}: {error}") from None
 
@@ -94,7 +102,7 @@ def _of_result(source: Path, name: str | None) -> xr.Dataset:
 def _plain(source: Path, name: str | None) -> xr.Dataset:
     """Return the root group, or the group `name`, of a plain netCDF file."""
     try:
-        return xr.load_dataset(source, group=name)
+        return xr.load_dataset(source, group=name, decode_timedelta=False)  # times in seconds remain numbers
     except Exception as error:  # noqa: BLE001 - the libraries raise arbitrary errors on other formats
         text = str(error).partition("\n")[0]
         raise FileError(f"{source} is no readable netCDF file: {type(error).__name__}: {text}") from None
@@ -113,26 +121,37 @@ def _name_states(data: xr.Dataset, source: Path) -> None:
         )
 
 
-def _stacked(data: xr.Dataset, states: list[str], source: Path) -> xr.Dataset:
+def _stacked(data: xr.Dataset, states: list[str]) -> xr.Dataset:
     """Return the data with the variables `states` stacked into x(…, state)."""
     missing = [name for name in states if name not in data.data_vars]
     if missing:
         known = list(map(str, data.data_vars))
         hint = dataset.nearest(missing[0], known) or "."
-        raise DatasetError(f"{source} holds no {missing[0]!r}{hint} It holds: {', '.join(known) or 'nothing'}")
-    how: dict[str, Any] = {"coords": "minimal", "compat": "override", "combine_attrs": "drop_conflicts"}
-    x = xr.concat([data[name] for name in states], xr.Variable("state", states), **how)
-    return data.drop_vars(states).assign(x=x.rename("x"))
+        raise DatasetError(f"the file holds no {missing[0]!r}{hint} It holds: {', '.join(known) or 'nothing'}")
+    units = Units([text_unit(name, data[name].attrs.get("units")) for name in states])
+    x = xr.concat([data[name] for name in states], "state", coords="minimal", compat="override", combine_attrs="drop")
+    found = data.drop_vars(states).assign(x=variable(x.dims, x.values, "state", units.of("state")))
+    return found.assign_coords(state_labels(states, units))
+
+
+def _with_units(data: xr.Dataset, units: Mapping[str, str] | None) -> xr.Dataset:
+    """Return checked data with the units given by name, unless they contradict those that the data state."""
+    kind = dataset.kind_of(data)
+    names = list(map(str, data[dataset.LEADING[kind][1]].values))
+    agreed = stated_units(data).agreed(given_units(units, names, kind), "the file", "units")
+    return labelled(data, agreed)
 
 
 def _finite(data: xr.Dataset) -> xr.Dataset:
     """Return the finite samples as rows over `sample`."""
     if dataset.kind_of(data) == "trajectories" and "trajectory" not in data.coords:
-        data = data.assign_coords(trajectory=np.arange(data.sizes["trajectory"]))
+        number = variable("trajectory", np.arange(data.sizes["trajectory"]), "trajectory", "1")
+        data = data.assign_coords(trajectory=number)
     rows = dataset.flat(data)
     keep = np.ones(rows.sizes["sample"], dtype=bool)
-    for variable in rows.data_vars.values():
-        if variable.dtype.kind == "f" and variable.dims[:1] == ("sample",):
-            keep &= np.isfinite(variable.values).reshape(len(keep), -1).all(-1)
+    for array in rows.data_vars.values():
+        if array.dtype.kind == "f" and array.dims[:1] == ("sample",):
+            keep &= np.isfinite(array.values).reshape(len(keep), -1).all(-1)
     kept = rows.isel(sample=keep)
-    return kept.assign_coords(sample=np.arange(kept.sizes["sample"])).assign_attrs(dropped_samples=int((~keep).sum()))
+    number = variable("sample", np.arange(kept.sizes["sample"]), "sample", "1")
+    return kept.assign_coords(sample=number).assign_attrs(dropped_samples=int((~keep).sum()))

@@ -11,7 +11,6 @@ The seal is a final line, ignored by HDF5, with the SHA-256 digest of everything
 library parses the file, because HDF5 may crash on damaged files, and reject damaged or incomplete files.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,20 +24,15 @@ from workbench.atomic import check_seal, check_target, is_sealed, replacing, sea
 from workbench.dataset import nearest, storable
 from workbench.errors import FileError
 from workbench.files.comparison import first_difference
+from workbench.files.fits import Named, StoredFits, fit_groups, origin_of
 from workbench.files.provenance import SCHEMA, provenance
-from workbench.files.weights import from_dataset, to_dataset
-from workbench.fitting.fit import Fit
-from workbench.fitting.predictions import predict
-from workbench.fitting.result import PathFit
-from workbench.fitting.scores import score
+from workbench.files.weights import from_dataset
+from workbench.fitting.result import Fit
 from workbench.interrupts import held_signals
-from workbench.losses.match import DENSITY, OBJECTIVES
-from workbench.potentials.density import Density
-from workbench.potentials.stored import Stored
+from workbench.potentials.trainable import TrainablePotential
 
 __all__ = ["Result", "check_target", "cleaned", "load", "read", "save", "tree_of", "write"]
 
-LONGEST_HISTORY = 1000
 COORDINATES = {
     "b_scanned": "parameter of the blend",
     "case": "landscape",
@@ -53,12 +47,6 @@ COORDINATES = {
     "split": "role of the sample in the fit",
     "state": "component of the state",
 }
-
-
-class _Models(dict[str, Any]):
-    def __missing__(self, name: str) -> Any:
-        known = ", ".join(self) or "none"
-        raise KeyError(f"no model {name!r} in the file{nearest(name, self) or '.'} It holds: {known}")
 
 
 @dataclass(frozen=True)
@@ -81,6 +69,11 @@ class Result:
     tree: xr.DataTree
     models: dict[str, Any]
     ensembles: dict[str, Any]
+
+    @property
+    def fits(self) -> Mapping[str, Fit]:
+        """The fits as `workbench.fit` returned them, by name, without bare models; rebuilt when they are looked up."""
+        return StoredFits(self)
 
     def __getitem__(self, path: str) -> xr.DataTree | xr.DataArray:
         """Return a group, such as "analysis/stationary_points", or a variable of a group."""
@@ -172,16 +165,16 @@ def tree_of(
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.DataTree:
     """Return the tree of a result file; the arguments are those of `save`."""
-    if isinstance(fits, Fit | PathFit) and data is None:
+    if isinstance(fits, Fit) and data is None:
         data = fits.data
     named = dict(fits or {}) if isinstance(fits, Mapping | None) else {"fit": fits}
-    origin = _origin(next(iter(named.values()))) if named else {}
+    origin = origin_of(next(iter(named.values()))) if named else {}
     if len(named) > 1:  # seed and time of each fit are stored in its group
         origin = {name: origin[name] for name in ("device", "dtype")}
     groups: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=provenance(**(origin | dict(attrs or {}))))}
     groups |= _named("/data", data)
     for name, fit in named.items():
-        groups |= _fit_groups(f"/fits/{name}", fit)
+        groups |= fit_groups(f"/fits/{name}", fit)
     groups |= _named("/landscape", landscape) | _named("/analysis", analysis) | _named("/simulation", simulation)
     return xr.DataTree.from_dict({path: cleaned(group) for path, group in groups.items()})
 
@@ -242,14 +235,14 @@ def load(path: str | Path) -> Result:
     2
     """
     tree = read(path)
-    models, ensembles = _Models(), _Models()
+    models, ensembles = Named(), Named()
     for name, node in tree["fits"].children.items() if "fits" in tree.children else ():
         try:
             model = from_dataset(node.to_dataset(inherit=False))
         except (ValueError, KeyError) as error:
             raise FileError(f"{path}: cannot rebuild the model of /fits/{name}: {error}") from None
         ensembles[name] = model
-        several = getattr(model, "members", None) is not None
+        several = isinstance(model, TrainablePotential) and model.members is not None
         models[name] = model.member(int(node.attrs.get("best_member", 0))) if several else model
     return Result(Path(path), tree, models, ensembles)
 
@@ -270,70 +263,6 @@ def _named(root: str, content: xr.Dataset | Mapping[str, xr.Dataset] | None) -> 
     if isinstance(content, xr.Dataset):
         return {root: content}
     return {f"{root}/{name}": dataset for name, dataset in content.items()}
-
-
-def _fit_groups(root: str, fit: Any) -> dict[str, xr.Dataset]:
-    """Return the groups of a fit or model: weights, history, restarts, predictions and scan."""
-    if isinstance(fit, Stored):
-        return {root: to_dataset(fit)}
-    if not isinstance(fit, Fit | PathFit):
-        raise TypeError(f"{root} must be a fit, or a model such as fit.model; got {type(fit).__name__}")
-    attrs = {
-        "match": json.dumps(fit.match),
-        "seed": fit.seed,
-        "outcome": str(fit.outcome),
-        "settings_json": json.dumps(fit.settings),
-        "elapsed_seconds": fit.elapsed,
-    }
-    groups = {
-        root: to_dataset(_whole(fit)).assign_attrs(attrs),
-        f"{root}/history": _thinned(fit.history),
-        f"{root}/restarts": fit.restarts,
-        f"{root}/predictions": _predictions(fit),
-    }
-    if isinstance(fit, Fit):
-        groups[root].attrs["best_member"] = fit.best
-        if fit.scan is not None:
-            groups[f"{root}/scan"] = fit.scan
-    return groups
-
-
-def _whole(fit: Fit | PathFit) -> Any:
-    return fit.model if isinstance(fit, PathFit) else fit.ensemble
-
-
-def _thinned(history: xr.Dataset) -> xr.Dataset:
-    """Return at most `LONGEST_HISTORY` steps, including the best one of every member and the last."""
-    length = history.sizes["step"]
-    best = {int(np.nanargmin(row)) for row in np.atleast_2d(history["validation_loss"].values)}
-    kept = sorted(set(range(0, length, -(-length // (LONGEST_HISTORY - 1 - len(best))))) | best | {length - 1})
-    return history.isel(step=kept)
-
-
-def _predictions(fit: Fit | PathFit) -> xr.Dataset:
-    """Return predictions and scores; for match="density" log-densities, for data with states alone velocities."""
-    model = _whole(fit)
-    if isinstance(fit, Fit) and not set(OBJECTIVES) & set(fit.data) and DENSITY not in fit.match:
-        x = fit.data["x"]
-        velocity = -model.gradient(x.values.reshape(-1, x.shape[-1])).reshape(-1, *x.shape)
-        label = {"long_name": "rate of change of the state, predicted", "units": "1"}
-        return xr.Dataset({"velocity": (("member", *x.dims), velocity, label)}, coords=fit.data.coords)
-    if DENSITY not in fit.match:
-        return xr.merge([predict(model, fit.data), score(model, fit.data)], compat="no_conflicts")
-    log_q = Density(model).log_prob(fit.data["x"].values)
-    label = {"long_name": "logarithm of the mean density of the members", "units": "1"}
-    return xr.Dataset({"log_prob": (fit.data["x"].dims[:-1], log_q, label)}, coords=fit.data.coords)
-
-
-def _origin(fit: Any) -> dict[str, Any]:
-    """Return seed, elapsed time, device and dtype of a fit, for the root group."""
-    model = getattr(fit, "model", fit)
-    energy = getattr(model, "potential", model)
-    where = {
-        "device": str(getattr(energy, "device", "cpu")),
-        "dtype": str(getattr(energy, "dtype", "")).removeprefix("torch."),
-    }
-    return where | ({"seed": fit.seed, "elapsed_seconds": fit.elapsed} if isinstance(fit, Fit | PathFit) else {})
 
 
 def cleaned(group: xr.Dataset) -> xr.Dataset:

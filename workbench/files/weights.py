@@ -16,22 +16,26 @@ names of its state dict. Attributes name class and module, and hold the argument
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
 
+from workbench.dataset.variables import Units, state_labels, variable
+from workbench.files import formula
 from workbench.materials.generalised_play import GeneralisedPlay
+from workbench.materials.material import Material
 from workbench.materials.state_node import StateNODE
 from workbench.potentials.convex import POSITIVE_MAP
 from workbench.potentials.lse_icnn import LSEICNN
-from workbench.potentials.stored import Stored, decoded, stored_class
+from workbench.potentials.stored import Stored, decoded, encoded, stored_class
+from workbench.potentials.trainable import TrainablePotential
 
 __all__ = ["from_dataset", "to_dataset"]
 
-Entry = tuple[str, tuple[str, ...], str]  # variable, dimensions, meaning
+Entry = tuple[str, tuple[str, ...], str]  # variable, dimensions, meaning; dimensionless
+Described = tuple[str, tuple[str, ...], str, str | None]  # the same with a unit
 
 
 class Kind(NamedTuple):
@@ -44,10 +48,16 @@ class Kind(NamedTuple):
         does not know, of a derived class.
     labels : callable
         Returns the coordinates of the dimensions of a model.
+    formula : callable
+        Returns the text that defines the model from its variables.
+    derived : callable or None
+        Returns further variables, which are written for readers and not read back.
     """
 
-    entry: Callable[[Any, str], Entry | None]
+    entry: Callable[[Any, str], Entry | Described | None]
     labels: Callable[[Any], Mapping[str, Sequence[Any]]]
+    formula: Callable[[Any], str]
+    derived: Callable[[Any], Mapping[str, xr.Variable]] | None = None
 
 
 def to_dataset(model: Any) -> xr.Dataset:
@@ -63,22 +73,22 @@ def to_dataset(model: Any) -> xr.Dataset:
             f"only landscapes and materials of this package, and classes derived from them, can be stored; got a "
             f"{type(model).__name__}"
         )
-    kind, energy = _kind(model), getattr(model, "potential", model)
-    labels = kind.labels(model)
-    variables: dict[str, Any] = {}
-    for entry, tensor in model.state_dict().items():  # type: ignore[attr-defined]
-        label, dims, meaning = kind.entry(model, entry) or _plain_entry(model, entry)
+    kind, state = _kind(model), model.state_dict()  # type: ignore[attr-defined]
+    labels, variables = kind.labels(model), {}
+    for entry, tensor in state.items():
+        label, dims, meaning, unit = _described(kind, model, entry)
         sizes = [len(labels[dim]) for dim in dims] if set(dims) <= set(labels) else tensor.shape
-        variables[label] = (dims, tensor.detach().cpu().numpy().reshape(sizes), {"long_name": meaning, "units": "1"})
-    if isinstance(energy, LSEICNN):
-        rho = energy.rho.detach().cpu().numpy()
-        meaning = "sharpness of the soft minimum, scaled units"
-        variables["rho"] = (("member",), rho, {"long_name": meaning, "units": "1"})
-    used = {dim for dims, *_ in variables.values() for dim in dims}
-    coords = {dim: list(labels[dim]) for dim in sorted(used) if dim in labels}
-    cls, dtype = type(model), str(next(iter(model.state_dict().values())).dtype)  # type: ignore[attr-defined]
-    attrs = {"kind": cls.__qualname__, "module": cls.__module__, "config_json": json.dumps(_config(model))}
-    attrs |= {"dtype": dtype.removeprefix("torch."), "positive_map": POSITIVE_MAP}
+        variables[label] = variable(dims, tensor.detach().cpu().numpy().reshape(sizes), meaning, unit)
+    if kind.derived is not None:
+        variables |= kind.derived(model)
+    used = {dim for each in variables.values() for dim in each.dims}
+    coords: dict[str, Any] = {str(dim): list(labels[str(dim)]) for dim in sorted(map(str, used)) if dim in labels}
+    if isinstance(model, TrainablePotential) and "state" in coords:
+        coords |= state_labels(model.states, model.units)
+    cls, floating = type(model), [values for values in state.values() if values.is_floating_point()]
+    dtype = floating[0].dtype if floating else torch.float64
+    attrs = {"kind": cls.__qualname__, "module": cls.__module__, "config_json": json.dumps(model.config())}
+    attrs |= {"dtype": str(dtype).removeprefix("torch."), "formula": kind.formula(model)} | _labels(model)
     return xr.Dataset(variables, coords=coords, attrs=attrs)
 
 
@@ -87,7 +97,7 @@ def from_dataset(dataset: xr.Dataset, device: Any = None) -> Any:
 
     Examples
     --------
-    >>> model = LSEICNN(dim=1, modes=2, hidden=(4,)).initialise(np.random.default_rng(0))
+    >>> model = LSEICNN(dim=1, modes=2, hidden=(4,)).initialise(rng=np.random.default_rng(0))
     >>> bool(from_dataset(to_dataset(model)).value([0.3]) == model.value([0.3]))
     True
     """
@@ -97,16 +107,13 @@ def from_dataset(dataset: xr.Dataset, device: Any = None) -> Any:
     name = dataset.attrs["kind"]
     cls = stored_class(dataset.attrs["module"], name)
     try:
-        config = json.loads(dataset.attrs["config_json"])
-        support = decoded(config.pop("support", None))
-        model = cls.build(config).to(getattr(torch, dataset.attrs["dtype"]))
+        model = cls.build(json.loads(dataset.attrs["config_json"])).to(getattr(torch, dataset.attrs["dtype"]))
+        model = _relabelled(model, dataset)
     except (TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"the configuration does not fit {name} of this version: {error}") from None
-    if support is not None:
-        model.support = support
     kind, state = _kind(model), {}
     for entry, like in model.state_dict().items():
-        label, dims, _ = kind.entry(model, entry) or _plain_entry(model, entry)
+        label, dims, *_ = _described(kind, model, entry)
         if label not in dataset or set(dataset[label].dims) != set(dims):
             found = tuple(dataset[label].dims) if label in dataset else "nothing"
             raise ValueError(f"expected the weight {label} over {dims}, found {found}")
@@ -118,47 +125,87 @@ def from_dataset(dataset: xr.Dataset, device: Any = None) -> Any:
     return model.requires_grad_(False).to(device)
 
 
+def _labels(model: Any) -> dict[str, Any]:
+    """Return what a potential is beside its weights: members, states, support, units and gauge, as attributes."""
+    if not isinstance(model, TrainablePotential):
+        return {"positive_map": POSITIVE_MAP} if isinstance(model, Material) else {}
+    labels = {"members": model.members, "states": list(model.states), "support": encoded(model.support, "support")}
+    attrs = {"labels_json": json.dumps(labels), "gauge": model.gauge} | model.units.attrs()
+    return attrs | ({"positive_map": POSITIVE_MAP} if isinstance(model, LSEICNN) else {})
+
+
+def _relabelled(model: Any, dataset: xr.Dataset) -> Any:
+    """Return a model, as constructed, with the members, states, support, units and gauge that the file states."""
+    if not isinstance(model, TrainablePotential):
+        return model
+    labels = json.loads(dataset.attrs["labels_json"])
+    if labels["members"] != model.members:
+        model = model.like(members=labels["members"])
+    model.states, model.support = tuple(labels["states"]), decoded(labels["support"])
+    x = xr.Dataset({"x": dataset["x_shift"].rename("x")}, attrs=dataset.attrs)
+    model.units, model.gauge = Units.read(x), dataset.attrs["gauge"]
+    return model
+
+
 def _kind(model: Any) -> Kind:
     """Return how the weights are named: as those of the nearest known base, else as in the state dict."""
-    return next((KINDS[cls] for cls in type(model).__mro__ if cls in KINDS), Kind(_plain_entry, lambda _: {}))
+    plain = Kind(_plain_entry, lambda _: {}, formula.of_class)
+    return next((KINDS[cls] for cls in type(model).__mro__ if cls in KINDS), plain)
 
 
-def _config(model: Any) -> dict[str, Any]:
-    """Return the constructor arguments, as the model is now, and the support of a density."""
-    config = model.config()
-    if isinstance(model, LSEICNN):
-        config |= {"members": model.members, "states": list(model.states)}
-        if model.support is not None:
-            config["support"] = {"class": "Support", "fields": asdict(model.support)}
-    return config
+def _described(kind: "Kind", model: Any, entry: str) -> Described:
+    """Return variable, dimensions, description and unit of an entry of the state dict."""
+    found = kind.entry(model, entry) or _plain_entry(model, entry)
+    return found if len(found) == 4 else (*found, "1")  # type: ignore[return-value,misc]
 
 
 def _plain_entry(model: Any, name: str) -> Entry:
     """Return variable, dimensions and description of an entry of a class without names of its own."""
-    label = name.replace(".", "_")
-    return label, tuple(f"{label}_{axis}" for axis in range(model.state_dict()[name].ndim)), f"parameter {name}"
+    label, axes = name.replace(".", "_"), model.state_dict()[name].ndim
+    dims = tuple(f"{label}_{axis}" for axis in range(axes))
+    if isinstance(model, TrainablePotential) and model.members and not model.NATIVE:
+        dims = ("member", *dims[1:])
+    return label, dims, f"parameter {name}"
 
 
 # ---- LSE-ICNN ------------------------------------------------------------------------------------------------------
 
-SCALES = {
-    "alpha": (("member", "mode"), "mode weight"),
-    "offset": (("member",), "offset of the potential"),
-    "potential_scale": ((), "scale of the potential"),
-    "u": (("member",), "logarithm of the sharpness minus its lower bound"),
-    "x_high": (("state",), "upper corner of the bounding box of the data"),
-    "x_low": (("state",), "lower corner of the bounding box of the data"),
-    "x_scale": (("state",), "scale of the inputs"),
-    "x_shift": (("state",), "shift of the inputs"),
+SCALES: dict[str, tuple[tuple[str, ...], str, str | None]] = {  # dimensions, description, quantity that gives the unit
+    "alpha": (("member", "mode"), "parameter of the gate", None),
+    "offset": (("member",), "offset of the potential", "potential"),
+    "potential_scale": ((), "scale of the potential", "potential"),
+    "u": (("member",), "logarithm of (sharpness − its lower bound)", None),
+    "x_high": (("state",), "upper corner of the bounding box of the data", "state"),
+    "x_low": (("state",), "lower corner of the bounding box of the data", "state"),
+    "x_scale": (("state",), "scale of the inputs", "state"),
+    "x_shift": (("state",), "shift of the inputs", "state"),
 }
 
 
-def _landscape_entry(model: LSEICNN, name: str) -> Entry | None:
-    """Return variable, dimensions and description; "convex.W.0" is W2, from layer 1 to layer 2."""
-    if name in SCALES:
-        return (name, *SCALES[name])
-    if not name.startswith("convex."):
+def _scale_entry(model: TrainablePotential, name: str) -> Described | None:
+    """Return variable, dimensions, description and unit of a scale of a potential."""
+    if name not in SCALES:
         return None
+    dims, meaning, rule = SCALES[name]
+    return name, dims, meaning, model.units.of(rule) if rule else "1"
+
+
+def _scale_labels(model: TrainablePotential) -> dict[str, Sequence[Any]]:
+    """Return the coordinates of the members and states of a potential."""
+    return {"member": range(model.members or 1), "state": model.states}
+
+
+def _sharpness(model: Any) -> dict[str, xr.Variable]:
+    """Return the sharpness, which is derived from u."""
+    energy = model if isinstance(model, LSEICNN) else model.potential
+    rho = energy.rho.detach().cpu().numpy()
+    return {"rho": variable("member", rho, "sharpness of the soft minimum, scaled units", "1")}
+
+
+def _landscape_entry(model: LSEICNN, name: str) -> Entry | Described | None:
+    """Return variable, dimensions and description; "convex.W.0" is W2, from layer 1 to layer 2."""
+    if not name.startswith("convex."):
+        return _scale_entry(model, name)
     _, letter, number = name.split(".")
     layer = int(number) + (2 if letter == "W" else 1)
     out = (f"hidden_{layer}",) if layer <= len(model.hidden) else ()
@@ -172,9 +219,8 @@ def _landscape_entry(model: LSEICNN, name: str) -> Entry | None:
 
 def _landscape_labels(model: LSEICNN) -> dict[str, Sequence[Any]]:
     """Return the coordinates of the dimensions of an LSE-ICNN."""
-    counted = {"member": model.members or 1, "mode": model.modes}
-    counted |= {f"hidden_{k + 1}": width for k, width in enumerate(model.hidden)}
-    return {**{dim: range(size) for dim, size in counted.items()}, "state": model.states}
+    widths = {f"hidden_{k + 1}": range(width) for k, width in enumerate(model.hidden)}
+    return {**_scale_labels(model), "mode": range(model.modes), **widths}
 
 
 # ---- materials -----------------------------------------------------------------------------------------------------
@@ -194,11 +240,12 @@ INPUTS = {
 }
 
 
-def _play_entry(model: GeneralisedPlay, name: str) -> Entry | None:
+def _play_entry(model: GeneralisedPlay, name: str) -> Entry | Described | None:
     """Return variable, dimensions and description."""
     if name in OPERATORS:
         return (name, *OPERATORS[name])
-    return _landscape_entry(model.potential, name.removeprefix("potential."))
+    prefix, _, rest = name.partition(".")
+    return _landscape_entry(model.potential, rest) if prefix == "potential" else None
 
 
 def _play_labels(model: GeneralisedPlay) -> dict[str, Sequence[Any]]:
@@ -207,7 +254,7 @@ def _play_labels(model: GeneralisedPlay) -> dict[str, Sequence[Any]]:
     return _landscape_labels(model.potential) | {"internal": range(model.internal), "linear": linear}
 
 
-def _node_entry(model: StateNODE, name: str) -> Entry | None:
+def _node_entry(model: StateNODE, name: str) -> Entry | Described | None:
     """Return variable, dimensions and description; "W.0" is rate_W1, from the inputs to layer 1."""
     if name in INPUTS:
         return (name, *INPUTS[name])
@@ -232,7 +279,8 @@ def _node_labels(model: StateNODE) -> dict[str, Sequence[Any]]:
 
 
 KINDS: dict[type, Kind] = {
-    LSEICNN: Kind(_landscape_entry, _landscape_labels),
-    GeneralisedPlay: Kind(_play_entry, _play_labels),
-    StateNODE: Kind(_node_entry, _node_labels),
+    TrainablePotential: Kind(_scale_entry, _scale_labels, formula.of_class),
+    LSEICNN: Kind(_landscape_entry, _landscape_labels, formula.of_landscape, _sharpness),
+    GeneralisedPlay: Kind(_play_entry, _play_labels, formula.of_play, _sharpness),
+    StateNODE: Kind(_node_entry, _node_labels, formula.of_node, _sharpness),
 }

@@ -21,6 +21,7 @@ from workbench.dataset import seed_text
 from workbench.errors import FileError
 from workbench.fitting.task import Task
 from workbench.interrupts import held_signals
+from workbench.potentials.stored import encoded
 
 __all__ = ["identity", "load", "save"]
 
@@ -28,14 +29,16 @@ __all__ = ["identity", "load", "save"]
 def identity(task: Task, seeds: Sequence[np.random.SeedSequence], settings: Mapping[str, Any]) -> dict[str, str]:
     """Return what must agree for a fit to be resumed: model, initialisation, match, optimiser, seeds and data."""
     total = hashlib.sha256()
-    for part in task.observations():
-        for values in (part.x, part.target, part.factor):
-            total.update(values.detach().cpu().numpy().tobytes())
+    for part in task.parts.values():
+        for name in sorted(map(str, part.variables)):
+            values = part[name].values
+            plain = values.astype("U") if values.dtype == object else values
+            total.update(name.encode() + np.ascontiguousarray(plain).tobytes())
     model = task.template
     return {
-        "model": f"{model!r}, rho_lo {model.rho_lo:g}, {model.dtype}",
+        "model": f"{model!r}, {json.dumps(model.config())}, {next(model.parameters()).dtype}",
         "init": repr(task.init),
-        "match": json.dumps(dict(task.match)),
+        "match": json.dumps(encoded(task.match, "match")),
         "optimiser": json.dumps(dict(settings)),
         "seeds": " ".join(map(seed_text, seeds)),
         "data": total.hexdigest(),

@@ -2,28 +2,28 @@
 
 Each member of an ensemble is an independent fit. Several starting points are drawn, with the sharpnesses of
 `Initialisation.rho` in turn, and each is improved by a few screening steps. The one with the lowest validation loss is
-continued; the others are dropped. The loss depends on the match:
+continued; the others are dropped. The loss is that of the match (`workbench.losses.match`), which also prepares the
+data:
 
-    potential, gradient, velocity    weighted least squares        `workbench.losses.least_squares`
+    potential, gradient, velocity    weighted least squares        `workbench.losses.quantities`
     trajectory                       multiple shooting             `workbench.losses.shooting`
     density                          negative log-likelihood       `workbench.losses.likelihood`
-    stress                           error of a material's stress  `workbench.fitting.materials`
+    stress                           error of a material's stress  `workbench.losses.stress`
 
 Guarantees: every selection, between starting points, steps, members and numbers of modes, uses the validation samples
 only. Samples marked "test" are never used. All random numbers derive from one `numpy.random.SeedSequence`, and the
 result does not depend on the number of worker processes.
 
-An optimiser of landscapes, `LevenbergMarquardt` or `Adam`, is an immutable object that holds settings and has one
-method, `learn(task, seeds, …)`, which returns one fitted member for each seed.
+An optimiser is an immutable object that holds settings and has one method, `learn(task, seeds, …)`, which returns one
+fitted member for each seed.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
-import torch
 import xarray as xr
 
 from workbench import dataset
@@ -32,38 +32,39 @@ from workbench.checks import require_integer
 from workbench.fitting.adam import Adam
 from workbench.fitting.history import best_member, history_of, restarts_of
 from workbench.fitting.levenberg_marquardt import LevenbergMarquardt
-from workbench.fitting.materials import fit_paths
 from workbench.fitting.modes import choose
 from workbench.fitting.path_training import PathTraining
 from workbench.fitting.result import Fit, PathFit
-from workbench.fitting.task import Task, prepared
-from workbench.losses.likelihood import normalise
-from workbench.losses.match import DENSITY, check_together, parse_match
+from workbench.fitting.task import Task
+from workbench.losses.match import Match, Stress, parsed
 from workbench.materials.material import Material
 from workbench.parallel import Report
 from workbench.potentials.initialisation import Initialisation
 from workbench.potentials.lse_icnn import LSEICNN
-from workbench.potentials.stored import Stored
-from workbench.potentials.support import Support
+from workbench.potentials.stored import Stored, encoded
+from workbench.potentials.trainable import TrainablePotential
 
 __all__ = ["Fit", "fit"]
 
+OPTIMISERS: dict[str, Any] = {"LevenbergMarquardt": LevenbergMarquardt, "Adam": Adam, "PathTraining": PathTraining}
+Matched = str | Match | Mapping[Any, float] | Sequence[Any]
+
 
 @overload
-def fit(model: LSEICNN, data: xr.Dataset, *, match: str | Mapping[str, float], **settings: Any) -> Fit:  # noqa: D418
+def fit(model: TrainablePotential, data: xr.Dataset, *, match: Matched, **settings: Any) -> Fit:  # noqa: D418
     """Fit a landscape."""
 
 
 @overload
-def fit(model: Material, data: xr.Dataset, *, match: Literal["stress"], **settings: Any) -> PathFit:  # noqa: D418
+def fit(model: Material, data: xr.Dataset, *, match: Literal["stress"] | Stress, **settings: Any) -> PathFit:  # noqa: D418
     """Fit a material."""
 
 
 def fit(  # type: ignore[misc]
-    model: LSEICNN | Material,
+    model: TrainablePotential | Material,
     data: xr.Dataset,
     *,
-    match: str | Mapping[str, float],
+    match: Matched,
     seed: Any = None,
     modes: Literal["auto"] | None = None,
     members: int | None = None,
@@ -73,8 +74,6 @@ def fit(  # type: ignore[misc]
     warm_start: bool = False,
     bootstrap: bool = False,
     optimiser: LevenbergMarquardt | Adam | PathTraining | None = None,
-    support: Support | None = None,
-    prior: float = 0.0,
     checkpoint: str | Path | None = None,
     workers: int = 1,
     progress: bool | Report | None = None,
@@ -87,17 +86,17 @@ def fit(  # type: ignore[misc]
 
     Parameters
     ----------
-    model : LSEICNN or Material
+    model : LSEICNN, another TrainablePotential, or Material
         The model whose architecture is fitted; it is not modified.
     data : xarray.Dataset
         Points, trajectories or paths, as built by `workbench.dataset`. A `split` coordinate ("train", "validation",
         "test") is respected.
-    match : str or mapping of str to float
-        Quantity to match: "potential", "gradient" or "velocity" (velocity = −gradient), or a mapping of several of
-        these to relative weights, such as ``{"potential": 1, "gradient": 10}``. "trajectory" refines a model by
-        multiple shooting and requires `warm_start`. "density" maximises the likelihood of the samples under
-        q = exp(−Ψ)/Z on `support`, with Ψ in nats; states of the model outside the support are conditions, q(y | t).
-        For trajectories, time is such a condition if the model has a state "time". "stress" fits a material to paths.
+    match : str, Match, mapping or sequence
+        What to match: a name, which is short for an object of `workbench.match` with default settings, or such an
+        object. "potential", "gradient" or "velocity" (velocity = −gradient), or a mapping of several of these to
+        relative weights, such as ``{"potential": 1, "gradient": 10}``. "trajectory" refines a model by multiple
+        shooting and requires `warm_start`. ``wb.match.Density(support)`` maximises the likelihood of the samples.
+        "stress" fits a material to paths. A match of one's own is a class derived from `workbench.match.Quantity`.
     seed : int, numpy.random.SeedSequence or None, optional
         Source of all random numbers. None draws a fresh seed, which the result records.
     modes : {"auto"} or None, optional
@@ -120,11 +119,8 @@ def fit(  # type: ignore[misc]
         spread of the members is then the standard error due to noise; otherwise it shows the effect of the starting
         points alone.
     optimiser : LevenbergMarquardt, Adam or PathTraining, optional
-        Optimiser and its settings. Default: ``LevenbergMarquardt()``, and ``PathTraining()`` for materials.
-    support : Support, optional
-        Where the density lives; required by ``match="density"``, which alone uses it.
-    prior : float, optional
-        Weight β ≥ 0 of KL(q ‖ uniform) in the loss of ``match="density"``. Default: 0.
+        Optimiser and its settings. Default: ``LevenbergMarquardt()``, and ``PathTraining()`` for materials, for which
+        the others can be used, too.
     checkpoint : str or pathlib.Path, optional
         File from which an interrupted fit by `Adam` continues, with results equal to the last bit. It is written every
         20 s and at the end; a fit with more epochs can continue from it. It requires a seed.
@@ -177,80 +173,87 @@ def fit(  # type: ignore[misc]
     """
     if isinstance(model, Stored):
         model.config()  # refuses arguments that no file can hold before the fit, not after it
-    if isinstance(model, Material) or match == "stress":
-        inapplicable: dict[str, Any] = {"modes": modes, "members": members, "init": init, "bootstrap": bootstrap}
-        inapplicable |= {"support": support, "prior": prior, "checkpoint": checkpoint}
-        _check_material(model, match, optimiser, **inapplicable)
-        options: dict[str, Any] = {
-            "restarts": restarts,
-            "validation_fraction": validation_fraction,
-            "warm_start": warm_start,
-            "progress": progress,
-        }
-        return fit_paths(model, data, seed=seed, optimiser=optimiser, **options)  # type: ignore[arg-type]
     began = time.perf_counter()
-    init, weights = init or Initialisation(), parse_match(match)
-    options = {"modes": modes, "warm_start": warm_start, "bootstrap": bootstrap}
-    minimiser = _checked_optimiser(optimiser or LevenbergMarquardt(), init, weights, **options)
-    members = (model.members or 1) if members is None else members
+    matched, inapplicable = parsed(match), {"members": members not in (None, 1), "bootstrap": bootstrap, "init": init}
+    init = init or Initialisation()
+    matched.check(model)
+    minimiser = optimiser or OPTIMISERS[matched.optimiser]()
+    _check(minimiser, init, matched, model, modes=modes, inapplicable=inapplicable)
+    members = (_members(model) or 1) if members is None else members
     require_integer(members=members, restarts=1 if restarts is None else restarts)
     if warm_start:
         _check_warm_start(model, members, restarts, modes)
+    elif matched.continues:
+        raise ValueError(
+            f"match={matched.name!r} refines a fitted model: first fit velocities (workbench.velocities estimates "
+            f"them), then call fit(first.ensemble, data, match={matched.name!r}, warm_start=True)"
+        )
     checkpoint_path = _checked_checkpoint(checkpoint, seed)
     sequence = dataset.seed_sequence(seed)
     shuffle, *seeds = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key).spawn(1 + members)
-    model, data = prepared(
-        model, data, weights, shuffle, validation_fraction=validation_fraction, support=support, prior=prior
-    )
-    settings: dict[str, Any] = {
-        "members": members,
-        "restarts": restarts,
-        "validation_fraction": validation_fraction,
-        "bootstrap": bootstrap,
-    }
-    options = {"restarts": restarts, "workers": workers, "progress": progress}
+    model, data = matched.prepared(model, data, lambda data: dataset.assign_split(data, shuffle, validation_fraction))
+    options: dict[str, Any] = {"restarts": restarts, "workers": workers, "progress": progress}
     scan = None
     if modes is not None:
         if restarts is None and isinstance(minimiser, LevenbergMarquardt):
             options["restarts"] = 2
-        model, scan = choose(model, data, weights, init, minimiser, seeds[0], **options)
-    task = Task.of(model, data, weights, init, prior, given=model if warm_start else None, bootstrap=bootstrap)
+        model, scan = choose(
+            model,  # type: ignore[arg-type]
+            data,
+            matched,
+            init,
+            minimiser,
+            seeds[0],
+            **options,
+        )
+    task = Task.of(model, data, matched, init, given=model if warm_start else None, bootstrap=bootstrap)
     learned = minimiser.learn(task, seeds, checkpoint=checkpoint_path, **options)
-    for member in learned:
-        _fix_constant(member.model, task)
-    history = history_of([member.records for member in learned])
-    return Fit(
-        model=learned[best_member(history)].model.requires_grad_(False),
-        ensemble=LSEICNN.stack([member.model for member in learned]).requires_grad_(False),
+    models = [member.model for member in learned]
+    for each in models:
+        matched.finish(each, task.parts["train"])
+    history = history_of([member.records for member in learned], _recorded(models[0]), matched.loss_unit)
+    best = models[best_member(history)].requires_grad_(False)
+    several = isinstance(best, TrainablePotential)
+    settings: dict[str, Any] = {"members": members, "restarts": restarts, "validation_fraction": validation_fraction}
+    settings |= {"bootstrap": bootstrap, "warm_start": warm_start, "modes": modes}
+    objects = {"match": matched, "optimiser": minimiser, "init": init}
+    return (Fit if several else PathFit)(
+        model=best,
+        ensemble=best.stack(models).requires_grad_(False) if several else best,
         history=history,
-        restarts=restarts_of([member.screened for member in learned]),
+        restarts=restarts_of([member.screened for member in learned], matched.loss_unit),
         scan=scan,
         data=data,
-        match=weights,
+        match=matched,
         outcomes=tuple(member.outcome for member in learned),
         seed=dataset.seed_text(sequence),
         elapsed=time.perf_counter() - began,
-        settings=settings | {"optimiser": repr(minimiser), "init": repr(init), "warm_start": warm_start},
+        settings=settings | {name: encoded(each, name) for name, each in objects.items()},
     )
 
 
-def _checked_optimiser(
-    optimiser: Any, init: Any, weights: Mapping[str, float], *, modes: Any, warm_start: bool, bootstrap: bool
-) -> LevenbergMarquardt | Adam:
-    """Return the optimiser; reject settings of the wrong type and contradictory combinations."""
+def _check(optimiser: Any, init: Any, match: Match, model: Any, *, modes: Any, inapplicable: Any) -> None:
+    """Raise `ValueError` for settings of the wrong type, and for those that the match or the model cannot have."""
     if not isinstance(init, Initialisation):
         raise ValueError(f"init must be an Initialisation, got {init!r}; use init=workbench.Initialisation(...)")
-    if not isinstance(optimiser, LevenbergMarquardt | Adam):
-        raise ValueError(
-            f"optimiser must be a workbench.LevenbergMarquardt(...) or workbench.Adam(...), got {optimiser!r}"
-        )
+    if not isinstance(optimiser, tuple(OPTIMISERS.values())):
+        known = ", ".join(f"workbench.{name}(...)" for name in OPTIMISERS)
+        raise ValueError(f"optimiser must be one of {known}, got {optimiser!r}")
     if modes not in (None, "auto"):
         raise ValueError(f"modes must be 'auto', or None for the number of modes of the model; got {modes!r}")
-    second_order = isinstance(optimiser, LevenbergMarquardt)
-    check_together(weights, second_order=second_order, modes=modes, warm_start=warm_start)
-    if (warm_start or bootstrap) and not second_order:
-        raise ValueError("warm_start and bootstrap require the optimiser LevenbergMarquardt; got Adam")
-    return optimiser
+    if modes is not None and not (match.pointwise and isinstance(model, LSEICNN)):
+        raise ValueError(
+            "modes='auto' selects the number of modes of an LSEICNN by errors sample by sample, which "
+            f"match={match.name!r} of {type(model).__name__} has not; compare fit.error for different numbers of modes"
+        )
+    if not isinstance(model, TrainablePotential):
+        for name in (name for name, stated in inapplicable.items() if stated):
+            raise ValueError(f"{name} does not apply to a material, which is fitted alone from its own starts: omit it")
+    if isinstance(optimiser, PathTraining) and isinstance(model, TrainablePotential):
+        raise ValueError(
+            f"PathTraining fits materials, not {type(model).__name__}: use workbench.LevenbergMarquardt(...) or "
+            "workbench.Adam(...)"
+        )
 
 
 def _checked_checkpoint(checkpoint: str | Path | None, seed: Any) -> Path | None:
@@ -262,36 +265,22 @@ def _checked_checkpoint(checkpoint: str | Path | None, seed: Any) -> Path | None
     return check_target(checkpoint, overwrite=True)
 
 
-def _check_warm_start(model: LSEICNN, members: int, restarts: int | None, modes: Any) -> None:
+def _check_warm_start(model: Any, members: int, restarts: int | None, modes: Any) -> None:
     """Reject a warm start from an unfitted model, and settings that draw new starting points."""
-    if modes is not None or restarts not in (None, 1) or members != (model.members or 1):
+    if modes is not None or restarts not in (None, 1) or members != (_members(model) or 1):
         raise ValueError(
             "warm_start=True continues every member of the model once "
-            f"(members: {model.members or 1}): omit modes, restarts and members"
+            f"(members: {_members(model) or 1}): omit modes, restarts and members"
         )
-    if not torch.isfinite(model.x_low).all():
+    if isinstance(model, TrainablePotential) and not model.fitted:
         raise ValueError("warm_start=True requires a fitted model, this one is not: fit it without warm_start first")
 
 
-def _fix_constant(model: LSEICNN, task: Task) -> None:
-    """Fix the constant of Ψ if the match leaves it free: Z = 1 for a density, else 0 at the lowest sample."""
-    if DENSITY in task.match:
-        normalise(model)
-    elif "potential" not in task.match:
-        x = torch.tensor(task.parts["train"]["x"].values).to(model.u)
-        with torch.no_grad():
-            model.offset -= model.value(x).min()
+def _recorded(model: Any) -> Any:
+    """Return the description of what a model records of itself."""
+    return model.RECORDED if isinstance(model, TrainablePotential) else {}
 
 
-def _check_material(model: Any, match: Any, optimiser: Any, **inapplicable: Any) -> None:
-    """Reject settings that do not apply to materials, and a match that does not belong to the model."""
-    if not isinstance(model, Material) or match != "stress":
-        raise ValueError(
-            "match='stress' requires a material (GeneralisedPlay or StateNODE), and a material requires "
-            f"match='stress'; got {type(model).__name__} and match={match!r}"
-        )
-    if not isinstance(optimiser, PathTraining | None):
-        raise ValueError(f"the optimiser of a material must be a workbench.PathTraining(...), got {optimiser!r}")
-    for name, value in inapplicable.items():
-        if value:
-            raise ValueError(f"{name} does not apply to a material: omit it, got {value!r}")
+def _members(model: Any) -> int | None:
+    """Return the number of members of a potential; None for a plain one and for a material."""
+    return model.members if isinstance(model, TrainablePotential) else None

@@ -12,22 +12,24 @@ import numpy as np
 import xarray as xr
 
 from workbench.dataset.velocities import velocities
-from workbench.errors import LandscapeError
-from workbench.fitting.fit import Fit, fit
+from workbench.errors import DatasetError, LandscapeError
+from workbench.fitting.fit import Fit, Matched, fit
 from workbench.fitting.levenberg_marquardt import LevenbergMarquardt
 from workbench.landscape.grid import grid
 from workbench.landscape.stationary_points import stationary_points
 from workbench.landscape.summary import summary
-from workbench.losses.match import DENSITY, TRAJECTORY, parse_match
+from workbench.losses.match import parsed
+from workbench.materials.material import Material
 from workbench.parallel import Report
 from workbench.potentials.lse_icnn import LSEICNN
+from workbench.potentials.trainable import TrainablePotential
 
 __all__ = ["Answer", "learn"]
 
 POLISHER = LevenbergMarquardt(steps=40, patience=8)  # a step of multiple shooting costs many steps of a velocity fit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer(Mapping[str, Any]):
     """Contents of a result file as returned by `learn`, accessible as attributes and as a mapping.
 
@@ -86,7 +88,8 @@ class Answer(Mapping[str, Any]):
 def learn(
     data: xr.Dataset,
     *,
-    match: str | Mapping[str, float],
+    match: Matched,
+    model: TrainablePotential | Material | None = None,
     modes: int | Literal["auto"] = 3,
     hidden: Sequence[int] = (8, 8, 8),
     members: int = 1,
@@ -98,7 +101,7 @@ def learn(
     workers: int = 1,
     progress: bool | Report | None = None,
 ) -> Answer:
-    """Fit an `LSEICNN` to data and analyse it.
+    """Fit an `LSEICNN`, or another model, to data and analyse it.
 
     The analysis consists of the landscape on a grid (in one and two dimensions) and the stationary points in the
     bounding box of the data, which are matched across members if there are several.
@@ -107,10 +110,13 @@ def learn(
     ----------
     data : xarray.Dataset
         Points or trajectories, as built by `workbench.dataset`.
-    match : str or mapping of str to float
-        Quantity or weighted quantities to match, as for `fit`. "trajectory" first fits velocities that are estimated
-        from the trajectories, and then refines that fit by multiple shooting. It uses the noise level of the states
-        that the data state, or else the estimated one. "density" is not available here.
+    match : str, Match, mapping or sequence
+        What to match, as for `fit`. "trajectory" first fits velocities that are estimated from the trajectories, and
+        then refines that fit by multiple shooting. It uses the noise level of the states that the data state, or else
+        the estimated one.
+    model : TrainablePotential or Material, optional
+        The model to fit in place of an `LSEICNN` with `modes` and `hidden`. A material is fitted, but has no landscape
+        to analyse.
     modes : int or "auto", optional
         Number of convex modes; "auto" selects it among 1 to 10 by the validation loss. Default: 3.
     hidden : sequence of int, optional
@@ -132,7 +138,7 @@ def learn(
     Raises
     ------
     ValueError
-        If the match is a density, which needs a support, or a setting is invalid.
+        If a setting is invalid.
     DatasetError
         If the data are invalid, lack a matched quantity, or have no times to differentiate by.
     FitError
@@ -148,39 +154,36 @@ def learn(
     >>> answer.analysis["stationary_points"].kind.values.tolist()
     ['minimum', 'minimum', 'maximum']
     """
-    weights = parse_match(match)
-    if DENSITY in weights:
-        raise ValueError(
-            "learn cannot fit a density, which needs a support: use workbench.fit(model, data, match='density', "
-            "support=workbench.Support(...))"
-        )
-    polish = TRAJECTORY in weights
-    observed = velocities(data) if differentiate or polish else data
-    model = LSEICNN(dim=observed.sizes["state"], modes=10 if modes == "auto" else modes, hidden=tuple(hidden))
+    matched = parsed(match)
+    observed = velocities(data) if differentiate or matched.continues else data
+    fitted: Any = model
+    if model is None:
+        fitted = LSEICNN(_dim(observed), modes=10 if modes == "auto" else modes, hidden=tuple(hidden))
     options: dict[str, Any] = {"seed": seed, "bootstrap": bootstrap, "workers": workers, "progress": progress}
     first = fit(
-        model,
+        fitted,
         observed,
-        match={"velocity": 1.0} if polish else weights,
+        match="velocity" if matched.continues else matched,
         modes="auto" if modes == "auto" else None,
         members=members,
         restarts=restarts,
         optimiser=optimiser,
         **options,
     )
-    fits = {"velocity": first} if polish else {"fit": first}
-    if polish:
-        noisy = data if {"sigma", "sigma_x"} & set(data) else data.assign(sigma_x=_noise_level(observed))
-        noisy = noisy.assign_coords(split=first.data["split"])
-        fits["trajectory"] = fit(
-            first.ensemble,
-            noisy,
-            match=TRAJECTORY,
-            warm_start=True,
-            optimiser=optimiser or POLISHER,
-            **options | {"seed": seed},
-        )
-    return _analysed({name: fit.data for name, fit in fits.items()} if polish else first.data, fits)
+    if not matched.continues:
+        return _analysed(first.data, {"fit": first})
+    noisy = data if {"sigma", "sigma_x"} & set(data) else data.assign(sigma_x=_noise_level(observed))
+    noisy = noisy.assign_coords(split=first.data["split"])
+    options |= {"optimiser": optimiser or POLISHER, "warm_start": True}
+    fits: dict[str, Fit] = {"velocity": first, matched.name: fit(first.ensemble, noisy, match=matched, **options)}
+    return _analysed({name: fit.data for name, fit in fits.items()}, fits)
+
+
+def _dim(data: xr.Dataset) -> int:
+    """Return the number of states; `DatasetError` for paths, which a material describes."""
+    if "state" not in data.dims:
+        raise DatasetError("learn fits a landscape to states; for strain paths give a material, model=…")
+    return data.sizes["state"]
 
 
 def _noise_level(observed: xr.Dataset) -> xr.DataArray:
@@ -196,8 +199,10 @@ def _noise_level(observed: xr.Dataset) -> xr.DataArray:
 def _analysed(data: Any, fits: Mapping[str, Fit]) -> Answer:
     """Return data and fits with the landscape and the stationary points of the last fit."""
     last = list(fits.values())[-1]
-    landscape = grid(last.model, last.model.box) if last.model.dim <= 2 else None
     attrs = {} if last.caveat is None else {"caveat": last.caveat}
+    if not isinstance(last.model, TrainablePotential):
+        return Answer(data=data, fits=fits, attrs=attrs)
+    landscape = grid(last.model, last.model.box) if last.model.dim <= 2 else None
     analysis: dict[str, xr.Dataset] = {}
     try:
         analysis["stationary_points"] = stationary_points(last.model, last.model.box)

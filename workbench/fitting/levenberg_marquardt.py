@@ -22,19 +22,22 @@ import torch
 from workbench import parallel
 from workbench.checks import require_integer
 from workbench.errors import FitError
-from workbench.fitting.outcome import ACTIVE, Learned, Outcome
+from workbench.fitting.outcome import Learned, Outcome
 from workbench.fitting.task import Task
 from workbench.losses.problem import Problem
 from workbench.parallel import Report
+from workbench.potentials.stored import storable_value
 
 __all__ = ["Descent", "LevenbergMarquardt"]
 
 
+@storable_value
 @dataclass(frozen=True)
 class LevenbergMarquardt:
     """Settings of Levenberg–Marquardt, the default optimiser of `workbench.fit` for landscapes.
 
-    It takes damped Gauss–Newton steps on least-squares and trajectory losses, and natural-gradient steps on densities.
+    It takes damped Gauss–Newton steps on sums of squares, those of materials included, and natural-gradient steps on
+    densities.
     Each member of a fit is the best of several starts. The weights with the lowest held-out loss are returned. Losses,
     damping, ρ and gates are recorded over (member, step) in `fit.history`.
 
@@ -243,10 +246,7 @@ class Descent:
     def _record(self) -> None:
         """Append the record of the current state."""
         best = min(self.held_out, self.lowest) if self.records else self.held_out
-        terms = self.problem.terms(self._evaluated)
-        self.problem.load(self.theta)
-        model = self.problem.model
-        gate = model.gate[0].detach().cpu().numpy()
+        terms, recorded = self.problem.terms(self._evaluated), self.problem.recorded(self.theta)
         elapsed = time.perf_counter() - self._began
         self.records.append(
             {
@@ -258,7 +258,7 @@ class Descent:
                 "damping": self._damping,
             }
             | {f"loss_{name}": value for name, value in terms.items()}
-            | {"rho": float(model.rho.detach()[0]), "gate": gate, "active": int((gate > ACTIVE).sum())}
+            | {name: values[0].cpu().numpy() for name, values in recorded.items()}
         )
 
 

@@ -16,27 +16,25 @@ of one standard error).
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 import xarray as xr
 
 from workbench import dataset
+from workbench.dataset.variables import variable
 from workbench.errors import FitError
-from workbench.fitting.outcome import ACTIVE, Learned
 from workbench.fitting.predictions import predict
 from workbench.fitting.result import Fit
 from workbench.fitting.task import Task
 from workbench.landscape.wells import wells
-from workbench.losses.least_squares import LeastSquares, Observations
+from workbench.losses.contract import Match
 from workbench.parallel import Report
 from workbench.potentials.initialisation import Initialisation
-from workbench.potentials.lse_icnn import LSEICNN
-
-if TYPE_CHECKING:
-    from workbench.fitting.adam import Adam
-    from workbench.fitting.levenberg_marquardt import LevenbergMarquardt
+from workbench.potentials.lse_icnn import ACTIVE, LSEICNN
+from workbench.potentials.potential import units_of
 
 __all__ = ["choose", "mode_counts", "smallest"]
 
@@ -58,9 +56,9 @@ class _Scanned(NamedTuple):
 def choose(
     model: LSEICNN,
     data: xr.Dataset,
-    match: Mapping[str, float],
+    match: Match,
     init: Initialisation,
-    optimiser: "LevenbergMarquardt | Adam",
+    optimiser: Any,
     seed: np.random.SeedSequence,
     **options: Any,
 ) -> tuple[LSEICNN, xr.Dataset]:
@@ -76,15 +74,15 @@ def choose(
         if callable(progress):
             options["progress"] = _part_of(progress, modes, model.modes)
         fresh = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
-        train, validation = task.observations()
-        flat_loss = _flat_loss(validation, match)
+        problem: Any = match.problem(task.template, task.parts)
+        flat_loss = problem.flat_loss()
         floor = LOSS_FLOOR * flat_loss
         try:
             learned = optimiser.learn(task, [fresh], checkpoint=None, **options)[0]
         except FitError:  # a number of modes that cannot be fitted is not chosen
             scanned.append(_Scanned(np.inf, np.inf, np.inf, 0))
         else:
-            scanned.append(_assessed(learned, train, validation, match, flat_loss))
+            scanned.append(_assessed(learned.model, task, flat_loss))
         best = int(np.argmin([one.loss for one in scanned]))
         if (scanned[-1].loss <= floor and scanned[-1].wells <= modes) or modes - 1 - best >= SCAN_PATIENCE:
             break
@@ -94,20 +92,19 @@ def choose(
     counts = np.arange(1, len(loss) + 1)
     admissible = np.where(found <= counts, loss, np.inf)
     chosen = 1 + smallest(admissible if np.isfinite(admissible).any() else loss, error, floor)
-    _warn(model.modes, chosen, loss, floor, len(validation.x))
+    _warn(model.modes, chosen, loss, floor, len(problem.validation.target))
     columns = {
         "validation_loss": (loss, "held-out loss"),
         "standard_error": (error, "standard error of the held-out loss"),
         "loss": (training, "training loss"),
         "wells": (found, "number of wells in the box of the data"),
-        "chosen": ((counts == chosen).astype(np.int8), "whether this number of modes was chosen"),
+        "chosen": (counts == chosen, "whether this number of modes was chosen"),
     }
-    variables: dict[str, Any] = {
-        name: ("modes", values, {"long_name": text, "units": "1"}) for name, (values, text) in columns.items()
-    }
-    variables["floor"] = ((), floor, {"long_name": "held-out loss below which a fit is good enough", "units": "1"})
-    modes_axis = ("modes", counts, {"long_name": "number of modes", "units": "1"})
-    return candidate(model, chosen), xr.Dataset(variables, coords={"modes": modes_axis})
+    variables = {name: variable("modes", values, text, "1") for name, (values, text) in columns.items()}
+    variables["floor"] = variable((), floor, "held-out loss below which a fit is good enough", "1")
+    return candidate(model, chosen), xr.Dataset(
+        variables, coords={"modes": variable("modes", counts, "number of modes", "1")}
+    )
 
 
 def _part_of(report: Report, modes: int, most: int) -> Report:
@@ -116,17 +113,17 @@ def _part_of(report: Report, modes: int, most: int) -> Report:
     return lambda done, total, text: report(int(100 * (modes - 1 + done / total)), whole, f"{modes} modes, {text}")
 
 
-def _assessed(
-    learned: Learned, train: Observations, validation: Observations, match: Mapping[str, float], flat_loss: float
-) -> _Scanned:
+def _assessed(model: LSEICNN, task: Task, flat_loss: float) -> _Scanned:
     """Return the losses and wells of a fit; `flat_loss` is the held-out loss of a flat landscape."""
-    squares = _squares(learned, validation, match)
+    problem: Any = task.match.problem(model, task.parts)
+    theta = problem.vector()
+    squares = problem.contributions(theta).cpu().numpy()
     loss, several = squares.sum(), len(squares) > 1
     return _Scanned(
         loss=loss,
         error=squares.std(ddof=1) * len(squares) ** 0.5 if several else np.inf,
-        training=_squares(learned, train, match).sum(),
-        wells=_wells(learned, train, (loss / flat_loss) ** 0.5 if flat_loss else 1.0),
+        training=problem.residuals(theta).square().sum(-1).cpu().numpy().sum(),
+        wells=_wells(model, task.parts["train"]["x"].values, (loss / flat_loss) ** 0.5 if flat_loss else 1.0),
     )
 
 
@@ -160,30 +157,13 @@ def smallest(loss: np.ndarray, error: np.ndarray, floor: float) -> int:
     return int(np.argmax(loss <= max(loss[best] + error[best], floor)))
 
 
-def _wells(learned: Learned, train: Observations, relative: float) -> int:
+def _wells(model: LSEICNN, x: np.ndarray, relative: float) -> int:
     """Return the number of wells with a prominence above the error, `relative` times the spread of Ψ over samples."""
-    model = learned.model
-    spread = float(model.value(train.x).detach().std()) if len(train.x) > 1 else 0.0
+    spread = float(torch.as_tensor(model.value(x)).std()) if len(x) > 1 else 0.0
     try:
         return int((wells(model, model.box, starts=64)["prominence"] >= relative * spread).sum())
     except ValueError:  # a flat landscape, or data without extent
         return 0
-
-
-def _squares(learned: Learned, observations: Observations, match: Mapping[str, float]) -> np.ndarray:
-    """Return the contribution of every sample to the loss, shape (sample,)."""
-    problem = LeastSquares(learned.model, observations, match)
-    return problem.residuals(problem.vector()).square().sum(-1).cpu().numpy()
-
-
-def _flat_loss(observations: Observations, match: Mapping[str, float]) -> float:
-    """Return the loss of a flat landscape: the best constant potential, and gradient 0."""
-    total = 0.0
-    for name, at in observations.entries.items():
-        target, factor = observations.target[:, at], observations.factor[:, at]
-        centre = target.mean() if name == "potential" else 0.0
-        total += float(((target - centre) * factor).square().sum())
-    return total
 
 
 def mode_counts(
@@ -224,7 +204,9 @@ def mode_counts(
     Raises
     ------
     TypeError
-        If `fit` is not a `Fit`: a model alone does not hold its data.
+        If `fit` is not a `Fit` of an `LSEICNN`: a model alone does not hold its data.
+    ValueError
+        If the fit matched a density or trajectories, which give no error of Ψ.
 
     Examples
     --------
@@ -242,9 +224,11 @@ def mode_counts(
     R. E. Jones, A. Buganza Tepole, J. N. Fuhg, Differentiable neural network representation of multi-well,
     locally-convex potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242 (the count of gates).
     """
-    ensemble = getattr(fit, "ensemble", None)
-    if ensemble is None:
-        raise TypeError(f"mode_counts needs a Fit, which holds the data, got {type(fit).__name__}")
+    if not isinstance(fit, Fit) or not isinstance(fit.ensemble, LSEICNN):
+        raise TypeError(f"mode_counts needs a Fit of an LSEICNN, which holds the data, got {type(fit).__name__}")
+    if not fit.match.pointwise:
+        raise ValueError(f"mode_counts needs the error of Ψ, which a fit with match={fit.match.name!r} does not give")
+    ensemble = fit.ensemble
     x = dataset.flat(fit.data)["x"].values
     resolution = _resolution(fit)
     found = wells(ensemble, ensemble.box if within is None else within) if found is None else found
@@ -255,9 +239,8 @@ def mode_counts(
         "wells": (np.sum(deep, -1), "number of minima at least as prominent as the error"),
         "resolution": (resolution, "error of the potential on held-out data"),
     }
-    variables: dict[str, Any] = {
-        name: ("member", values, {"long_name": text, "units": "1"}) for name, (values, text) in columns.items()
-    }
+    units = {"resolution": units_of(ensemble).of("potential")}
+    variables = {name: variable("member", v, text, units.get(name, "1")) for name, (v, text) in columns.items()}
     return xr.Dataset(variables, coords={"member": np.arange(len(resolution))})
 
 
@@ -266,8 +249,8 @@ def _resolution(fit: "Fit") -> np.ndarray:
     held_out = dataset.flat(fit.data)
     held_out = held_out.isel(sample=(held_out["split"] == "validation").values)
     residuals = predict(fit.ensemble, held_out)
-    if "potential" in fit.match:
+    if "potential" in fit.match.weights:
         return np.sqrt((residuals["potential_residual"].values ** 2).mean(-1))
-    name = next(iter(fit.match))
+    name = next(iter(fit.match.weights))
     relative = np.sqrt((residuals[f"{name}_residual"].values ** 2).mean((-2, -1)) / (held_out[name].values ** 2).mean())
     return relative * np.asarray(fit.ensemble.value(dataset.flat(fit.data)["x"].values)).std(-1)

@@ -4,11 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from workbench.potentials.lse_icnn import LSEICNN
-
-__all__ = ["ACTIVE", "Learned", "Outcome"]
-
-ACTIVE = 1e-6  # a gate above this value counts as active, as published (Jones et al., 2025)
+__all__ = ["Learned", "Outcome"]
 
 
 class Outcome(Enum):
@@ -52,7 +48,7 @@ class Learned:
 
     Parameters
     ----------
-    model : LSEICNN
+    model : TrainablePotential or Material
         The member, with the weights of its lowest held-out loss.
     records : list of dict
         One record of the history per step, or per evaluation.
@@ -62,7 +58,7 @@ class Learned:
         How the fit ended.
     """
 
-    model: LSEICNN
+    model: Any
     records: list[dict[str, Any]]
     screened: list[float]
     outcome: Outcome

@@ -1,26 +1,38 @@
-"""Adam, followed by L-BFGS, on the stress along whole paths: the optimiser of materials."""
+"""Adam, followed by L-BFGS, on the stress along whole paths: the default optimiser of materials.
+
+Adam comes first, on mini-batches of whole trajectories, with clipped gradients and a learning rate that falls to 0
+along a cosine; L-BFGS on all training trajectories follows. Several starting points take the first steps, and the best
+of them is continued. The validation trajectories decide between starting points and between steps: the weights with
+the lowest validation loss are kept.
+"""
 
 import copy
+import itertools
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import xarray as xr
 from torch import Tensor
 
-from workbench import dataset
+from workbench import parallel
 from workbench.checks import require_integer
-from workbench.dataset.tensors import SHEAR
-from workbench.errors import DatasetError, FitError
-from workbench.fitting.outcome import Outcome
-from workbench.materials.material import LARGEST_INTERNAL, Features, Material
+from workbench.errors import FitError
+from workbench.fitting.outcome import Learned, Outcome
+from workbench.fitting.task import Task
+from workbench.losses.stress import PathLoss
+from workbench.materials.material import LARGEST_INTERNAL
+from workbench.parallel import Report
+from workbench.potentials.stored import storable_value
 
 __all__ = ["PathTraining", "Training"]
 
 
+@storable_value
 @dataclass(frozen=True)
 class PathTraining:
     """Optimiser of materials: Adam on mini-batches, followed by L-BFGS on all training trajectories.
@@ -82,55 +94,72 @@ class PathTraining:
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)!r}")
 
+    def learn(
+        self,
+        task: Task,
+        seeds: Sequence[np.random.SeedSequence],
+        *,
+        restarts: int | None,
+        checkpoint: Path | None,
+        workers: int,  # noqa: ARG002
+        progress: bool | Report | None,
+    ) -> list[Learned]:
+        """Fit a material; `workbench.fit` calls this.
 
-class _Paths:
-    """The paths of one split, with everything that does not depend on the weights."""
+        Parameters
+        ----------
+        task : Task
+            Material, paths and match.
+        seeds : sequence of SeedSequence
+            One, since a material has one member; further starts use those that follow it.
+        restarts : int or None
+            Starts; None means 2, or 1 if the task has weights to start from.
+        checkpoint : None
+            Not supported.
+        workers : int
+            Without effect.
+        progress : bool, callable or None
+            How progress is reported (see `workbench.parallel.run`).
 
-    def __init__(self, model: Material, data: xr.Dataset, factor: np.ndarray) -> None:
-        like = next(model.parameters())
-        self.labels = data["trajectory"].values
-        E, S, self.factor = (
-            torch.tensor(values).to(like) for values in (data["strain"].values, data["stress"].values, factor)
-        )
-        times = torch.tensor(data["time"].values).to(like).expand(len(E), -1)
-        with torch.no_grad():
-            self.features: Features = model.features(E, times)
-        self.stress = S
+        Returns
+        -------
+        list of Learned
+            One.
 
-    def residuals(self, model: Material, rows: Any = slice(None)) -> Tensor:
-        """Return the scaled residuals of the stress, shape (trajectory, time, 6); their squares sum to the loss."""
-        predicted = model({name: values[rows] for name, values in self.features.items()})
-        return (predicted - self.stress[rows]) * self.factor[rows]
+        Raises
+        ------
+        ValueError
+            If `checkpoint` is not None, or the match is not the stress along paths.
+        FitError
+            If no start is finite, or the fit cannot be kept finite.
+        """
+        if checkpoint is not None:
+            raise ValueError("PathTraining does not support a checkpoint: only fits by Adam can be resumed")
+        count = (2 if task.given is None else 1) if restarts is None else restarts
+        *branch, last = seeds[0].spawn_key
+        starts = [np.random.SeedSequence(seeds[0].entropy, spawn_key=(*branch, last + k)) for k in range(count)]
+        return parallel.run(_learn, [(task, starts, self)], labels=["fit"], workers=1, progress=progress)
 
 
 class Training:
-    """The fit from one starting point; `lowest` is the lowest validation loss, at the weights `best_weights`.
-
-    `warm_start` keeps the weights of the model instead of drawing a starting point from the seed.
-    """
+    """The fit from one starting point; `lowest` is the lowest validation loss, at the weights `best_weights`."""
 
     MOST_ROLLBACKS = 6  # returns to the last evaluation, each halving the learning rate
 
-    def __init__(
-        self,
-        model: Material,
-        data: xr.Dataset,
-        settings: PathTraining,
-        seed: np.random.SeedSequence,
-        *,
-        warm_start: bool,
-    ) -> None:
+    def __init__(self, task: Task, settings: PathTraining, seed: np.random.SeedSequence, turn: int) -> None:
         self.settings, self.began = settings, time.perf_counter()
         self.rng = np.random.default_rng(seed)
-        parts = {name: data.isel(trajectory=(data["split"] == name).values) for name in ("train", "validation")}
-        train = parts["train"]
-        if parts["validation"].sizes["trajectory"] == 0:
-            raise DatasetError("split marks no 'validation' paths; mark some, by which the fit selects the weights")
-        self.model = copy.deepcopy(model).requires_grad_(True)
-        if not warm_start:
-            known = np.where(dataset.valid(train)[..., None], train["stress"].values, 0.0)
-            self.model.initialise(self.rng, train["strain"].values, known, train["time"].values)
-        self.train, self.validation = (_Paths(self.model, part, _factor(part, train)) for part in parts.values())
+        if task.given is None:
+            model = task.match.start(task.template, task.parts["train"], self.rng, task.init, turn)
+        else:
+            model = task.begin(seed, turn)
+        problem = task.match.problem(model.requires_grad_(True), task.parts)
+        if not isinstance(problem, PathLoss):
+            raise ValueError(
+                f"PathTraining fits materials to stress, not match={task.match.name!r}: use LevenbergMarquardt or Adam"
+            )
+        self.model: Any = problem.model
+        self.train, self.validation = problem.train, problem.validation
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.step, self.step_factor = 0, 1.0
         self.optimiser = torch.optim.Adam(self.parameters, lr=settings.lr)
@@ -236,7 +265,7 @@ class Training:
     def _first_failure(self) -> str:
         """Describe the first trajectory whose response is not finite, or whose internal variables are too large."""
         for part in (self.train, self.validation):
-            h = self.model.states(part.features, None)
+            h: Tensor = self.model.states(part.features, None)
             S = self.model(part.features)
             bad = ~((h.abs() <= LARGEST_INTERNAL).all(-1) & torch.isfinite(S).all(-1))
             if bad.any():
@@ -251,25 +280,32 @@ class Training:
         return error
 
 
-def _factor(part: xr.Dataset, train: xr.Dataset) -> np.ndarray:
-    """Return the factors of the residuals, shape (trajectory, time, 6), with which their squares sum to the loss."""
-    known = dataset.valid(part)[..., None] * np.ones(6)
-    if "sigma" in part or "sigma_stress" in part:
-        factor = known / _per_sample(part, "sigma") / math.sqrt(known.sum())
-    else:
-        S = train["stress"].values[dataset.valid(train)]
-        variance = ((S - S.mean(0)) ** 2 * SHEAR).sum(-1).mean()
-        variance = variance if variance > 0 else (S**2 * SHEAR).sum(-1).mean()
-        if variance == 0:
-            raise DatasetError("the stress of all training paths is 0: there is nothing to learn")
-        factor = known * np.sqrt(SHEAR) / math.sqrt(variance * dataset.valid(part).sum())
-    if "weight" in part or "weight_stress" in part:
-        weight = _per_sample(part, "weight")
-        factor = factor * np.sqrt(weight / (weight * known).sum() * known.sum())
-    return factor
+def _learn(task: Task, seeds: list[np.random.SeedSequence], settings: PathTraining, report: Report) -> Learned:
+    """Screen the starting points and continue the one with the lowest validation loss."""
+    screening = min(settings.screening, settings.steps) if len(seeds) > 1 else 0
+    total = screening * (len(seeds) - 1) + settings.steps + settings.polish
+    done = itertools.count(1)
 
+    def report_step(training: Training) -> None:
+        report(min(next(done), total - 1), total, f"error {math.sqrt(training.lowest):.1e}")
 
-def _per_sample(part: xr.Dataset, name: str) -> np.ndarray:
-    """Return a noise level or weight of the stress, shape (trajectory, time, 6)."""
-    values = part[f"{name}_stress" if f"{name}_stress" in part else name].values
-    return values[..., None] * np.ones(6) if values.ndim == 2 else values
+    starts: list[Training] = []
+    screened, failure = [], None
+    for turn, seed in enumerate(seeds):
+        try:
+            training = Training(task, settings, seed, turn)
+            training.adam(screening, report_step)
+        except FitError as error:
+            failure = error
+            screened.append(float("nan"))
+        else:
+            starts.append(training)
+            screened.append(training.lowest)
+    if not starts:
+        raise failure or FitError("no starting point is finite; check the data for outliers")
+    best = min(starts, key=lambda start: start.lowest)
+    best.adam(settings.steps - screening, report_step)
+    outcome = best.polish(report_step)
+    best.model.load_state_dict(best.best_weights)
+    report(total, total, f"validation error {math.sqrt(best.lowest):.1e}")
+    return Learned(best.model, best.records, screened, outcome)

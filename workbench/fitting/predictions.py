@@ -1,15 +1,13 @@
 """Predictions of a model at the coordinates of the data, and the residuals, prediction − observation."""
 
-from typing import Any
-
-import numpy as np
 import xarray as xr
 
 from workbench import dataset
+from workbench.dataset.variables import Units
 from workbench.errors import DatasetError
-from workbench.losses.match import OBJECTIVES
+from workbench.losses.match import Stress, quantities
 from workbench.materials.material import Material
-from workbench.potentials.potential import Potential, require_potential
+from workbench.potentials.potential import Potential, require_potential, units_of
 
 __all__ = ["predict"]
 
@@ -51,45 +49,13 @@ def predict(model: Potential | Material, data: xr.Dataset) -> xr.Dataset:
     (['gradient', 'gradient_residual'], ('sample', 'state'))
     """
     if isinstance(model, Material):
-        return _predict_paths(model, data)
-    require_potential(model)
-    data = dataset.with_states(dataset.check(data), model.states)
-    x = data["x"].values
-    lead = () if model.members is None else ("member",)
-    variables: dict[str, Any] = {}
-    for name, objective in OBJECTIVES.items():
-        if name in data:
-            flat = getattr(model, objective.quantity)(x.reshape(-1, x.shape[-1]))
-            shape = ((model.members,) if lead else ()) + data[name].shape
-            values = objective.sign * flat.reshape(shape)
-            dims, label = (*lead, *data[name].dims), dataset.QUANTITIES[name][1]
-            variables[name] = (dims, values, {"long_name": f"{label}, predicted", "units": "1"})
-            residual = values - data[name].values
-            variables[f"{name}_residual"] = (
-                dims,
-                residual,
-                {"long_name": f"{label}, prediction minus data", "units": "1"},
-            )
-    if not variables:
-        raise DatasetError(f"the data contain no quantity to predict; expected one or more of {', '.join(OBJECTIVES)}")
-    return xr.Dataset(variables, coords=data.coords)
-
-
-def _predict_paths(material: Material, data: xr.Dataset) -> xr.Dataset:
-    """Return the predictions of a material along paths."""
-    data = dataset.check(data, ["strain"])
-    response = material.respond(data["strain"].values, data["time"].values)
-    dims = ("trajectory", "time")
-    variables: dict[str, Any] = {
-        "stress": ((*dims, "component"), response.stress, "stress, predicted"),
-        "dissipation": (dims, response.dissipation, "energy dissipated in the step ending here, predicted"),
-        "potential": (dims, response.potential, "potential, predicted"),
-    }
-    if material.internal:
-        variables["internal_state"] = ((*dims, "internal"), response.internal, "internal variable")
-    if "stress" in data:
-        residual = response.stress - data["stress"].values
-        variables["stress_residual"] = ((*dims, "component"), residual, "stress, prediction minus data")
-    described = {name: (axes, v, {"long_name": text, "units": "1"}) for name, (axes, v, text) in variables.items()}
-    result = xr.Dataset(described, coords=data.coords)
-    return result.assign_coords(internal=np.arange(material.internal)) if material.internal else result
+        return Stress().predictions(model, data)
+    data = dataset.check(data)
+    model = require_potential(model, data.sizes.get("state"))
+    data = dataset.with_states(data, model.states)
+    units_of(model).agreed(Units.read(data), "the model", "the data")
+    found = [match.predictions(model, data) for match in quantities() if set(match.needs) <= set(data)]
+    if not found:
+        known = ", ".join(match.name for match in quantities())
+        raise DatasetError(f"the data contain no quantity to predict; expected one or more of {known}")
+    return xr.merge(found, compat="no_conflicts")

@@ -9,17 +9,13 @@ import xarray as xr
 
 from workbench.fitting.history import best_member
 from workbench.fitting.outcome import Outcome
-from workbench.losses.match import DENSITY
-from workbench.materials.material import Material
-from workbench.potentials.lse_icnn import LSEICNN
+from workbench.losses.contract import Match
+from workbench.potentials.stored import decoded
 
 __all__ = ["Fit", "PathFit"]
 
-TRUSTED_ERROR_SIGMA = 3.0  # largest validation error of a trusted landscape, in units of the noise level
-TRUSTED_ERROR_SPREAD = 0.3  # the same relative to the spread of the data, where their noise level is unknown
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fit:
     """Result of fitting a landscape.
 
@@ -27,15 +23,15 @@ class Fit:
 
     Parameters
     ----------
-    model : LSEICNN
+    model : LSEICNN or another TrainablePotential
         The member with the lowest validation loss, a plain potential.
-    ensemble : LSEICNN
+    ensemble : LSEICNN or another TrainablePotential
         All members; results have a leading member axis.
     history : xarray.Dataset
         ``loss(member, step)``, ``validation_loss(member, step)``, ``best(member, step)`` (lowest validation loss so
-        far), ``loss_<quantity>(member, step)``, ``elapsed(member, step)`` in s, ``rho(member, step)``,
-        ``gate(member, step, mode)``, ``active(member, step)`` (number of open gates) and, by Levenberg–Marquardt,
-        ``damping(member, step)``. NaN after the end of a member.
+        far), ``loss_<quantity>(member, step)``, ``elapsed(member, step)`` in s; by Levenberg–Marquardt
+        ``damping(member, step)``; and what the model records of itself, for an `LSEICNN` ``rho(member, step)``,
+        ``gate(member, step, mode)`` and ``active(member, step)`` (number of open gates). NaN after the end of a member.
     restarts : xarray.Dataset
         ``restart_loss(member, restart)``, the validation loss after screening; NaN for a start that failed.
     scan : xarray.Dataset or None
@@ -43,16 +39,17 @@ class Fit:
         ``loss(modes)``, ``wells(modes)``, ``chosen(modes)``, and ``floor``.
     data : xarray.Dataset
         The data as the fit used them, with `split`.
-    match : dict of str to float
-        Matched quantities and their weights.
+    match : Match
+        What was matched (see `workbench.match`); ``match.weights`` names quantities and weights.
     outcomes : tuple of Outcome
         How the fit of each member ended.
     seed : str
         The seed, with the keys of its branch if it was spawned: "7" or "7/0/2".
     elapsed : float
         Duration in s.
-    settings : dict, optional
-        Settings of the fit.
+    settings : dict
+        Settings of the fit as plain values: members, restarts, validation_fraction, bootstrap, warm_start, and as
+        mappings match, optimiser and init.
 
     Examples
     --------
@@ -64,13 +61,13 @@ class Fit:
     (2, None, {'member': 2, 'restart': 1}, '0')
     """
 
-    model: LSEICNN
-    ensemble: LSEICNN
+    model: Any
+    ensemble: Any
     history: xr.Dataset
     restarts: xr.Dataset
     scan: xr.Dataset | None
     data: xr.Dataset
-    match: dict[str, float]
+    match: Match
     outcomes: tuple[Outcome, ...]
     seed: str
     elapsed: float
@@ -88,34 +85,37 @@ class Fit:
 
     @property
     def error(self) -> float:
-        """Validation error of the best member: the square root of its lowest validation loss.
+        """Validation error of the best member: the square root of its lowest validation loss, in units of `unit`.
 
-        It is in units of the noise level where the data state one (`sigma`), else relative to the spread of the data.
-        After ``match="density"`` it is the mean negative log-likelihood of the validation samples in nats.
+        For a density it is the mean negative log-likelihood of the validation samples.
         """
-        loss = float(self.history["best"].min())
-        return loss if DENSITY in self.match else loss**0.5
+        return self.match.error(float(self.history["best"].min()))
 
     @property
     def training_error(self) -> float:
-        """Training error of the best member at the step of its lowest validation loss, in the units of `error`."""
+        """Training error of the best member at the step of its lowest validation loss, in units of `unit`."""
         record = self.history.isel(member=self.best)
-        loss = float(record["loss"].values[np.nanargmin(record["validation_loss"].values)])
-        return loss if DENSITY in self.match else loss**0.5
+        return self.match.error(float(record["loss"].values[np.nanargmin(record["validation_loss"].values)]))
+
+    @property
+    def unit(self) -> str:
+        """Unit of the errors: noise levels where the data state them (`sigma`), the spread of the data, or nats."""
+        return self.match.unit(self.data)
 
     @property
     def caveat(self) -> str | None:
-        """Reason not to trust the landscape, if its validation error is large; otherwise None."""
-        if DENSITY in self.match:
-            return None
-        noisy = _noisy(self.data)
-        if self.error <= (TRUSTED_ERROR_SIGMA if noisy else TRUSTED_ERROR_SPREAD):
-            return None
-        size = f"{self.error:.2g} times the noise level" if noisy else f"{self.error:.2g} of the spread of the data"
-        return (
-            f"the validation error is {size}: do not trust its wells. Try more steps, modes or restarts; if that does "
-            "not help, the noise is larger than stated, or the system is not the gradient flow of a potential"
-        )
+        """Reason not to trust the model, if its validation error is large; otherwise None."""
+        return self.match.caveat(self.error, self.data)
+
+    @property
+    def optimiser(self) -> Any:
+        """The optimiser, with its settings."""
+        return decoded(self.settings["optimiser"])
+
+    @property
+    def init(self) -> Any:
+        """How starts were drawn."""
+        return decoded(self.settings["init"])
 
     @classmethod
     def joined(cls, fits: "Sequence[Fit]") -> "Fit":
@@ -156,7 +156,7 @@ class Fit:
         )
         return cls(
             model=models[best_member(history)],
-            ensemble=LSEICNN.stack(models).requires_grad_(False),
+            ensemble=models[0].stack(models).requires_grad_(False),
             history=history,
             restarts=restarts,
             scan=first.scan if len(fits) == 1 else None,
@@ -169,42 +169,30 @@ class Fit:
         )
 
     def __repr__(self) -> str:
-        unit = "nats" if DENSITY in self.match else "sigma" if _noisy(self.data) else "of the spread of the data"
-        errors = f"validation error {self.error:.3g}, training {self.training_error:.3g} ({unit})"
+        errors = f"validation error {self.error:.3g}, training {self.training_error:.3g} ({self.unit})"
         scanned = "" if self.scan is None else f", {self.model.modes} modes chosen of {self.scan.sizes['modes']} tried"
-        return f"<Fit of {' + '.join(self.match)}{scanned}: {errors}, {self.elapsed:.1f} s; {self.outcome}>"
+        what = f"{type(self).__name__} of {' + '.join(self.match.weights)}{scanned}"
+        record = self.history["validation_loss"].isel(member=self.best).values
+        end = (
+            f"{self.outcome}"
+            if np.nanargmin(record) > 0
+            else "no step improved on the start; try more steps or other settings"
+        )
+        return f"<{what}: {errors}, {self.elapsed:.1f} s; {end}>"
 
 
-def _noisy(data: xr.Dataset) -> bool:
-    """Return whether the data state their noise level, which errors are then relative to."""
-    return any(str(name).startswith("sigma") for name in data.data_vars)
+@dataclass(frozen=True, repr=False)
+class PathFit(Fit):
+    """Result of fitting a material to the stress along paths: a `Fit` of one member.
 
-
-@dataclass(frozen=True)
-class PathFit:
-    """Result of fitting a material.
+    The history holds the losses at the steps at which they were evaluated. A material has no member axis, so that
+    `model` and `ensemble` are the same object.
 
     Parameters
     ----------
-    model : Material
-        The material with the weights of the lowest validation loss; they are frozen.
-    history : xarray.Dataset
-        ``loss(step)``, ``validation_loss(step)``, ``best(step)`` (lowest validation loss so far) and ``elapsed(step)``
-        in s, at the steps at which the losses were evaluated.
-    restarts : xarray.Dataset
-        ``restart_loss(restart)``, the validation loss after screening; NaN for a start that failed.
-    data : xarray.Dataset
-        The paths as the fit used them, ``strain(trajectory, time, component)`` and so on, with `split`.
-    match : dict of str to float
-        ``{"stress": 1.0}``.
-    outcome : Outcome
-        How the fit ended, and what to try next.
-    seed : str
-        The seed, with the keys of its branch if it was spawned: "7" or "7/0/2".
-    elapsed : float
-        Duration in s.
-    settings : dict, optional
-        Settings of the fit.
+    model, ensemble, history, restarts, scan, data, match, outcomes, seed, elapsed, settings
+        As for `Fit`; `data` are the paths as the fit used them, ``strain(trajectory, time, component)`` and so on, with
+        `split`.
 
     Examples
     --------
@@ -213,33 +201,6 @@ class PathFit:
     >>> brief = wb.PathTraining(steps=4, polish=0, every=2)
     >>> material = wb.GeneralisedPlay(wb.Invariants(axis=(1, 0, 0)), hidden=(4,))
     >>> fit = wb.fit(material, paths, match="stress", seed=0, restarts=1, optimiser=brief)
-    >>> fit.history.step.values.tolist(), fit.match
-    ([0, 2, 4], {'stress': 1.0})
+    >>> fit.history.step.values.tolist(), fit.match, fit.ensemble is fit.model
+    ([0, 2, 4], Stress(), True)
     """
-
-    model: Material
-    history: xr.Dataset
-    restarts: xr.Dataset
-    data: xr.Dataset
-    match: dict[str, float]
-    outcome: Outcome
-    seed: str
-    elapsed: float
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def error(self) -> float:
-        """Validation error, the square root of the loss: relative to the noise level, or the spread of the stress."""
-        return float(np.sqrt(self.history["best"].min()))
-
-    @property
-    def training_error(self) -> float:
-        """Training error at the step of the lowest validation loss."""
-        return float(np.sqrt(self.history["loss"].values[np.nanargmin(self.history["validation_loss"].values)]))
-
-    def __repr__(self) -> str:
-        unit = "sigma" if "sigma" in self.data else "of the spread of the stress"
-        errors = f"validation error {self.error:.2e}, training {self.training_error:.2e} ({unit})"
-        improved = self.history["validation_loss"].values.argmin() > 0
-        end = f"{self.outcome}" if improved else "no step improved on the start; try more steps or other settings"
-        return f"<PathFit of stress: {errors}, {self.elapsed:.1f} s; {end}>"

@@ -14,8 +14,8 @@ import xarray as xr
 
 from workbench import dataset
 from workbench.dataset.tensors import SHEAR
+from workbench.dataset.variables import variable
 from workbench.fitting.predictions import predict
-from workbench.losses.match import OBJECTIVES
 from workbench.materials.material import Material
 from workbench.potentials.potential import Potential, require_potential
 
@@ -40,12 +40,12 @@ def score(model: Potential | Material, data: xr.Dataset, *, offset: Literal["kee
     Returns
     -------
     xarray.Dataset
-        ``<name>_rmse``, ``<name>_relative_rmse`` and ``<name>_r2`` of shape (member, part, component), with `state` for
-        gradient and velocity, `component` for stress, and no component for the potential; ``<name>_relative_l2``, the
-        RMSE over the root mean square of the data, for all components together; ``potential_offset``, the mean residual
+        ``<name>_rmse``, ``<name>_relative_rmse`` and ``<name>_r2``: over (part, member, state) for gradient and
+        velocity, (part, component) for stress, and (part, member) for the potential; ``<name>_relative_l2``, the RMSE
+        over the root mean square of the data, for all components together; ``potential_offset``, the mean residual
         of the potential. For stress also ``stress_relative_error``, √(Σ ‖r‖² / Σ ‖S − S̄‖²) with the tensor norm ‖S‖² =
-        S:S, and ``stress_worst``, the largest |r| over the root mean square deviation of a tensor component. Leading
-        dimensions: `part` (the splits present in the data) if the data have a `split`, and `member` for an ensemble.
+        S:S, and ``stress_worst``, the largest |r| over the root mean square deviation of a tensor component. There
+        is a dimension `part`, the splits present in the data, if the data have a `split`, and `member` for an ensemble.
         Relative scores are NaN where the data are constant.
 
     Raises
@@ -72,8 +72,9 @@ def score(model: Potential | Material, data: xr.Dataset, *, offset: Literal["kee
         data = dataset.check(data, ["stress"])
         residuals, data = _samples(predict(model, data)[["stress", "stress_residual"]], data), _samples(data, data)
     else:
-        require_potential(model)
-        data = dataset.with_states(dataset.flat(dataset.check(data)), model.states)
+        data = dataset.flat(dataset.check(data))
+        model = require_potential(model, data.sizes["state"])
+        data = dataset.with_states(data, model.states)
         residuals = predict(model, data)
     if "split" not in data.coords:
         return _scores(residuals, data, offset)
@@ -86,8 +87,8 @@ def score(model: Potential | Material, data: xr.Dataset, *, offset: Literal["kee
 def _scores(predicted: xr.Dataset, data: xr.Dataset, offset: str) -> xr.Dataset:
     """Return the scores of flat predictions, over (sample, component) and perhaps member."""
     scores: dict[str, xr.DataArray] = {}
-    for name in (*OBJECTIVES, "stress"):
-        if f"{name}_residual" not in predicted:
+    for name in (str(n).removesuffix("_residual") for n in predicted if str(n).endswith("_residual")):
+        if name not in data:
             continue
         truth, residual = data[name], predicted[f"{name}_residual"]
         if name == "potential":
@@ -109,7 +110,10 @@ def _scores(predicted: xr.Dataset, data: xr.Dataset, offset: str) -> xr.Dataset:
             scores["stress_relative_error"] = error / norm.where(norm > 0)
             scores["stress_worst"] = abs(residual).max() / (norm.where(norm > 0) / varying**0.5)
     for label, values in scores.items():
-        values.attrs = {"long_name": label.replace("_", " "), "units": "1"}
+        name, _, kind = label.rpartition("_")
+        unit = data[name].attrs.get("units") if kind in ("rmse", "offset") and name in data else None
+        unit = unit if kind in ("rmse", "offset") and not label.endswith("relative_rmse") else "1"
+        values.attrs = variable((), 0.0, label.replace("_", " "), unit).attrs
     kept = [c for c in ("state", "component", "member") if c in predicted.coords]
     return xr.Dataset(scores).drop_vars([c for c in xr.Dataset(scores).coords if c not in kept])
 

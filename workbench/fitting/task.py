@@ -5,27 +5,23 @@ References
 D. B. Rubin, The Bayesian bootstrap, Ann. Stat. 9, 130–134 (1981), doi:10.1214/aos/1176345338 (`Task.of_member`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
 
 from workbench import dataset
 from workbench.errors import DatasetError
-from workbench.losses.least_squares import LeastSquares, Observations, scales_of
-from workbench.losses.likelihood import Likelihood, corners, kernel_potential, on_support
-from workbench.losses.match import DENSITY, TRAJECTORY, check_matched
-from workbench.losses.problem import Problem
-from workbench.losses.shooting import Shooting, check_trajectories
+from workbench.losses.contract import Match
+from workbench.losses.problem import Problem, freed
 from workbench.potentials.initialisation import Initialisation
-from workbench.potentials.lse_icnn import LSEICNN
-from workbench.potentials.support import Support
+from workbench.potentials.trainable import TrainablePotential
 
-__all__ = ["Task", "prepared"]
+__all__ = ["Task"]
 
 BOOTSTRAP_BRANCH = 2**31  # of the seed of a member: no restart reaches it
-KERNEL_SAMPLES = 2000  # at most, for the kernel estimate from which a density is initialised
 
 
 @dataclass(frozen=True)
@@ -34,60 +30,54 @@ class Task:
 
     Parameters
     ----------
-    template : LSEICNN
+    template : TrainablePotential or Material
         Model of one member, with the scales of the data but without trained weights.
     parts : mapping of str to Dataset
-        Flat data of the parts "train" and "validation".
-    match : mapping of str to float
-        Weights of the matched quantities.
+        The parts "train" and "validation" of the data: rows over ``sample``, or paths.
+    match : Match
+        What is matched.
     init : Initialisation
         How starts are drawn.
-    prior : float, default 0.0
-        Weight β of the prior of a density.
-    given : LSEICNN or None
+    given : model or None
         Model whose members are the starts, instead of random ones.
     bootstrap : bool, default False
         Whether every member draws weights for the training data.
     """
 
-    template: LSEICNN
+    template: Any
     parts: Mapping[str, xr.Dataset]
-    match: Mapping[str, float]
+    match: Match
     init: Initialisation
-    prior: float = 0.0
-    given: LSEICNN | None = None
+    given: Any = None
     bootstrap: bool = False
 
     @classmethod
     def of(
         cls,
-        model: LSEICNN,
+        model: Any,
         data: xr.Dataset,
-        match: Mapping[str, float],
+        match: Match,
         init: Initialisation,
-        prior: float = 0.0,
         *,
-        given: LSEICNN | None = None,
+        given: Any = None,
         bootstrap: bool = False,
-    ) -> "Task":
+    ) -> Self:
         """Return the task for checked data with `split`; the model is not modified. Arguments as for the class."""
-        samples = dataset.flat(data)
-        parts = {name: samples.isel(sample=(samples["split"] == name).values) for name in ("train", "validation")}
-        if parts["validation"].sizes["sample"] == 0:
-            raise DatasetError("split marks no 'validation' samples; the fit needs some for model selection")
+        samples = match.flat(data)
+        along = samples["split"].dims[0]
+        parts = {name: samples.isel({along: (samples["split"] == name).values}) for name in ("train", "validation")}
+        if parts["validation"].sizes[along] == 0:
+            what = "samples" if along == "sample" else "paths"
+            raise DatasetError(f"split marks no 'validation' {what}; the fit needs some for model selection")
         if given is not None:
-            return cls(given.member(0), parts, match, init, prior, given, bootstrap)
-        template = model.like(members=None)
-        template.states = tuple(map(str, data["state"].values))
-        targets = _targets(parts["train"], match)
-        x = parts["train"]["x"].values
-        if template.support is not None:  # the landscape covers all of the support, not only where samples are
-            x = np.vstack([x, *corners(template, x)])
-            targets = {"potential": None, "gradient": np.ones((1, 1))}
-        template.set_scaling(x, units=not init.scaled, **targets)
-        if template.support is not None:
-            template.potential_scale.fill_(1.0)
-        return cls(template, parts, match, init, prior, None, bootstrap)
+            return cls(_member(given, 0), parts, match, init, given, bootstrap)
+        template = model
+        if isinstance(model, TrainablePotential):
+            template = model.like(members=None)
+            template.states = tuple(map(str, data["state"].values))
+            template.units, template.gauge = match.units(data), match.gauge
+        match.scale(template, parts["train"], init)
+        return cls(template, parts, match, init, None, bootstrap)
 
     def of_member(self, member: int, seed: np.random.SeedSequence) -> "Task":
         """Return the task of one member: its given weights, and with `bootstrap` its own weights of the samples.
@@ -95,7 +85,7 @@ class Task:
         In the Bayesian bootstrap (Rubin, 1981), every trajectory or point has an independent exponential weight of
         mean 1.
         """
-        given = None if self.given is None else self.given.member(member)
+        given = None if self.given is None else _member(self.given, member)
         parts = self.parts
         if self.bootstrap:
             branch = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, BOOTSTRAP_BRANCH))
@@ -108,67 +98,29 @@ class Task:
             parts = {**parts, "train": train.assign(weights)}
         return replace(self, parts=parts, given=given, bootstrap=False)
 
-    def begin(self, seed: np.random.SeedSequence, turn: int) -> LSEICNN:
+    def begin(self, seed: np.random.SeedSequence, turn: int) -> Any:
         """Return the given weights, or a random start, whose sharpness is element `turn` of `init.rho`, cyclically."""
         if self.given is not None:
-            return self.given.member(0)
-        model = self.template.like(members=None)
-        model.load_state_dict(self.template.state_dict())
-        train, init = self.parts["train"], self.init
-        rng, rho = np.random.default_rng(seed), init.rho[turn % len(init.rho)]
-        x, targets = train["x"].values, _targets(train, self.match)
-        if model.support is not None:
-            x = x if len(x) <= KERNEL_SAMPLES else rng.choice(x, KERNEL_SAMPLES, replace=False)
-            targets["potential"] = kernel_potential(x)
-        return model.initialise(rng, x, rho=rho, gate=init.gate, weights=init.weights, **targets)
+            return _member(self.given, 0)
+        return self.match.start(self.template, self.parts["train"], np.random.default_rng(seed), self.init, turn)
 
-    def problem(self, seed: np.random.SeedSequence, turn: int) -> Problem:
+    def problem(self, seed: np.random.SeedSequence, turn: int, *, penalised: bool = False) -> Problem:
         """Return the loss to be minimised, from the start that `begin` returns."""
-        if self.template.support is not None:
-            return Likelihood.of(self.begin(seed, turn), self.parts, self.prior)
-        if TRAJECTORY in self.match:
-            return Shooting.of(self.begin(seed, turn), self.parts)
-        train, validation = self.observations()
-        return LeastSquares(self.begin(seed, turn), train, self.match, validation)
+        return self.match.problem(self.begin(seed, turn), self.parts, penalised=penalised)
 
-    def observations(self) -> tuple[Observations, Observations]:
-        """Return the training and held-out observations, both in the scales of the training data."""
-        scales = scales_of(self.parts["train"], self.match)
-        train, validation = (
-            Observations.of(self.parts[name], self.match, scales, self.template.u) for name in ("train", "validation")
-        )
-        return train, validation
+    def problems(self, seeds: list[np.random.SeedSequence]) -> list[Problem]:
+        """Return the losses of all members: one with a copy for each if they can share it, else one for each."""
+        tasks = [self.of_member(k, seed) for k, seed in enumerate(seeds)]
+        models = [
+            task.begin(seed.spawn(1)[0], turn) for turn, (task, seed) in enumerate(zip(tasks, seeds, strict=True))
+        ]
+        if self.match.pointwise and not self.bootstrap:
+            return [self.match.problem(models[0].stack(models), self.parts, penalised=True)]
+        return [self.match.problem(m, task.parts, penalised=True) for m, task in zip(models, tasks, strict=True)]
 
 
-def _targets(train: xr.Dataset, match: Mapping[str, float]) -> dict[str, np.ndarray | None]:
-    """Return the matched potential, shape (sample,), and gradient, (sample, dim), for scaling and initialisation."""
-    gradient = train["gradient"].values if "gradient" in match else None
-    if "velocity" in match:
-        gradient = -train["velocity"].values
-    return {"potential": train["potential"].values if "potential" in match else None, "gradient": gradient}
-
-
-def prepared(
-    model: LSEICNN,
-    data: xr.Dataset,
-    match: Mapping[str, float],
-    shuffle: np.random.SeedSequence,
-    *,
-    validation_fraction: float,
-    support: Support | None,
-    prior: float,
-) -> tuple[LSEICNN, xr.Dataset]:
-    """Return the model, with its support for a density, and the data, checked, split and with the model's states."""
-    data = dataset.check(data)
-    if DENSITY in match:
-        return on_support(model, dataset.assign_split(data, shuffle, validation_fraction), support, prior)
-    if support is not None or prior:
-        raise ValueError("support and prior are settings of match='density' only; leave them out")
-    needs: Iterable[str] = () if TRAJECTORY in match else match
-    if TRAJECTORY in match:
-        check_trajectories(data, match, model.dim)
-    else:
-        check_matched(data, match, model.dim)
-    if model.states != tuple(f"x{i + 1}" for i in range(model.dim)):
-        data = dataset.with_states(data, model.states)
-    return model, dataset.assign_split(dataset.check(data, needs), shuffle, validation_fraction)
+def _member(model: Any, index: int) -> Any:
+    """Return a copy of one member of a model, with free parameters."""
+    if isinstance(model, TrainablePotential):
+        return model.member(index)
+    return freed(model)

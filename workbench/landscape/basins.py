@@ -15,15 +15,17 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from workbench.checks import require_integer
+from workbench.dataset.variables import state_labels, variable
 from workbench.errors import LandscapeError, LandscapeWarning
-from workbench.landscape.box import ZERO_EIGENVALUE, Box, distinct
+from workbench.landscape.box import ZERO_EIGENVALUE, Box, distinct, landscape_in
 from workbench.landscape.eigenvector_following import search
 from workbench.landscape.steepest_descent import LOST, SADDLE, minima_reached
-from workbench.potentials.ensembles import each_member
-from workbench.potentials.potential import Potential, require_potential, rows_of
+from workbench.potentials.ensembles import over_members
+from workbench.potentials.potential import Landscape, Potential, attributes_of, rows_of, units_of
 
 __all__ = ["basins"]
 
+ABSENT = -3  # label where a member has fewer points of the separatrix than another
 BRACKET_PARTS = 10  # parts into which a bracket of the separatrix is cut per refinement
 BRACKET_REFINEMENTS = 3
 LARGEST_GRID = 2_000_000  # starting points
@@ -58,7 +60,7 @@ def basins(
     Returns
     -------
     xarray.Dataset
-        Ensembles add a leading dimension ``member``. Variables:
+        Ensembles add a leading dimension ``member``. Variables, in the units that the potential knows:
 
         - ``label``, with one dimension per state on a grid, such as ``label(x1, x2)``, or ``label(start)`` for
           `starts`: index of the minimum along ``well``; −1 where the descent ends at another stationary point (the
@@ -68,7 +70,10 @@ def basins(
         - ``basin_fraction(well)``, the fraction of the starting points in each basin;
         - ``x(start, state)``, only with `starts`;
         - ``separatrix(boundary, state)`` and ``between(boundary, side)``, only on a two-dimensional grid: points of the
-          separatrix, accurate to a thousandth of the grid spacing, and the labels on its two sides.
+          separatrix, accurate to a thousandth of the grid spacing, and the labels on its two sides; NaN and −3 where
+          a member has fewer of them than another.
+
+        The attribute ``gauge`` states where the potential is zero.
 
     Raises
     ------
@@ -93,28 +98,32 @@ def basins(
     >>> found.label.values.tolist(), found.well_x.values[0].round(3).tolist()
     ([0, 1, -1], [0.406, 1.544])
     """
-    require_potential(potential)
-    box, dim = Box.of(potential, within), len(potential.states)
-    if starts is None:
-        require_integer(2, resolution=resolution)
-        if resolution**dim > LARGEST_GRID:
-            raise ValueError(
-                f"a grid of {resolution} points per side has {resolution**dim} points in {dim} dimensions, more than "
-                f"{LARGEST_GRID}; lower resolution or pass starts=…"
-            )
-        axes = list((box.low + torch.linspace(0, 1, int(resolution)).to(box.low)[:, None] * box.width).T)
-        grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
-    else:
-        axes, grid = [], rows_of(potential, starts, "starts")
+    potential, box = landscape_in(potential, within)
+    axes: list[Tensor] = [] if starts is not None else _axes(box, resolution)
+    grid = (
+        rows_of(potential, starts, "starts")
+        if starts is not None
+        else torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+    )
     near = None if wells is None else rows_of(potential, wells, "wells")
-    if potential.members is None:
-        return _basins(potential, box, grid, axes, near)
-    parts = [_basins(one, box, grid, axes, near) for one in each_member(potential)]
-    return xr.concat(parts, "member", join="outer").assign_coords(member=np.arange(len(parts)))
+    return over_members(potential, lambda one, _: _basins(one, box, grid, axes, near), {"between": ABSENT})
+
+
+def _axes(box: Box, resolution: int) -> list[Tensor]:
+    """Return the coordinates of a grid over the box along every state, shape (resolution,) each."""
+    require_integer(2, resolution=resolution)
+    dim = len(box.low)
+    if resolution**dim > LARGEST_GRID:
+        raise ValueError(
+            f"a grid of {resolution} points per side has {resolution**dim} points in {dim} dimensions, more than "
+            f"{LARGEST_GRID}; lower resolution or pass starts=…"
+        )
+    return list((box.low + torch.linspace(0, 1, int(resolution)).to(box.low)[:, None] * box.width).T)
 
 
 @torch.no_grad()
-def _basins(potential: Potential, box: Box, grid: Tensor, axes: list[Tensor], near: Tensor | None) -> xr.Dataset:
+def _basins(potential: Landscape, box: Box, grid: Tensor, axes: list[Tensor], near: Tensor | None) -> xr.Dataset:
+    """Return the dataset of one member, for starting points on a grid with these axes, or a list without axes."""
     known = None if near is None else _relaxed(potential, near, box)
     label, minima = minima_reached(potential, grid.reshape(-1, grid.shape[-1]), box, known)
     if not len(minima):
@@ -124,32 +133,35 @@ def _basins(potential: Potential, box: Box, grid: Tensor, axes: list[Tensor], ne
         )
     _warn_degenerate(potential, minima)
     label, minima = _sorted(potential, label, minima, 0 if known is None else len(known))
-    fraction = np.array([(label == k).double().mean().item() for k in range(len(minima))])
-    dims = potential.states if axes else ("start",)
-    variables: dict[str, Any] = {
-        "label": (dims, label.reshape(grid.shape[:-1]).cpu().numpy(), {"long_name": "basin", "units": "1"}),
-        "well_x": (("well", "state"), minima.cpu().numpy(), {"long_name": "minimum", "units": "1"}),
-        "well_potential": ("well", potential.value(minima).cpu().numpy(), {"long_name": "potential", "units": "1"}),
-        "basin_fraction": ("well", fraction, {"long_name": "fraction of the starting points", "units": "1"}),
-    }
-    variables["label"][2]["description"] = f"{SADDLE}: on the separatrix; {LOST}: left the box or did not converge"
-    coords: dict[str, Any] = {"well": np.arange(len(minima)), "state": list(potential.states)}
-    if axes:
-        coords |= {
-            name: (name, axis.cpu().numpy(), {"long_name": name, "units": "1"})
-            for name, axis in zip(potential.states, axes, strict=True)
-        }
-    else:
-        variables["x"] = (("start", "state"), grid.cpu().numpy(), {"long_name": "starting point", "units": "1"})
+    found = _dataset(potential, label.reshape(grid.shape[:-1]).cpu().numpy(), minima, axes)
+    length = units_of(potential).of("state")
+    if not axes:
+        found["x"] = variable(("start", "state"), grid.cpu().numpy(), "starting point", length)
     if len(axes) == 2:
         boundary, between = _separatrix(potential, box, grid, label.reshape(grid.shape[:-1]), minima)
-        variables["separatrix"] = (("boundary", "state"), boundary, {"long_name": "separatrix", "units": "1"})
-        variables["between"] = (
-            ("boundary", "side"),
-            between,
-            {"long_name": "basins on either side of the separatrix", "units": "1"},
-        )
-    return xr.Dataset(variables, coords=coords)
+        found["separatrix"] = variable(("boundary", "state"), boundary, "separatrix", length)
+        sides = "basins on either side of the separatrix"
+        found["between"] = variable(("boundary", "side"), between, sides, "1", description=f"{ABSENT}: no such point")
+        found = found.assign_coords(boundary=np.arange(len(boundary)))
+    return found
+
+
+def _dataset(potential: Landscape, label: np.ndarray, minima: Tensor, axes: list[Tensor]) -> xr.Dataset:
+    """Return the dataset of labels, on a grid or of shape (start,), and minima, shape (well, dim)."""
+    units, dims = units_of(potential), potential.states if axes else ("start",)
+    fraction = np.array([(label == k).mean() for k in range(len(minima))])
+    note = f"{SADDLE}: on the separatrix; {LOST}: left the box or did not converge"
+    level = potential.value(minima).cpu().numpy()
+    variables = {
+        "label": variable(dims, label, "basin", "1", description=note),
+        "well_x": variable(("well", "state"), minima.cpu().numpy(), "minimum", units.of("state")),
+        "well_potential": variable("well", level, "potential", units.of("potential")),
+        "basin_fraction": variable("well", fraction, "fraction of the starting points", "1"),
+    }
+    coords: dict[str, Any] = {"well": np.arange(len(minima)), **state_labels(potential.states, units)}
+    for name, axis, unit in zip(potential.states, axes, units.states, strict=False):
+        coords[name] = variable(name, axis.cpu().numpy(), name, unit)
+    return xr.Dataset(variables, coords=coords, attrs=attributes_of(potential))
 
 
 def _warn_degenerate(potential: Potential, minima: Tensor) -> None:
@@ -162,7 +174,7 @@ def _warn_degenerate(potential: Potential, minima: Tensor) -> None:
             f"{int(degenerate.sum())} of {len(minima)} minima are degenerate, such as {first}: where minima form a "
             "continuous family, their number and the labels depend on the starting points",
             LandscapeWarning,
-            stacklevel=4,
+            stacklevel=7,
         )
 
 

@@ -7,17 +7,18 @@ References
 I. M. Sobol', USSR Comput. Math. Math. Phys. 7, 86-112 (1967), doi:10.1016/0041-5553(67)90144-9.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.stats import qmc
 from torch import Tensor
 
-from workbench.potentials.potential import Potential, tensor_options
+from workbench.potentials.potential import Landscape, require_potential, tensor_options
 
-__all__ = ["Box", "SAME_POINT", "SEARCH_MARGIN", "ZERO_EIGENVALUE", "distinct", "sobol"]
+__all__ = ["Box", "SAME_POINT", "SEARCH_MARGIN", "ZERO_EIGENVALUE", "distinct", "landscape_in", "sobol"]
 
 SAME_POINT = 1e-4  # in units of the box: points closer than this are identified
 SEARCH_MARGIN = 0.5  # in units of the box: how far outside it a search may go
@@ -38,7 +39,7 @@ class Box:
     high: Tensor
 
     @classmethod
-    def of(cls, potential: Potential, within: Sequence[tuple[float, float]]) -> "Box":
+    def of(cls, potential: Landscape, within: Sequence[tuple[float, float]]) -> "Box":
         """Return the box given by one pair (low, high) per state, on the device and in the dtype of the potential.
 
         Raises
@@ -84,6 +85,20 @@ class Box:
     def length(self, step: Tensor) -> Tensor:
         """Return the Euclidean length, shape (…), of differences of states, shape (…, dim), in units of the box."""
         return (step / self.width).norm(dim=-1)
+
+
+def landscape_in(potential: Any, within: Any) -> tuple[Landscape, Box]:
+    """Return a potential, with names x1, x2, … if it has none, and the box given by one pair (low, high) per state.
+
+    Raises
+    ------
+    TypeError
+        If `potential` is not a potential, or changes in time.
+    ValueError
+        If there is not one finite pair with low < high for each state.
+    """
+    named = require_potential(potential, len(within) if isinstance(within, Sized) else 1)
+    return named, Box.of(named, within)
 
 
 def distinct(x: Tensor, box: Box) -> Tensor:

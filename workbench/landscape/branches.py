@@ -12,21 +12,23 @@ short step in that plane normal to t. x is scaled by the box and b by its range 
 """
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import xarray as xr
 
 from workbench.checks import require_integer
+from workbench.dataset.variables import Units, state_labels, variable
 from workbench.errors import LandscapeWarning
+from workbench.landscape.answers import stationary
 from workbench.landscape.bifurcations import bifurcation_between
-from workbench.landscape.box import Box
+from workbench.landscape.box import Box, landscape_in
 from workbench.landscape.curves import Array, Curves, Family
 from workbench.landscape.stationary_points import stationary_points
-from workbench.potentials.blend import Blend
-from workbench.potentials.ensembles import joined_members
-from workbench.potentials.potential import require_potential
+from workbench.potentials.blend import parameter_unit
+from workbench.potentials.ensembles import member_of, over_members
+from workbench.potentials.potential import Ensemble, Landscape, Potential, TimeVarying, attributes_of, units_of
 
 __all__ = ["branches"]
 
@@ -39,7 +41,7 @@ SAME_SOLUTION = 1e-5  # points closer than this are identified
 
 
 def branches(
-    family: Blend | Family,
+    family: TimeVarying | Family,
     within: Sequence[tuple[float, float]],
     between: tuple[float, float] = (0.0, 1.0),
     *,
@@ -55,9 +57,9 @@ def branches(
 
     Parameters
     ----------
-    family : Blend or callable
-        Family Ψ_b: a `Blend`, or a function of b that returns a potential, such as
-        ``lambda b: systems.get("gene_circuit", b=b)``. Each member of an ensemble has its own branches.
+    family : TimeVarying or callable
+        Family Ψ_b: a landscape that changes in time, such as a `Blend`, or a function of b that returns a potential,
+        such as ``lambda b: systems.get("gene_circuit", b=b)``. Each member of an ensemble has its own branches.
     within : sequence of (float, float)
         Box of x, one (low, high) per state.
     between : tuple of (float, float), default: (0.0, 1.0)
@@ -73,17 +75,21 @@ def branches(
     Returns
     -------
     xarray.Dataset
-        The branches, one after the other along ``point``, with the coordinate ``branch(point)``, and their bifurcations
-        along ``bifurcation``. Ensembles add the coordinates ``member(point)`` and ``bifurcation_member(bifurcation)``.
-        Variables:
+        The branches, one after the other along ``point``, with the coordinates ``branch(point)`` and ``kind(point)``,
+        "minimum", "saddle" or "maximum"; and their bifurcations along ``bifurcation``, with the coordinate
+        ``bifurcation_kind(bifurcation)``, "fold", "pitchfork" or "transcritical". Ensembles add the coordinates
+        ``member(point)`` and ``bifurcation_member(bifurcation)``. Variables, in the units that the potential knows:
 
         - ``x(point, state)``, ``b(point)`` and ``potential(point)``;
-        - ``eigenvalue(point, state)``, the eigenvalues of the Hessian in ascending order;
+        - ``eigenvalue(point, state)``, the eigenvalues of the Hessian in ascending order, without a unit if those of
+          the states are unlike;
         - ``index(point)``, the number of negative eigenvalues;
-        - ``kind(point)``, "minimum", "saddle" or "maximum";
         - ``bifurcation_x(bifurcation, state)`` and ``bifurcation_b(bifurcation)``;
-        - ``bifurcation_kind(bifurcation)``, "fold", "pitchfork" or "transcritical";
         - ``bifurcation_branch(bifurcation)``, the branch on which it was first found.
+
+        The attribute ``parameter`` holds the name of the parameter: of a blend with ``parameter="load"``, ``b`` is
+        called ``load``, and ``bifurcation_b`` ``bifurcation_load``. The attribute ``gauge`` states where the potential
+        is zero.
 
     Raises
     ------
@@ -122,31 +128,35 @@ def branches(
     require_integer(2, seeds=seeds)
     if not 0 < step <= 0.2:
         raise ValueError(f"step is a fraction of the box and of the range of b, 0 < step <= 0.2, got {step!r}")
-    first = family.at(b=low) if isinstance(family, Blend) else family(low)
-    require_potential(first)
+    named = (family.parameter if isinstance(family, TimeVarying) else "b", parameter_unit(family))
 
-    def branches_of(member: int | None) -> xr.Dataset:
-        return _Diagram(_member(family, member), within, (low, high), starts, step).dataset(int(seeds))
+    def diagram(_: Landscape, k: int | None) -> xr.Dataset:
+        return _Diagram(_member(family, k, within), within, (low, high), starts, step, named).dataset(int(seeds))
 
-    if first.members is None:
-        return branches_of(None)
-    parts = [branches_of(k) for k in range(first.members)]
-    points = joined_members([p.drop_dims("bifurcation") for p in parts])
-    owner = np.repeat(np.arange(len(parts)), [p.sizes["bifurcation"] for p in parts])
-    bifurcations = xr.concat([p.drop_dims("point") for p in parts], "bifurcation")
-    bifurcations = bifurcations.assign_coords(
-        bifurcation=np.arange(len(owner)), bifurcation_member=("bifurcation", owner)
-    )
-    return xr.merge([points, bifurcations])
+    return over_members(_member(family, None, within)(low), diagram)
 
 
-def _member(family: Blend | Family, member: int | None) -> Family:
-    """Return the family of one member; the parts of a blend are split once, not at every b."""
-    if isinstance(family, Blend):
-        one = [p if p.members is None else p.member(member) for p in (family.first, family.second)]  # type: ignore[attr-defined]
-        blend = Blend(one[0], one[1], family.schedule)
-        return lambda b: blend.at(b=b)
-    return family if member is None else lambda b: family(b).member(member)  # type: ignore[attr-defined]
+def _member(
+    family: TimeVarying | Family, index: int | None, within: Sequence[tuple[float, float]]
+) -> Callable[[float], Landscape]:
+    """Return the family of one member, or the whole family for None, as a function of b.
+
+    The parts of a blend are split once, not at every b.
+    """
+    if index is not None and isinstance(family, TimeVarying) and isinstance(family, Ensemble):
+        return _member(family.member(index), None, within)
+    function: Family = partial(_at, family) if isinstance(family, TimeVarying) else family
+
+    def at(b: float) -> Landscape:
+        potential, _ = landscape_in(function(b), within)
+        return potential if index is None else member_of(potential, index)
+
+    return at
+
+
+def _at(family: TimeVarying, b: float) -> Potential:
+    """Return the potential of a family at the value b of its parameter."""
+    return family.at(**{family.parameter: b})
 
 
 class _Diagram:
@@ -154,13 +164,14 @@ class _Diagram:
 
     def __init__(
         self,
-        family: Family,
+        family: Callable[[float], Landscape],
         within: Sequence[tuple[float, float]],
         between: tuple[float, float],
         starts: int,
         step: float,
+        parameter: tuple[str, str | None],  # its name and unit
     ) -> None:
-        self.within, self.starts, self.step = within, starts, step
+        self.within, self.starts, self.step, (self.name, self.unit) = within, starts, step, parameter
         self.curves = Curves(family, Box.of(family(between[0]), within), between)
         self.branches: list[Array] = []
         self.bifurcations: list[tuple[Array, str, int]] = []  # point, kind, branch
@@ -180,8 +191,8 @@ class _Diagram:
                 return self._dataset()
             self.failed_steps += failed
         warnings.warn(
-            f"the bifurcation near b = {self.curves.b(failed[0][0][-1]):g} could not be resolved, and branches may be "
-            "joined wrongly there; reduce step=…",
+            f"the bifurcation near {self.name} = {self.curves.b(failed[0][0][-1]):g} could not be resolved, and "
+            "branches may be joined wrongly there; reduce step=…",
             LandscapeWarning,
             stacklevel=3,
         )
@@ -281,8 +292,8 @@ class _Diagram:
 
     def _warn_incomplete(self, u: Array, advice: str) -> None:
         warnings.warn(
-            f"a branch could not be followed beyond b = {self.curves.b(u[-1]):g} at x = {self.curves.x(u).tolist()}; "
-            f"{advice} step=…",
+            f"a branch could not be followed beyond {self.name} = {self.curves.b(u[-1]):g} at "
+            f"x = {self.curves.x(u).tolist()}; {advice} step=…",
             LandscapeWarning,
             stacklevel=2,
         )
@@ -307,40 +318,31 @@ class _Diagram:
         return failed
 
     def _dataset(self) -> xr.Dataset:
-        curves, dim = self.curves, len(self.curves.low)
+        """Return the dataset of all branches and bifurcations."""
+        curves, potential, dim = self.curves, self.curves.at(0.0), len(self.curves.low)
         u = np.concatenate(self.branches) if self.branches else np.zeros((0, dim + 1))
-        owner = np.repeat(np.arange(len(self.branches)), [len(path) for path in self.branches])
         level = np.array([float(curves.at(row[-1]).value(curves.x(row))) for row in u])
         scale = np.outer(curves.width, curves.width)
         hessians = [curves.jacobian(row)[:, :-1] / scale for row in u]
         eigenvalue = np.array([np.linalg.eigvalsh(hessian) for hessian in hessians]).reshape(-1, dim)
-        index = (eigenvalue < 0).sum(-1)
-        kind = np.where(index == 0, "minimum", np.where(index == dim, "maximum", "saddle")).astype("U10")
-        special = np.array([at for at, _, _ in self.bifurcations]).reshape(-1, dim + 1)
-        columns: dict[str, Any] = {
-            "x": (("point", "state"), curves.x(u), "stationary point"),
-            "b": ("point", curves.b(0) + curves.span * u[:, -1], "parameter"),
-            "potential": ("point", level, "potential"),
-            "eigenvalue": (("point", "state"), eigenvalue, "eigenvalue of the Hessian, in ascending order along state"),
-            "index": ("point", index, "number of negative eigenvalues"),
-            "bifurcation_x": (("bifurcation", "state"), curves.x(special), "bifurcation"),
-            "bifurcation_b": (
-                "bifurcation",
-                curves.b(0) + curves.span * special[:, -1],
-                "parameter at the bifurcation",
-            ),
-            "bifurcation_branch": ("bifurcation", np.array([k for *_, k in self.bifurcations], dtype=int), "branch"),
+        units = units_of(potential)
+        found = stationary(curves.x(u), level, eigenvalue, units).assign(self._bifurcations(units))
+        found[self.name] = variable("point", curves.b(0) + curves.span * u[:, -1], "parameter", self.unit)
+        owner = np.repeat(np.arange(len(self.branches)), [len(path) for path in self.branches])
+        labels = state_labels(potential.states, units) | {"branch": ("point", owner)}
+        return found.assign_coords(labels).assign_attrs(attributes_of(potential), parameter=self.name)
+
+    def _bifurcations(self, units: Units) -> xr.Dataset:
+        """Return the dataset of the bifurcations along ``bifurcation``."""
+        curves, dims = self.curves, ("bifurcation", "state")
+        u = np.array([at for at, _, _ in self.bifurcations]).reshape(-1, len(curves.low) + 1)
+        b = curves.b(0) + curves.span * u[:, -1]
+        branch = np.array([k for *_, k in self.bifurcations], dtype=int)
+        kind = np.array([kind for _, kind, _ in self.bifurcations], dtype="U13")
+        variables = {
+            "bifurcation_x": variable(dims, curves.x(u), "bifurcation", units.of("state")),
+            f"bifurcation_{self.name}": variable("bifurcation", b, "parameter at the bifurcation", self.unit),
+            "bifurcation_branch": variable("bifurcation", branch, "branch", "1"),
         }
-        variables: dict[str, Any] = {
-            name: (dims, values, {"long_name": text, "units": "1"}) for name, (dims, values, text) in columns.items()
-        }
-        variables["kind"] = ("point", kind, {"long_name": "kind of stationary point"})
-        kinds = np.array([k for _, k, _ in self.bifurcations], dtype="U13")
-        variables["bifurcation_kind"] = ("bifurcation", kinds, {"long_name": "kind of bifurcation"})
-        coords = {
-            "point": np.arange(len(u)),
-            "branch": ("point", owner),
-            "bifurcation": np.arange(len(special)),
-            "state": list(curves.at(0.0).states),
-        }
-        return xr.Dataset(variables, coords=coords)
+        labels = {"bifurcation_kind": variable("bifurcation", kind, "kind of bifurcation")}
+        return xr.Dataset(variables, coords={"bifurcation": np.arange(len(u)), **labels})

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from workbench.landscape.box import Box
-from workbench.potentials.potential import Potential
+from workbench.potentials.potential import Landscape, Potential
 
 __all__ = ["Array", "Curves", "Family"]
 
@@ -36,7 +36,7 @@ class Curves:
         Range of b, its lowest and highest value.
     """
 
-    def __init__(self, family: Family, box: Box, between: tuple[float, float]) -> None:
+    def __init__(self, family: Callable[[float], Landscape], box: Box, between: tuple[float, float]) -> None:
         self.low, self.width = box.low.cpu().numpy().astype(float), box.width.cpu().numpy().astype(float)
         self.start, self.span = between[0], between[1] - between[0]
         self._jacobians: dict[bytes, Array] = {}

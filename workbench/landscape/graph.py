@@ -12,12 +12,13 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from workbench.dataset.variables import variable
 from workbench.errors import LandscapeWarning
-from workbench.landscape.box import Box
+from workbench.landscape.box import Box, landscape_in
 from workbench.landscape.stationary_points import stationary_points
 from workbench.landscape.steepest_descent import minima_reached
-from workbench.potentials.ensembles import each_member, joined_members
-from workbench.potentials.potential import Potential, require_potential, tensor_options
+from workbench.potentials.ensembles import over_members, points_of_member
+from workbench.potentials.potential import Landscape, Potential, tensor_options, units_of
 
 __all__ = ["graph", "unstable_directions", "joined_minima"]
 
@@ -54,11 +55,13 @@ def graph(
 
         - ``joins(point, side)``, for a saddle the ``point`` of the minimum reached on either side; −1 where the descent
           leaves the box or ends in none of the minima found, and for minima;
-        - ``barrier(point, side)``, the height of the saddle above that minimum, else NaN.
+        - ``barrier(point, side)``, the height of the saddle above that minimum, in the unit of Ψ, else NaN.
 
     Raises
     ------
-    ValueError, LandscapeError, TypeError
+    ValueError
+        If `points` of an ensemble do not tell their member, or as `stationary_points`.
+    LandscapeError, TypeError
         As `stationary_points`.
 
     Warns
@@ -78,19 +81,19 @@ def graph(
     >>> found.joins.values[3:].tolist(), found.barrier.values[3:].round(2).tolist()
     ([[2, 1], [2, 0]], [[8.52, 35.92], [40.1, 106.03]])
     """
-    require_potential(potential)
+    potential, _ = landscape_in(potential, within)
     found = stationary_points(potential, within, starts=starts) if points is None else points
     if potential.members is None:
         return _graph(potential, within, found)
-    parts: list[xr.Dataset] = []
-    for k, member in enumerate(each_member(potential)):
-        part = _graph(member, within, found.isel(point=(found["member"] == k).values).drop_vars("member"))
-        part["joins"] = part["joins"].where(part["joins"] < 0, part["joins"] + sum(p.sizes["point"] for p in parts))
-        parts.append(part)
-    return joined_members(parts)
+    if "member" not in found.coords:
+        raise ValueError("the points of an ensemble need the coordinate member(point); compute them for the ensemble")
+    joined = over_members(potential, lambda one, k: _graph(one, within, points_of_member(found, k)))
+    first = np.searchsorted(joined["member"].values, joined["member"].values)[:, None]  # row of each member's first
+    joined["joins"] = joined["joins"].where(joined["joins"] < 0, joined["joins"] + first)
+    return joined
 
 
-def _graph(potential: Potential, within: Sequence[tuple[float, float]], found: xr.Dataset) -> xr.Dataset:
+def _graph(potential: Landscape, within: Sequence[tuple[float, float]], found: xr.Dataset) -> xr.Dataset:
     """Return the graph of one member, from its stationary points."""
     degenerate = int((found["kind"] == "degenerate").sum())
     if degenerate:
@@ -98,7 +101,7 @@ def _graph(potential: Potential, within: Sequence[tuple[float, float]], found: x
             f"{degenerate} of {found.sizes['point']} stationary point(s) are degenerate (zero Hessian eigenvalue) and "
             "left out of the saddle graph",
             LandscapeWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     found = found.isel(point=((found["index"] <= 1) & (found["kind"] != "degenerate")).values)
     found = found.assign_coords(point=np.arange(found.sizes["point"]), side=[0, 1])
@@ -109,27 +112,20 @@ def _graph(potential: Potential, within: Sequence[tuple[float, float]], found: x
     joins[saddles] = np.where(ends >= 0, minima[ends] if len(minima) else -1, -1)
     psi = found["potential"].values
     barrier = np.where(joins >= 0, psi[:, None] - psi[joins], np.nan)
-    found["joins"] = (
-        ("point", "side"),
-        joins,
-        {"long_name": "minimum reached on that side of the saddle", "units": "1"},
-    )
-    found["barrier"] = (
-        ("point", "side"),
-        barrier,
-        {"long_name": "height above the minimum on that side", "units": "1"},
-    )
+    sides, unit = ("point", "side"), units_of(potential).of("potential")
+    found["joins"] = variable(sides, joins, "minimum reached on that side of the saddle", "1")
+    found["barrier"] = variable(sides, barrier, "height above the minimum on that side", unit)
     return found
 
 
 def joined_minima(
-    potential: Potential, saddles: Tensor, minima: Tensor, within: Sequence[tuple[float, float]]
+    potential: Landscape, saddles: Tensor, minima: Tensor, within: Sequence[tuple[float, float]]
 ) -> np.ndarray:
     """Return the minima that the two sides of each saddle lead to.
 
     Parameters
     ----------
-    potential : Potential
+    potential : Landscape
         A potential without members.
     saddles, minima : torch.Tensor
         States, shapes (saddle, dim) and (well, dim).

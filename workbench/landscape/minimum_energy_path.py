@@ -10,7 +10,6 @@ that connect the two minima, the path takes the one whose highest saddle is lowe
 
 import heapq
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +19,15 @@ from scipy.interpolate import CubicSpline, make_interp_spline
 from torch import Tensor
 
 from workbench.checks import require_integer
+from workbench.dataset.variables import state_labels, variable
 from workbench.errors import LandscapeError
-from workbench.landscape.box import SAME_POINT, Box, distinct
+from workbench.landscape.answers import eigenvalues
+from workbench.landscape.box import SAME_POINT, Box, distinct, landscape_in
 from workbench.landscape.eigenvector_following import search
 from workbench.landscape.graph import unstable_directions
 from workbench.landscape.steepest_descent import descent_paths
-from workbench.potentials.ensembles import each_member
-from workbench.potentials.potential import Potential, require_potential, rows_of
+from workbench.potentials.ensembles import over_members, points_of_member
+from workbench.potentials.potential import Landscape, Potential, attributes_of, require_potential, rows_of, units_of
 
 __all__ = ["minimum_energy_path"]
 
@@ -73,15 +74,17 @@ def minimum_energy_path(
     Returns
     -------
     xarray.Dataset
-        The path along ``image``; ensembles add a leading dimension ``member``. Variables:
+        The path along ``image``, with the coordinate ``stop(image)``, "minimum" or "saddle" at stationary points and ""
+        between them; ensembles add a leading dimension ``member``. Variables, in the units that the potential knows:
 
         - ``x(image, state)`` and ``potential(image)``, evenly spaced along each descent;
-        - ``distance(image)``, the length of the path from the start;
-        - ``stop(image)``, "minimum" or "saddle" at stationary points and "" between them;
+        - ``distance(image)``, the length of the path from the start, without a unit if those of the states are unlike;
         - ``saddle(state)``, the highest saddle, with ``saddle_potential``, ``saddle_eigenvalue(state)`` of the Hessian
           and ``saddle_residual``, the norm of the gradient;
         - ``barrier(way)``, the height of that saddle above the start ("forward") and the end ("backward");
         - ``mismatch``, only with `points`: the distance from that saddle to the nearest of them.
+
+        The attribute ``gauge`` states where the potential is zero.
 
     Raises
     ------
@@ -110,25 +113,22 @@ def minimum_energy_path(
     >>> path.barrier.values.round(2).tolist(), path.stop.values[path.stop != ""].tolist()
     ([106.03, 67.5], ['minimum', 'saddle', 'minimum', 'saddle', 'minimum'])
     """
-    require_potential(potential)
+    box: Box | None = None
+    if within is not None:
+        potential, box = landscape_in(potential, within)
+    potential = require_potential(potential, np.shape(np.atleast_1d(start))[-1])
     require_integer(9, images=images)
     knots = torch.cat([rows_of(potential, x, n) for x, n in ((start, "start"), (end, "end"))])
     if len(knots) != 2:
         raise ValueError(f"start and end must be one state each, got {len(knots)} states in total")
-    box = _box_around(knots) if within is None else Box.of(potential, within)
+    box = box or _box_around(knots)
     if via is not None:
         knots = torch.cat([knots[:1], rows_of(potential, via, "via"), knots[1:]])
-    if potential.members is None:
-        return _path(potential, knots, box, int(images), points)
-    parts = []
-    for k, member in enumerate(each_member(potential)):
-        own = points if points is None or "member" not in points.coords else _points_of_member(points, k)
-        parts.append(_path(member, knots, box, int(images), own))
-    return xr.concat(parts, "member").assign_coords(member=np.arange(len(parts)))
 
+    def path(one: Landscape, k: int | None) -> xr.Dataset:
+        return _path(one, knots, box, int(images), None if points is None else points_of_member(points, k))
 
-def _points_of_member(points: xr.Dataset, k: int) -> xr.Dataset:
-    return points.isel(point=(points["member"] == k).values)
+    return over_members(potential, path, {"stop": ""})
 
 
 def _box_around(ends: Tensor) -> Box:
@@ -141,12 +141,17 @@ def _box_around(ends: Tensor) -> Box:
 
 
 @torch.no_grad()
-def _path(potential: Potential, knots: Tensor, box: Box, images: int, points: xr.Dataset | None) -> xr.Dataset:
+def _path(potential: Landscape, knots: Tensor, box: Box, images: int, points: xr.Dataset | None) -> xr.Dataset:
     ends = _relaxed_ends(potential, knots[[0, -1]], box)
     string = _relaxed_string(potential, torch.cat([ends[:1], knots[1:-1], ends[1:]]), box)
     saddles = _saddles(potential, string, box)
     segments = _segments(potential, saddles, ends, box)
-    return _dataset(potential, segments, box, images, points)
+    found = _dataset(potential, *_images(segments, box, images))
+    if points is not None:
+        offset = np.linalg.norm(points["x"].values - found["saddle"].values, axis=-1)
+        text = "distance from the highest saddle to the nearest stationary point"
+        found["mismatch"] = variable((), offset.min(initial=np.inf), text, units_of(potential).of("state"))
+    return found
 
 
 def _relaxed_ends(potential: Potential, near: Tensor, box: Box) -> Tensor:
@@ -269,9 +274,8 @@ def _route(joins: Sequence[tuple[int, int]], heights: Sequence[float]) -> list[t
     return None
 
 
-def _dataset(
-    potential: Potential, segments: list[Tensor], box: Box, images: int, points: xr.Dataset | None
-) -> xr.Dataset:
+def _images(segments: list[Tensor], box: Box, images: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return evenly spaced states on the segments, shape (image, dim), and what they are, "" between the ends."""
     lengths = [float(box.length(segment[1:] - segment[:-1]).sum()) for segment in segments]
     counts = np.diff(np.round(np.cumsum([0.0, *lengths]) / sum(lengths) * (images - 1)).astype(int))
     parts, stop = [segments[0][:1].cpu().numpy()], ["minimum"]
@@ -284,35 +288,27 @@ def _dataset(
         states[-1] = segment[-1].cpu().numpy()
         parts.append(states)
         stop += [""] * (count - 1) + ["saddle" if number % 2 == 0 else "minimum"]
-    x = np.concatenate(parts)
-    level, stops = np.asarray(potential.value(x)), np.array(stop, dtype="U7")
-    top = int(np.flatnonzero(stops == "saddle")[level[stops == "saddle"].argmax()])
+    return np.concatenate(parts), np.array(stop, dtype="U7")
+
+
+def _dataset(potential: Landscape, x: np.ndarray, stop: np.ndarray) -> xr.Dataset:
+    """Return the dataset of a path through the states x, shape (image, dim), with the stops, shape (image,)."""
+    units, level = units_of(potential), np.asarray(potential.value(x))
+    top = int(np.flatnonzero(stop == "saddle")[level[stop == "saddle"].argmax()])
     distance = np.concatenate([[0.0], np.linalg.norm(np.diff(x, axis=0), axis=-1).cumsum()])
-    columns: dict[str, Any] = {
-        "x": (("image", "state"), x, "minimum-energy path"),
-        "potential": ("image", level, "potential"),
-        "distance": ("image", distance, "distance along the path"),
-        "saddle": ("state", x[top], "highest saddle on the path"),
-        "saddle_potential": ((), level[top], "potential at the highest saddle"),
-        "saddle_eigenvalue": (
-            "state",
-            np.linalg.eigvalsh(potential.hessian(x[top])),
-            "eigenvalue of the Hessian at the highest saddle",
-        ),
-        "saddle_residual": (
-            (),
-            np.linalg.norm(potential.gradient(x[top])),
-            "norm of the gradient at the highest saddle",
-        ),
-        "barrier": ("way", level[top] - level[[0, -1]], "height of the highest saddle above the initial minimum"),
+    curvature = np.linalg.eigvalsh(potential.hessian(x[top]))
+    slope, height = np.linalg.norm(potential.gradient(x[top])), level[top] - level[[0, -1]]
+    length, energy, at = units.of("state"), units.of("potential"), "at the highest saddle"
+    variables = {
+        "x": variable(("image", "state"), x, "minimum-energy path", length),
+        "potential": variable("image", level, "potential", energy),
+        "distance": variable("image", distance, "distance along the path", length),
+        "saddle": variable("state", x[top], "highest saddle on the path", length),
+        "saddle_potential": variable((), level[top], f"potential {at}", energy),
+        "saddle_eigenvalue": eigenvalues("state", curvature, units, f"eigenvalue of the Hessian {at}"),
+        "saddle_residual": variable((), slope, f"norm of the gradient {at}", units.of("gradient")),
+        "barrier": variable("way", height, "height of the highest saddle above the initial minimum", energy),
     }
-    if points is not None:
-        offset = np.linalg.norm(points["x"].values - x[top], axis=-1)
-        text = "distance from the highest saddle to the nearest stationary point"
-        columns["mismatch"] = ((), offset.min(initial=np.inf), text)
-    variables: dict[str, Any] = {
-        name: (dims, values, {"long_name": text, "units": "1"}) for name, (dims, values, text) in columns.items()
-    }
-    variables["stop"] = ("image", stops, {"long_name": "kind of stationary point"})
-    coords = {"image": np.arange(len(x)), "state": list(potential.states), "way": ["forward", "backward"]}
-    return xr.Dataset(variables, coords=coords)
+    coords = {"image": np.arange(len(x)), "way": ["forward", "backward"], **state_labels(potential.states, units)}
+    coords["stop"] = variable("image", stop, "kind of stationary point")
+    return xr.Dataset(variables, coords=coords, attrs=attributes_of(potential))

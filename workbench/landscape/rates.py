@@ -16,9 +16,11 @@ import numpy as np
 import xarray as xr
 
 from workbench.checks import require_temperature
+from workbench.dataset.variables import variable
 from workbench.errors import LandscapeError, LandscapeWarning
+from workbench.landscape.box import landscape_in
 from workbench.landscape.graph import graph
-from workbench.potentials.potential import Potential
+from workbench.potentials.potential import Potential, units_of
 
 __all__ = ["rates"]
 
@@ -44,7 +46,7 @@ def rates(
     within : sequence of (float, float)
         Box to search, one pair (low, high) per state.
     temperature : float
-        T in dx = −∇Ψ dt + √(2T) dW, in the units of Ψ.
+        T in dx = −∇Ψ dt + √(2T) dW, in the unit of Ψ.
     points : xarray.Dataset, optional
         Result of `stationary_points` for the same potential; by default the points are computed.
     starts : int
@@ -58,7 +60,8 @@ def rates(
         - ``rate(point, side)``, the rate of crossing the saddle from the minimum ``joins(point, side)``;
         - ``time(point, side)``, its inverse;
 
-        both NaN where there is no such minimum. The attribute ``temperature`` holds T.
+        both NaN where there is no such minimum, and in the unit of time that the potential knows. The attribute
+        ``temperature`` holds T.
 
     Raises
     ------
@@ -91,6 +94,7 @@ def rates(
     [7033.1, 8749624.3]
     """
     temperature = require_temperature(temperature)
+    potential, _ = landscape_in(potential, within)
     found = graph(potential, within, points=points, starts=starts)
     joins, barrier = found["joins"].values, found["barrier"].values
     if not (joins >= 0).any():
@@ -111,6 +115,7 @@ def rates(
             LandscapeWarning,
             stacklevel=2,
         )
-    found["rate"] = (("point", "side"), rate, {"long_name": "rate of crossing from that side", "units": "1"})
-    found["time"] = (("point", "side"), 1 / rate, {"long_name": "mean time to cross from that side", "units": "1"})
+    units = units_of(potential)
+    found["rate"] = variable(("point", "side"), rate, "rate of crossing from that side", units.of("rate"))
+    found["time"] = variable(("point", "side"), 1 / rate, "mean time to cross from that side", units.of("time"))
     return found.assign_attrs(temperature=temperature)

@@ -9,14 +9,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray as xr
 
+from workbench.checks import require_integer
+from workbench.dataset.variables import variable
+from workbench.landscape.box import landscape_in
 from workbench.landscape.stationary_points import stationary_points
-from workbench.potentials.blend import Blend
+from workbench.potentials.blend import parameter_unit
+from workbench.potentials.ensembles import over_members
+from workbench.potentials.potential import TimeVarying, attributes_of, units_of
 
 __all__ = ["splitting"]
 
 
 def splitting(
-    blend: Blend,
+    blend: TimeVarying,
     within: Sequence[tuple[float, float]],
     *,
     minima: int = 2,
@@ -28,8 +33,8 @@ def splitting(
 
     Parameters
     ----------
-    blend : Blend
-        A landscape that changes in time, without members.
+    blend : TimeVarying
+        A landscape that changes in time, such as a `Blend`; each member of an ensemble has its own split.
     within : sequence of (float, float)
         Box in which minima are counted, one pair (low, high) per state.
     minima : int
@@ -44,13 +49,23 @@ def splitting(
     Returns
     -------
     xarray.Dataset
-        ``b()``, NaN if the number is not reached; ``time()``, at which the schedule first takes that value, NaN if it
-        never does; ``minima(b_scanned)``, shape (scan,), the counts of the scan; attribute ``tolerance``.
+        Ensembles add a leading dimension ``member``. Variables:
+
+        - ``b``, NaN if the number is not reached;
+        - ``time``, at which the schedule first takes that value, in the unit of time that the potential knows; NaN if
+          it never does;
+        - ``minima(b_scanned)``, shape (scan,), the counts of the scan.
+
+        Of a blend with ``parameter="load"``, ``b`` is called ``load``, and ``b_scanned`` ``load_scanned``. The
+        attributes ``parameter``, ``tolerance`` and ``gauge`` hold that name, the tolerance, and where the potential is
+        zero.
 
     Raises
     ------
+    TypeError
+        If `blend` does not change in time, or has members that cannot be taken out of it.
     ValueError
-        If the blend has members, or the box does not fit its states.
+        If the box does not fit the states, or `minima` or `scan` is not an integer, at least 1 and 2.
     LandscapeError
         As `stationary_points`.
 
@@ -75,27 +90,35 @@ def splitting(
     >>> round(float(found.b), 3), round(float(found.time), 2), found.minima.values.tolist()
     (0.333, 3.0, [1, 1, 2, 2, 2])
     """
-    if blend.members is not None:
-        raise ValueError(
-            "the members of an ensemble split at different times; analyse them one by one, such as a blend with "
-            "fit.ensemble.member(0)"
-        )
-    scanned = np.linspace(0, 1, scan)
+    if not isinstance(blend, TimeVarying):
+        raise TypeError(f"expected a landscape that changes in time, such as a Blend, got {type(blend).__name__}")
+    require_integer(minima=minima)
+    require_integer(2, scan=scan)
+    landscape_in(blend.at(**{blend.parameter: 0.0}), within)  # raises if the box does not fit
+    return over_members(blend, lambda one, _: _splitting(one, within, minima, tolerance, scan, starts))
+
+
+def _splitting(
+    blend: TimeVarying, within: Sequence[tuple[float, float]], minima: int, tolerance: float, scan: int, starts: int
+) -> xr.Dataset:
+    """Return the split of one member."""
+    name, scanned = blend.parameter, np.linspace(0, 1, scan)
 
     def count(b: float) -> int:
-        return stationary_points(blend.at(b=b), within, starts=starts, index=0).sizes["point"]
+        return stationary_points(blend.at(**{name: b}), within, starts=starts, index=0).sizes["point"]
 
     counts = np.array([count(b) for b in scanned])
     split = _bisect(lambda b: count(b) >= minima, scanned, counts >= minima, tolerance)
-    return xr.Dataset(
-        {
-            "b": ((), split, {"long_name": f"smallest b with {minima} minima", "units": "1"}),
-            "time": ((), blend.schedule.when(split), {"long_name": "time of the split", "units": "1"}),
-            "minima": ("b_scanned", counts, {"long_name": "number of minima", "units": "1"}),
-        },
-        coords={"b_scanned": scanned},
-        attrs={"tolerance": tolerance},
-    )
+    potential, _ = landscape_in(blend.at(**{name: 0.0}), within)
+    time, unit = blend.schedule.when(split), parameter_unit(blend)
+    variables = {
+        name: variable((), split, f"smallest {name} with {minima} minima", unit),
+        "time": variable((), time, "time of the split", units_of(potential).of("time")),
+        "minima": variable(f"{name}_scanned", counts, "number of minima", "1"),
+    }
+    scan_axis = {f"{name}_scanned": variable(f"{name}_scanned", scanned, f"{name} of the scan", unit)}
+    attrs = {"parameter": name, "tolerance": tolerance, **attributes_of(potential)}
+    return xr.Dataset(variables, coords=scan_axis, attrs=attrs)
 
 
 def _bisect(is_split: Callable[[float], bool], scanned: np.ndarray, known: np.ndarray, tolerance: float) -> float:

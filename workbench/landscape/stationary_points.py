@@ -8,7 +8,6 @@ any dimension, and return an `xarray.Dataset`.
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +15,13 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from workbench.dataset.variables import state_labels, variable
 from workbench.errors import LandscapeError, LandscapeWarning
-from workbench.landscape.box import ZERO_EIGENVALUE, Box, distinct, sobol
+from workbench.landscape.answers import stationary
+from workbench.landscape.box import ZERO_EIGENVALUE, Box, distinct, landscape_in, sobol
 from workbench.landscape.eigenvector_following import NEWTON, search
-from workbench.potentials.ensembles import each_member, joined_members
-from workbench.potentials.potential import Potential, require_potential, rows_of
+from workbench.potentials.ensembles import over_members
+from workbench.potentials.potential import Landscape, Potential, Sampled, attributes_of, rows_of, units_of
 
 __all__ = ["stationary_points"]
 
@@ -65,17 +66,19 @@ def stationary_points(
     Returns
     -------
     xarray.Dataset
-        The points along ``point``, sorted by index, then by potential; ensembles have the coordinate
-        ``member(point)``. Variables:
+        The points along ``point``, sorted by index, then by potential, with the coordinate ``kind(point)``, "minimum",
+        "saddle" or "maximum"; "degenerate" where an eigenvalue is zero relative to the largest one there or to the
+        typical norm of the Hessian in the box. Ensembles have the coordinate ``member(point)``, states of unlike units
+        the coordinate ``unit(state)``. Variables, in the units that the potential knows:
 
         - ``x(point, state)`` and ``potential(point)``;
-        - ``residual(point)``, the norm of the gradient;
-        - ``eigenvalue(point, state)``, the eigenvalues of the Hessian in ascending order;
+        - ``residual(point)``, the norm of the gradient, without a unit if those of the states are unlike;
+        - ``eigenvalue(point, state)``, the eigenvalues of the Hessian in ascending order, likewise;
         - ``index(point)``, the number of negative eigenvalues;
-        - ``kind(point)``, "minimum", "saddle" or "maximum"; "degenerate" where an eigenvalue is zero relative to the
-          largest one there or to the typical norm of the Hessian in the box;
-        - ``inside_data(point)``, for potentials that know the box of their data: 0 marks an extrapolation. (An exact
-          system, too, is extrapolated outside its domain of definition.)
+        - ``inside_data(point)``, boolean, for potentials that know the box of their data: false marks an
+          extrapolation. (An exact system, too, is extrapolated outside its domain of definition.)
+
+        The attribute ``gauge`` states where the potential is zero.
 
     Raises
     ------
@@ -105,20 +108,17 @@ def stationary_points(
     >>> found.kind.values.tolist(), found.x.values[2].round(6).tolist()
     (['minimum', 'minimum', 'saddle'], [0.813477, 0.813477])
     """
-    require_potential(potential)
-    box = Box.of(potential, within)
+    potential, box = landscape_in(potential, within)
     if index is not None and not 0 <= index <= len(potential.states):
         raise ValueError(f"index must be between 0 and {len(potential.states)}, the number of states; got {index!r}")
     x0 = sobol(box, int(starts), seed) if isinstance(starts, int | np.integer) else rows_of(potential, starts, "starts")
     if also is not None:
         x0 = torch.cat([x0, rows_of(potential, also, "also")])
-    if potential.members is None:
-        return _stationary_points(potential, x0, box, index, tolerance)
-    return joined_members([_stationary_points(one, x0, box, index, tolerance) for one in each_member(potential)])
+    return over_members(potential, lambda one, _: _stationary_points(one, x0, box, index, tolerance))
 
 
 @torch.no_grad()
-def _stationary_points(potential: Potential, x0: Tensor, box: Box, index: int | None, tolerance: float) -> xr.Dataset:
+def _stationary_points(potential: Landscape, x0: Tensor, box: Box, index: int | None, tolerance: float) -> xr.Dataset:
     """Return the dataset of one member, by searches from x0, shape (start, dim)."""
     norms = (potential.gradient(x0) * box.width).norm(dim=-1)
     finite = torch.isfinite(norms) & torch.isfinite(potential.value(x0))
@@ -159,7 +159,7 @@ def _check_gradients(x0: Tensor, norms: Tensor, finite: Tensor) -> None:
         warnings.warn(
             f"the potential is not finite at {lost} of {len(x0)} starting points, such as {first}; they are left out",
             LandscapeWarning,
-            stacklevel=4,
+            stacklevel=7,
         )
 
 
@@ -187,40 +187,23 @@ def _check_continuous_family(potential: Potential, x: Tensor, box: Box, largest:
             f"{int(in_family.sum())} of {len(x)} stationary point(s) belong to a continuous family, sampled according "
             f"to the starting points: at {x[first].tolist()} the potential is flat along {direction[first].tolist()}",
             LandscapeWarning,
-            stacklevel=4,
+            stacklevel=7,
         )
 
 
-def _points(potential: Potential, x: Tensor, curvature: Tensor) -> xr.Dataset:
+def _points(potential: Landscape, x: Tensor, curvature: Tensor) -> xr.Dataset:
     """Return the dataset of the points x, shape (point, dim), given the typical Hessian norm, shape ()."""
-    value, gradient = potential.value(x), potential.gradient(x)
+    units, tensors = units_of(potential), {"x": x, "potential": potential.value(x)}
     eigenvalue = torch.linalg.eigvalsh(potential.hessian(x)) if len(x) else x
     largest = eigenvalue.abs().amax(-1, keepdim=True).maximum(curvature) if len(x) else eigenvalue[:, :1]
     flat = (eigenvalue.abs() <= ZERO_EIGENVALUE * largest).any(-1)
-    index = (eigenvalue < 0).sum(-1)
-    kind = np.where(index.cpu() == 0, "minimum", np.where(index.cpu() == x.shape[1], "maximum", "saddle"))
-    kind = np.where(flat.cpu(), "degenerate", kind).astype("U10")
-    tensors = {"x": x, "potential": value, "eigenvalue": eigenvalue, "index": index, "residual": gradient.norm(dim=-1)}
-    arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-    order = np.lexsort((*arrays["x"].T[::-1], arrays["potential"].round(9), arrays["index"]))
-    dims = {"x": ("point", "state"), "eigenvalue": ("point", "state")}
-    variables: dict[str, Any] = {
-        name: (dims.get(name, ("point",)), values[order], {"long_name": _LONG_NAMES[name], "units": "1"})
-        for name, values in arrays.items()
-    }
-    variables["kind"] = ("point", kind[order], {"long_name": "kind of stationary point"})
-    inside = getattr(potential, "inside_data", None)
-    if inside is not None:
-        flags = inside(x).cpu().numpy()[order].astype(np.int8)
-        variables["inside_data"] = ("point", flags, {"long_name": "inside the box of the data", "units": "1"})
-    coords = {"point": np.arange(len(order)), "state": list(potential.states)}
-    return xr.Dataset(variables, coords=coords)
-
-
-_LONG_NAMES = {
-    "x": "stationary point",
-    "potential": "potential",
-    "eigenvalue": "eigenvalue of the Hessian, in ascending order along state",
-    "index": "number of negative eigenvalues",
-    "residual": "norm of the gradient",
-}
+    tensors |= {"eigenvalue": eigenvalue, "degenerate": flat}
+    found = stationary(**{name: tensor.cpu().numpy() for name, tensor in tensors.items()}, units=units)
+    residual = potential.gradient(x).norm(dim=-1).cpu().numpy()
+    found["residual"] = variable("point", residual, "norm of the gradient", units.of("gradient"))
+    if isinstance(potential, Sampled):
+        inside = np.asarray(potential.inside_data(x.cpu().numpy()), dtype=bool)
+        found["inside_data"] = variable("point", inside, "inside the box of the data")
+    order = np.lexsort((*found["x"].values.T[::-1], found["potential"].values.round(9), found["index"].values))
+    found = found.isel(point=order).assign_coords(point=np.arange(len(order)), **state_labels(potential.states, units))
+    return found.assign_attrs(attributes_of(potential))

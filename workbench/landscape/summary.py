@@ -9,19 +9,20 @@ References
 H. W. Kuhn, Nav. Res. Logist. Q. 2, 83-97 (1955), doi:10.1002/nav.3800020109.
 """
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 from scipy.optimize import linear_sum_assignment
 
+from workbench.dataset.variables import Units, state_labels, variable
+from workbench.landscape.answers import eigenvalues
+
 __all__ = ["summary"]
 
-_LONG_NAMES = {
-    "x": "stationary point",
-    "potential": "potential",
-    "above": "potential above the lowest minimum that all members have",
-    "eigenvalue": "eigenvalue of the Hessian, in ascending order along state",
+DESCRIBED = {  # name: (long name, quantity that determines the unit)
+    "x": ("stationary point", "state"),
+    "potential": ("potential", "potential"),
+    "above": ("potential above the lowest minimum that all members have", "potential"),
+    "eigenvalue": ("eigenvalue of the Hessian, in ascending order along state", "hessian"),
 }
 
 
@@ -40,7 +41,7 @@ def summary(points: xr.Dataset, *, distance: float | None = None) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        The matched points along ``point``, sorted by index, then by potential:
+        The matched points along ``point``, sorted by index, then by potential, in the units of `points`:
 
         - ``x(point, state)``, ``potential(point)``, ``above(point)`` and ``eigenvalue(point, state)``, means over the
           members that have the point, and ``x_std``, ``potential_std``, ``above_std`` and ``eigenvalue_std``, their
@@ -50,6 +51,8 @@ def summary(points: xr.Dataset, *, distance: float | None = None) -> xr.Dataset:
         - ``index(point)``, the number of negative eigenvalues;
         - ``count(point)``, the number of members that have the point;
         - ``which(point, member)``, the position of the point of the member in `points`, −1 where it has none.
+
+        The attributes are those of `points`, such as ``gauge``.
 
     Raises
     ------
@@ -110,44 +113,39 @@ def _assign(points: xr.Dataset, groups: list[list[int]], own: list[int], cutoff:
 
 def _summary(points: xr.Dataset, groups: list[list[int]], members: np.ndarray) -> xr.Dataset:
     """Return the dataset of the groups, each a list of rows of `points`, for the members, shape (member,)."""
-    member, index = points["member"].values, points["index"].values
-    level = points["potential"].values
+    member, index = np.searchsorted(members, points["member"].values), points["index"].values
     which = np.full((len(groups), len(members)), -1)
     for row, group in enumerate(groups):
-        which[row, np.searchsorted(members, member[group])] = group
-    common = which[(which >= 0).all(-1) & (index[which[:, 0]] == 0)]
-    lowest = common[level[common].mean(-1).argmin()] if len(common) else None
-    reference = np.full(len(members), np.nan) if lowest is None else level[lowest]
-    values = {
-        "x": points["x"].values,
-        "potential": level,
-        "above": level - reference[np.searchsorted(members, member)],
-        "eigenvalue": points["eigenvalue"].values,
-    }
+        which[row, member[group]] = group
+    values = {name: points[name].values for name in ("x", "potential", "eigenvalue")}
+    values["above"] = values["potential"] - _reference(values["potential"], which, index)[member]
     mean = {name: np.array([v[g].mean(0) for g in groups]).reshape(-1, *v.shape[1:]) for name, v in values.items()}
-    std = {
-        name: np.array([v[g].std(0, ddof=1) if len(g) > 1 else np.full(v.shape[1:], np.nan) for g in groups])
-        for name, v in values.items()
-    }
     kind = np.array([index[g[0]] for g in groups], dtype=int)
     order = np.lexsort((*mean["x"].T[::-1], mean["potential"].round(9), kind))
-    variables: dict[str, Any] = {}
-    for name, text in _LONG_NAMES.items():
-        dims = ("point", "state") if values[name].ndim == 2 else ("point",)
-        deviation = std[name].reshape(mean[name].shape)
-        variables[name] = (dims, mean[name][order], {"long_name": f"{text}, mean over the members", "units": "1"})
-        variables[f"{name}_std"] = (
-            dims,
-            deviation[order],
-            {"long_name": f"{text}, standard deviation over the members", "units": "1"},
-        )
+    units, variables = Units.read(points), {}
+    for name in DESCRIBED:
+        spread = [values[name][g].std(0, ddof=1) if len(g) > 1 else np.nan * values[name][g[0]] for g in groups]
+        deviation = np.array(spread).reshape(mean[name].shape)
+        variables[name] = _described(name, mean[name][order], units, "mean")
+        variables[f"{name}_std"] = _described(name, deviation[order], units, "standard deviation")
     counts = (which >= 0).sum(-1)
-    variables["index"] = ("point", kind[order], {"long_name": "number of negative eigenvalues", "units": "1"})
-    variables["count"] = ("point", counts[order], {"long_name": "number of members that have the point", "units": "1"})
-    variables["which"] = (
-        ("point", "member"),
-        which[order],
-        {"long_name": "position among the points of the ensemble", "units": "1"},
-    )
-    coords = {"point": np.arange(len(order)), "member": members, "state": points["state"].values}
-    return xr.Dataset(variables, coords=coords)
+    variables["index"] = variable("point", kind[order], "number of negative eigenvalues", "1")
+    variables["count"] = variable("point", counts[order], "number of members that have the point", "1")
+    variables["which"] = variable(("point", "member"), which[order], "position among the points of the ensemble", "1")
+    coords = {"point": np.arange(len(order)), "member": members, **state_labels(points["state"].values.tolist(), units)}
+    return xr.Dataset(variables, coords=coords, attrs=points.attrs)
+
+
+def _reference(level: np.ndarray, which: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Return Ψ of each member at the lowest minimum that all members have, shape (member,); NaN without one."""
+    common = which[(which >= 0).all(-1) & (index[which[:, 0]] == 0)]
+    return level[common[level[common].mean(-1).argmin()]] if len(common) else np.full(which.shape[1], np.nan)
+
+
+def _described(name: str, values: np.ndarray, units: Units, statistic: str) -> xr.Variable:
+    """Return a statistic of a quantity over the members as a variable over points, and states if it has them."""
+    (text, quantity), dims = DESCRIBED[name], ("point", "state")[: values.ndim]
+    text = f"{text}, {statistic} over the members"
+    if name == "eigenvalue":
+        return eigenvalues(dims, values, units, text)
+    return variable(dims, values, text, units.of(quantity))

@@ -18,10 +18,12 @@ import numpy as np
 import torch
 import xarray as xr
 
+from workbench.dataset.variables import variable
+from workbench.landscape.box import landscape_in
 from workbench.landscape.graph import joined_minima
 from workbench.landscape.stationary_points import stationary_points
-from workbench.potentials.ensembles import each_member, joined_members
-from workbench.potentials.potential import Potential, require_potential, tensor_options
+from workbench.potentials.ensembles import over_members
+from workbench.potentials.potential import Landscape, Modal, Potential, tensor_options, units_of
 
 __all__ = ["wells"]
 
@@ -47,7 +49,7 @@ def wells(potential: Potential, within: Sequence[tuple[float, float]], *, starts
         The variables of `stationary_points` for the nondegenerate minima, lowest first (ensembles: member by member),
         and in addition
 
-        - ``prominence(point)``, the climb to a lower minimum, in the units of Ψ;
+        - ``prominence(point)``, the climb to a lower minimum, in the unit of Ψ;
         - ``mode_weight(point)``, for potentials with modes: the largest mode weight at the minimum, near 1 where a
           single mode forms the well.
 
@@ -72,20 +74,24 @@ def wells(potential: Potential, within: Sequence[tuple[float, float]], *, starts
     >>> wells(systems.get("asymmetric_quartic"), within=[(-3, 3)]).prominence.values.round(4)
     array([   inf, 0.2833])
     """
-    require_potential(potential)
-    if potential.members is not None:
-        return joined_members([wells(member, within, starts=starts) for member in each_member(potential)])
+    potential, _ = landscape_in(potential, within)
+    return over_members(potential, lambda one, _: _wells(one, within, starts))
+
+
+def _wells(potential: Landscape, within: Sequence[tuple[float, float]], starts: int) -> xr.Dataset:
+    """Return the wells of one member."""
     found = stationary_points(potential, within, starts=starts)
     minima = found.isel(point=(found["kind"] == "minimum").values).sortby("potential")
     saddles = found.isel(point=((found["index"] == 1) & (found["kind"] != "degenerate")).values).sortby("potential")
     minima = minima.assign_coords(point=np.arange(minima.sizes["point"]))
     connections = _saddle_connections(potential, minima, saddles, within) + _segment_connections(potential, minima)
     prominence = _prominence(minima["potential"].values, connections)
-    minima["prominence"] = ("point", prominence, {"long_name": "climb to a lower minimum", "units": "1"})
-    weights = getattr(potential, "mode_weights", None)
-    if weights is not None:
-        largest = np.asarray(weights(minima["x"].values)).max(-1) if len(prominence) else prominence
-        minima["mode_weight"] = ("point", largest, {"long_name": "largest mode weight", "units": "1"})
+    unit = units_of(potential).of("potential")
+    minima["prominence"] = variable("point", prominence, "climb to a lower minimum", unit)
+    if isinstance(potential, Modal):
+        x = minima["x"].values
+        largest = np.asarray(potential.mode_weights(x)).max(-1) if len(x) else prominence
+        minima["mode_weight"] = variable("point", largest, "largest mode weight", "1")
     return minima
 
 
@@ -93,7 +99,7 @@ Connection = tuple[float, int, int]  # level, and the two minima that are connec
 
 
 def _saddle_connections(
-    potential: Potential, minima: xr.Dataset, saddles: xr.Dataset, within: Sequence[tuple[float, float]]
+    potential: Landscape, minima: xr.Dataset, saddles: xr.Dataset, within: Sequence[tuple[float, float]]
 ) -> list[Connection]:
     """Return the saddles from which both paths of steepest descent end in one of the minima."""
     saddle, well = (torch.as_tensor(one["x"].values, **tensor_options(potential)) for one in (saddles, minima))

@@ -1,18 +1,8 @@
-r"""Least squares: observations of a fit, its residuals and their Jacobian.
+"""Least squares: observations of matched quantities, the residuals of a model, and their Jacobian."""
 
-A match names one or more quantities q of the data with weights w_q. The loss is
-
-    L(θ) = Σ_q w_q · mean over samples and components of ((prediction − observation) / scale)²  /  Σ_q w_q,
-
-where scale is the noise level `sigma` if the data give one, else the spread of that component over the training data:
-the standard deviation of a potential, the root mean square of a gradient or velocity, separately for each component. A
-`weight` multiplies the squares of its sample, relative to the mean weight. In a joint match, noise levels are given by
-name (`sigma={"potential": …, "gradient": …}`), for all quantities or for none, because their units differ.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,12 +10,11 @@ import xarray as xr
 from torch import Tensor
 from torch.func import jacrev, vmap
 
-from workbench.losses.match import OBJECTIVES, noise_of
+from workbench.errors import DatasetError
 from workbench.losses.normal_equations import Dual, Primal, gram_of
 from workbench.losses.problem import Problem
-from workbench.potentials.lse_icnn import LSEICNN
 
-__all__ = ["LeastSquares", "Observations", "predictions"]
+__all__ = ["LeastSquares", "Observations", "noise_of", "scales_of"]
 
 
 @dataclass(frozen=True)
@@ -34,105 +23,156 @@ class Observations:
 
     Parameters
     ----------
-    x : Tensor, shape (sample, dim)
-        States.
+    x : tuple of Tensor, each of shape (sample, …)
+        What each quantity is predicted from, by default the states, shape (sample, dim).
     target : Tensor, shape (sample, entry)
         Matched quantities side by side, one entry per component.
     factor : Tensor, shape (sample, entry)
         Product of 1/scale, the square roots of the weights, and 1/√(number of values).
     entries : dict of str to slice
         Entries of each quantity.
+    axes : tuple of int
+        Number of axes of each quantity beside the samples.
     """
 
-    x: Tensor
+    x: tuple[Tensor, ...]
     target: Tensor
     factor: Tensor
     entries: dict[str, slice]
+    axes: tuple[int, ...]
 
     @classmethod
     def of(
-        cls, samples: xr.Dataset, match: Mapping[str, float], scales: Mapping[str, np.ndarray], like: Tensor
-    ) -> "Observations":
+        cls,
+        samples: xr.Dataset,
+        matches: Sequence[Any],
+        weights: Sequence[float],
+        scales: Mapping[str, np.ndarray],
+        like: Tensor,
+    ) -> Self:
         """Return the observations of flat data (see `dataset.flat`), with dtype and device of the tensor `like`.
 
-        `scales` are those of the training data (see `scales_of`); they apply where the data have no `sigma`.
+        `matches` are quantities with relative weights (`workbench.losses.quantities`), `scales` those of the training
+        data (see `scales_of`), which apply where the data have no `sigma`.
         """
-        targets, factors, entries, end = [], [], {}, 0
-        for name, weight in match.items():
-            target = samples[name].values.reshape(samples.sizes["sample"], -1)
-            factor = np.sqrt(weight / sum(match.values()) / target.size) * np.ones_like(target)
-            sigma, given = (noise_of(samples, kind, name) for kind in ("sigma", "weight"))
-            factor /= scales[name] if sigma is None else sigma
+        targets, factors, entries, axes, end = [], [], {}, [], 0
+        inputs: list[Tensor] = []
+        for match, weight in zip(matches, weights, strict=True):
+            observed = match.observed(samples)
+            target = observed.reshape(samples.sizes["sample"], -1)
+            factor = np.sqrt(weight / sum(weights) / target.size) * np.ones_like(target)
+            sigma, given = (noise_of(samples, kind, match) for kind in ("sigma", "weight"))
+            factor /= scales[match.name] if sigma is None else sigma
             if given is not None:
                 factor *= np.sqrt(given / given.mean())
             targets.append(target)
             factors.append(factor)
-            entries[name] = slice(end, end := end + target.shape[1])
-        arrays = (samples["x"].values, np.hstack(targets), np.hstack(factors))
-        tensors = [torch.tensor(np.ascontiguousarray(values)).to(like) for values in arrays]
-        return cls(x=tensors[0], target=tensors[1], factor=tensors[2], entries=entries)
+            axes.append(observed.ndim - 1)
+            entries[match.name] = slice(end, end := end + target.shape[1])
+            inputs.append(torch.tensor(np.ascontiguousarray(match.inputs(samples))).to(like))
+        tensors = [torch.tensor(np.ascontiguousarray(np.hstack(part))).to(like) for part in (targets, factors)]
+        return cls(tuple(inputs), tensors[0], tensors[1], entries, tuple(axes))
 
 
-def scales_of(samples: xr.Dataset, match: Mapping[str, float]) -> dict[str, np.ndarray]:
+def scales_of(samples: xr.Dataset, matches: Sequence[Any]) -> dict[str, np.ndarray]:
     """Return the spread of each matched quantity over the samples, shape (component,).
 
     A component without spread gets the largest spread of its quantity, or 1 if no component has any.
     """
     scales = {}
-    for name in match:
-        values = samples[name].values.reshape(samples.sizes["sample"], -1)
-        spread = values.std(0) if name == "potential" else np.sqrt((values**2).mean(0))
+    for match in matches:
+        values = match.observed(samples).reshape(samples.sizes["sample"], -1)
+        spread = match.spread(values)
         largest = spread.max() if spread.max() > 1e-12 * np.abs(values).max() else 1.0
-        scales[name] = np.where(spread > 1e-12 * largest, spread, largest or 1.0)
+        scales[match.name] = np.where(spread > 1e-12 * largest, spread, largest or 1.0)
     return scales
 
 
-def predictions(model: Callable[[Tensor, str], Tensor], x: Tensor, match: Iterable[str]) -> Tensor:
-    """Return the predicted values of the matched quantities side by side, shape (…, sample, entry)."""
-    columns = []
-    for name in match:
-        objective = OBJECTIVES[name]
-        y = objective.sign * model(x, objective.quantity)
-        columns.append(y.unsqueeze(-1) if objective.quantity == "value" else y)
-    return torch.cat(columns, -1)
+def noise_of(samples: xr.Dataset, kind: str, match: Any) -> np.ndarray | None:
+    """Return the noise levels or weights of a quantity, shape (sample, 1) or (sample, component); None without them.
+
+    `kind` is "sigma" or "weight", `match` a quantity or the name of a variable. A level given for the quantity comes
+    before one given for the same quantity with the opposite sign, which comes before one given for all quantities.
+    """
+    name, opposite = (match, "") if isinstance(match, str) else (match.name, match.opposite)
+    for label in (f"{kind}_{name}", f"{kind}_{opposite}", kind):
+        if label in samples:
+            values = samples[label].values.reshape(samples.sizes["sample"], -1)
+            if values.shape[1] > 1 and name in samples and "state" not in samples[name].dims:
+                raise DatasetError(f"{label} is given per component, but {name} is a scalar: give one value per sample")
+            return values
+    return None
 
 
 class LeastSquares(Problem):
-    """The sum of squared residuals of a model; `validation` are the held-out observations."""
+    """The sum of squared residuals of a model; `validation` are the held-out observations.
+
+    A model of several members has one loss for each, on the same observations.
+    """
 
     BLOCK_ENTRIES = 2**22  # of the Jacobian computed at a time: few enough to stay in the cache
 
     def __init__(
         self,
-        model: LSEICNN,
+        model: Any,
         observations: Observations,
-        match: Mapping[str, float],
+        matches: Sequence[Any],
         validation: Observations | None = None,
+        *,
+        penalised: bool = False,
     ) -> None:
-        super().__init__(model)
-        self.observations, self.match = observations, match
+        super().__init__(model, penalised=penalised)
+        self.observations, self.matches = observations, tuple(matches)
         self.validation = observations if validation is None else validation
+        self._losses = self._training_losses
+
+    @classmethod
+    def of(
+        cls,
+        model: Any,
+        parts: Mapping[str, xr.Dataset],
+        matches: Sequence[Any],
+        weights: Sequence[float],
+        *,
+        penalised: bool = False,
+    ) -> Self:
+        """Return the problem of a model, with both parts in the scales of the training data."""
+        scales = scales_of(parts["train"], matches)
+        train, validation = (
+            Observations.of(parts[name], matches, weights, scales, model.offset) for name in ("train", "validation")
+        )
+        return cls(model, train, matches, validation, penalised=penalised)
 
     def evaluate(self, theta: Tensor, state: Any = None) -> Tensor:
-        """Return the residuals, shape (sample, entry)."""
+        """Return the residuals, shape (sample, entry), with a leading axis of copies if there are several."""
         return self.residuals(theta)
 
-    def loss(self, evaluated: Tensor) -> float:
+    def loss(self, evaluated: Tensor) -> Any:
         """Return the sum of squares over all quantities at once."""
-        return float(evaluated.square().sum())
+        return float(evaluated.square().sum()) if self.copies == 1 else evaluated.square().sum((-2, -1))
 
-    def terms(self, evaluated: Tensor) -> dict[str, float]:
+    def terms(self, evaluated: Tensor) -> dict[str, Any]:
         """Return the loss of each quantity."""
-        return {name: float(evaluated[:, at].square().sum()) for name, at in self.observations.entries.items()}
+        return {name: self.loss(evaluated[..., at]) for name, at in self.observations.entries.items()}
 
-    def validate(self, theta: Tensor, state: Any = None) -> tuple[float, Any]:
+    def validate(self, theta: Tensor, state: Any = None) -> tuple[Any, Any]:
         """Return the loss of the held-out samples."""
-        return float(self.residuals(theta, self.validation).square().sum()), state
+        return self.loss(self.residuals(theta, self.validation)), state
+
+    def loss_gradient(self, theta: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Return the gradient of the loss, summed over copies, by reverse-mode differentiation."""
+        theta = theta.detach().requires_grad_()
+        return torch.autograd.grad(self._losses(theta).sum(), theta)[0], state
+
+    def compiled(self) -> "LeastSquares":
+        """Return the problem with a loss that torch compiles."""
+        self._losses = torch.compile(self._training_losses, dynamic=False)
+        return self
 
     def bad_term(self, evaluated: Tensor) -> str:
         """Say which predicted quantity, or that the Jacobian, is not finite."""
         for name, at in self.observations.entries.items():
-            if not torch.isfinite(evaluated[:, at]).all():
+            if not torch.isfinite(evaluated[..., at]).all():
                 return f"the predicted {name} is not finite"
         return "the Jacobian of the residuals is not finite"
 
@@ -155,15 +195,42 @@ class LeastSquares(Problem):
         with torch.no_grad():
             return (self._predict(theta, o.x) - o.target) * o.factor
 
+    def contributions(self, theta: Tensor) -> Tensor:
+        """Return the contribution of every held-out sample to its loss, shape (sample,)."""
+        return self.residuals(theta, self.validation).square().sum(-1)
+
+    def flat_loss(self) -> float:
+        """Return the held-out loss of a flat landscape: the best constant potential, and everything else 0."""
+        total, o = 0.0, self.validation
+        for name, at in o.entries.items():
+            target, factor = o.target[:, at], o.factor[:, at]
+            centre = target.mean() if name == "potential" else 0.0
+            total += float(((target - centre) * factor).square().sum())
+        return total
+
     def jacobians(self, theta: Tensor) -> Iterator[Tensor]:
         """Yield the Jacobian of the residuals in blocks of shape (row, parameter), rows ordered as in `residuals`."""
         o = self.observations
         rows = max(1, self.BLOCK_ENTRIES // (o.target.shape[1] * len(theta)))
-        single = vmap(jacrev(lambda t, x: self._predict(t, x[None])[0]), in_dims=(None, 0))
-        for start in range(0, len(o.x), rows):
-            at = slice(start, start + rows)
-            yield single(theta, o.x[at]).detach().mul_(o.factor[at].unsqueeze(-1)).reshape(-1, len(theta))
 
-    def _predict(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Return the predictions with parameters θ at x, shape (sample, entry)."""
-        return predictions(lambda x, quantity: self.apply(theta, x, quantity), x, self.match)
+        def single(theta: Tensor, x: tuple[Tensor, ...]) -> Tensor:
+            return self._predict(theta, tuple(part[None] for part in x))[0]
+
+        each = vmap(jacrev(single), in_dims=(None, 0))
+        for start in range(0, len(o.target), rows):
+            at = slice(start, start + rows)
+            J = each(theta, tuple(part[at] for part in o.x)).detach()
+            yield J.mul_(o.factor[at].unsqueeze(-1)).reshape(-1, len(theta))
+
+    def _training_losses(self, theta: Tensor) -> Tensor:
+        """Return the loss of every copy, shape (copy,), differentiable; without an axis for a single one."""
+        o = self.observations
+        return ((self._predict(theta, o.x) - o.target) * o.factor).square().sum((-2, -1))
+
+    def _predict(self, theta: Tensor, x: tuple[Tensor, ...]) -> Tensor:
+        """Return the predictions with parameters θ at x, shape (…, sample, entry)."""
+        model, columns = self.at(theta), []
+        for match, inputs, axes in zip(self.matches, x, self.observations.axes, strict=True):
+            y = match.predicted(model, inputs)
+            columns.append(y.flatten(-axes) if axes else y.unsqueeze(-1))
+        return torch.cat(columns, -1)

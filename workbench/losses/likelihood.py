@@ -1,4 +1,4 @@
-r"""Maximum likelihood (match="density"): the loss includes the normalisation (Eqs 20–22 of Jones et al., 2025).
+r"""Maximum likelihood (the match "density"): the loss includes the normalisation (Eqs 20–22 of Jones et al., 2025).
 
     L(θ) = Σ_g π_g [ mean over samples of group g of Ψ + log Z_g + β KL(q_g ‖ uniform) ],      log q = −Ψ − log Z,
 
@@ -22,9 +22,9 @@ R. E. Jones, A. Buganza Tepole, J. N. Fuhg, Differentiable neural network repres
 potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -33,14 +33,19 @@ from torch import Tensor
 from torch.func import jacrev, vmap
 
 from workbench import dataset
+from workbench.dataset.variables import Units, variable
 from workbench.errors import DatasetError
+from workbench.losses.contract import Match, Parts, Split
 from workbench.losses.normal_equations import Primal, gram_of
 from workbench.losses.problem import Problem
-from workbench.potentials.density import Density
-from workbench.potentials.lse_icnn import LSEICNN
+from workbench.potentials import density as potentials_density
+from workbench.potentials.initialisation import Initialisation
 from workbench.potentials.support import Support
+from workbench.potentials.trainable import TrainablePotential
 
-__all__ = ["Likelihood", "Samples", "kernel_potential", "normalise"]
+__all__ = ["Density", "Likelihood", "Samples", "kernel_potential"]
+
+KERNEL_SAMPLES = 2000  # at most, for the kernel estimate from which a density is initialised
 
 
 @dataclass(frozen=True)
@@ -91,17 +96,11 @@ class Likelihood(Problem):
 
     BLOCK_ENTRIES = 2**22  # of the Jacobian computed at a time
 
-    def __init__(self, model: LSEICNN, samples: Samples, validation: Samples, prior: float = 0.0) -> None:
-        super().__init__(model)
+    def __init__(
+        self, model: Any, samples: Samples, validation: Samples, prior: float = 0.0, *, penalised: bool = False
+    ) -> None:
+        super().__init__(model, penalised=penalised)
         self.samples, self.validation, self.prior = samples, validation, prior
-
-    @classmethod
-    def of(cls, model: LSEICNN, parts: Mapping[str, xr.Dataset], prior: float) -> "Likelihood":
-        """Return the problem of a model with a support, from the "train" and "validation" parts of flat data."""
-        if model.support is None:
-            raise ValueError("a likelihood needs a model with a support")
-        train, validation = (Samples.of(parts[name], model.support, model.u) for name in ("train", "validation"))
-        return cls(model, train, validation, prior)
 
     def evaluate(self, theta: Tensor, state: Any = None) -> tuple[Tensor, Tensor]:
         """Return Ψ at the samples, shape (sample,), and at the nodes, shape (group, node)."""
@@ -157,24 +156,157 @@ class Likelihood(Problem):
         """Return Ψ at the samples, shape (sample,), and at the nodes, shape (group, node)."""
         with torch.no_grad():
             both = torch.cat([samples.x, samples.nodes.reshape(-1, samples.x.shape[-1])])
-            psi = self.apply(theta, both, "value")
+            psi = self.at(theta).value(both)
         return psi[: len(samples.x)], psi[len(samples.x) :].reshape(samples.nodes.shape[:2])
 
     def _mean_over_samples(self, theta: Tensor) -> Tensor:
         """Return E_data[J], shape (parameter,)."""
         theta = theta.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(self.samples.weight @ self.apply(theta, self.samples.x, "value"), theta)
+        (gradient,) = torch.autograd.grad(self.samples.weight @ self.at(theta).value(self.samples.x), theta)
         return gradient
 
     def _jacobians(self, theta: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Yield slices of groups with ∂Ψ/∂θ at their nodes, shape (group, node, parameter)."""
-        single = vmap(jacrev(lambda t, x: self.apply(t, x[None], "value")[0]), in_dims=(None, 0))
+        single = vmap(jacrev(lambda t, x: self.at(t).value(x[None])[0]), in_dims=(None, 0))
         groups, nodes, dim = self.samples.nodes.shape
         step = max(1, self.BLOCK_ENTRIES // (nodes * len(theta)))
         for start in range(0, groups, step):
             at = slice(start, start + step)
             rows = self.samples.nodes[at].reshape(-1, dim)
             yield at, single(theta, rows).detach().reshape(-1, nodes, len(theta))
+
+
+@dataclass(frozen=True)
+class Density(Match):
+    """Match the density of samples: maximise the likelihood of q = exp(−Ψ)/Z on a support, with Ψ in nats.
+
+    States of the model that the support does not name are conditions, q(y | t). For trajectories, time is such a
+    condition if the model has a state "time". Without conditions Ψ = −log q after the fit; the error is the mean
+    negative log-likelihood of the held-out samples in nats.
+
+    Parameters
+    ----------
+    support : Support
+        Where the density lives.
+    prior : float, optional
+        Weight β ≥ 0 of KL(q ‖ uniform) in the loss. Default: 0.
+
+    Raises
+    ------
+    ValueError
+        If there is no support, or `prior` is negative or not finite.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> x = np.random.default_rng(0).normal(0, 1, (80, 1))
+    >>> match = wb.match.Density(wb.Support({"x1": (-5, 5)}))
+    >>> quick = wb.LevenbergMarquardt(steps=10, screening=5)
+    >>> fit = wb.fit(wb.LSEICNN(1, 1, (4,)), wb.dataset.points(x), match=match, seed=0, restarts=1, optimiser=quick)
+    >>> 1.0 < fit.error < 2.0
+    True
+
+    References
+    ----------
+    R. E. Jones, A. Buganza Tepole, J. N. Fuhg, Differentiable neural network representation of multi-well,
+    locally-convex potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242, Eqs 20–22.
+    """
+
+    gauge: ClassVar[str] = "−log q: exp(−Ψ) is normalised on the support"
+
+    support: Support | None = None
+    prior: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.support, Support):
+            raise ValueError(
+                "a density needs a support, such as match=wb.match.Density(wb.Support({'x1': (-3, 3)})); "
+                f"got {self.support!r}"
+            )
+        if not (0 <= self.prior < np.inf):
+            raise ValueError(f"prior must be finite and >= 0, got {self.prior!r}")
+
+    def prepared(self, model: Any, data: xr.Dataset, split: Split) -> tuple[Any, xr.Dataset]:
+        """Return a flat copy of the model with the support, and the data, split, with its states."""
+        data, support = split(dataset.check(data)), self._support
+        if "time" in model.states and "time" in data.dims:
+            data = dataset.timed(data)
+        if data.sizes["state"] != model.dim:
+            raise DatasetError(
+                f"the data have {data.sizes['state']}-dimensional states, but the model has dim = {model.dim}"
+            )
+        model = model.like(members=model.members)
+        if model.states == tuple(f"x{i + 1}" for i in range(model.dim)):
+            model.states = tuple(map(str, data["state"].values))
+        data = dataset.with_states(data, model.states)
+        missing = set(support.states) - set(model.states)
+        if missing:
+            raise ValueError(
+                f"the support names {sorted(missing)}, but the states of the model are {list(model.states)}"
+            )
+        samples = dataset.flat(data)
+        support.check(samples.isel(sample=(samples["split"] != "test").values))
+        model.support = support
+        return model, data
+
+    def scale(self, template: Any, train: xr.Dataset, init: Initialisation) -> None:
+        """Set the scales: the landscape covers all of the support, not only where samples are; Ψ is in nats."""
+        x = train["x"].values
+        x = np.vstack([x, *corners(template, x)])
+        template.set_scaling(x, units=not init.scaled, potential=None, gradient=np.ones((1, 1)))
+        template.potential_scale.fill_(1.0)
+
+    def known(self, train: xr.Dataset, rng: np.random.Generator | None = None) -> xr.Dataset:
+        """Return the states, at most 2000 of them, and the potential of a kernel density estimate there."""
+        x = train["x"].values
+        if rng is not None and len(x) > KERNEL_SAMPLES:
+            x = rng.choice(x, KERNEL_SAMPLES, replace=False)
+        return xr.Dataset({"x": (("sample", "state"), x), "potential": ("sample", kernel_potential(x))})
+
+    def problem(self, model: Any, parts: Parts, *, penalised: bool = False) -> Likelihood:
+        """Return the negative log-likelihood."""
+        train, validation = (Samples.of(parts[name], self._support, model.offset) for name in ("train", "validation"))
+        return Likelihood(model, train, validation, self.prior, penalised=penalised)
+
+    def finish(self, model: Any, train: xr.Dataset) -> None:  # noqa: ARG002
+        """Set the offset of a model without conditions so that Z = 1, hence Ψ = −log q; with conditions, leave it."""
+        density = potentials_density.Density(model)
+        if not density.conditions:
+            with torch.no_grad():
+                model.offset += torch.tensor(density.log_normaliser(np.empty(0))).to(model.offset)
+
+    def units(self, data: xr.Dataset) -> Units:
+        """Return the units of the data, with Ψ in units of the temperature: dimensionless."""
+        units = Units.read(data)
+        return Units(units.states, "1", units.time)
+
+    @property
+    def loss_unit(self) -> str:
+        """Unit of the loss."""
+        return "nats"
+
+    def error(self, loss: float) -> float:
+        """Return the loss, in nats."""
+        return loss
+
+    def unit(self, data: xr.Dataset) -> str:  # noqa: ARG002
+        """Return the unit of the error."""
+        return "nats"
+
+    def caveat(self, error: float, data: xr.Dataset) -> None:  # noqa: ARG002
+        """A likelihood alone does not tell whether a density is right: there is no caveat."""  # noqa: D401
+
+    def predictions(self, model: Any, data: xr.Dataset) -> xr.Dataset:
+        """Return the logarithm of the density at the data, the mean of the members."""
+        log_q = potentials_density.Density(model).log_prob(data["x"].values)
+        shown = variable(data["x"].dims[:-1], log_q, "logarithm of the mean density of the members", "1")
+        return xr.Dataset({"log_prob": shown}, coords=data.coords)
+
+    @property
+    def _support(self) -> Support:
+        """The support, which `__post_init__` has checked."""
+        assert self.support is not None
+        return self.support
 
 
 def _likelihood(psi: Tensor, nodes: Tensor, samples: Samples) -> float:
@@ -198,40 +330,7 @@ def kernel_potential(x: np.ndarray) -> np.ndarray:
         return np.zeros(len(x))
 
 
-def normalise(model: LSEICNN) -> None:
-    """Set the offset of a model without conditions so that Z = 1, hence Ψ = −log q; with conditions, leave it."""
-    density = Density(model)
-    if not density.conditions:
-        with torch.no_grad():
-            model.offset += torch.tensor(density.log_normaliser(np.empty(0))).to(model.offset)
-
-
-def on_support(model: LSEICNN, data: xr.Dataset, support: Support | None, prior: float) -> tuple[LSEICNN, xr.Dataset]:
-    """Return a flat copy of the model with the support, and the data with its states; raise errors for bad requests."""
-    if support is None:
-        raise ValueError("match='density' needs a support, such as support=wb.Support({'x1': (-3, 3)})")
-    if not (0 <= prior < np.inf):
-        raise ValueError(f"prior must be finite and >= 0, got {prior!r}")
-    if "time" in model.states and "time" in data.dims:
-        data = dataset.timed(data)
-    if data.sizes["state"] != model.dim:
-        raise DatasetError(
-            f"the data have {data.sizes['state']}-dimensional states, but the model has dim = {model.dim}"
-        )
-    model = model.like(members=model.members)
-    if model.states == tuple(f"x{i + 1}" for i in range(model.dim)):
-        model.states = tuple(map(str, data["state"].values))
-    data = dataset.with_states(data, model.states)
-    missing = set(support.states) - set(model.states)
-    if missing:
-        raise ValueError(f"the support names {sorted(missing)}, but the states of the model are {list(model.states)}")
-    samples = dataset.flat(data)
-    support.check(samples.isel(sample=(samples["split"] != "test").values))
-    model.support = support
-    return model, data
-
-
-def corners(model: LSEICNN, x: np.ndarray) -> np.ndarray:
+def corners(model: TrainablePotential, x: np.ndarray) -> np.ndarray:
     """Return the first sample of x, shape (sample, dim), moved to two opposite corners of the support: (2, dim)."""
     both = np.repeat(x[:1], 2, axis=0)
     for name, side in (model.support.bounds if model.support else {}).items():

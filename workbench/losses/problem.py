@@ -1,55 +1,104 @@
 """The interface between losses and optimisers: a loss as a function of one flat vector of parameters."""
 
+import copy
+import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from workbench.losses.normal_equations import Dual, Primal
-from workbench.potentials.lse_icnn import LSEICNN
+from workbench.potentials.trainable import TrainablePotential
 
-__all__ = ["Problem"]
+__all__ = ["Problem", "Weighted", "freed"]
+
+
+def freed(model: Any) -> Any:
+    """Return a copy of a model with free parameters; those of a fitted model, which are all frozen, become free."""
+    copied = copy.deepcopy(model)
+    fitted = not any(p.requires_grad for p in copied.parameters())
+    return copied.requires_grad_(True) if fitted else copied
+
+
+class Weighted:
+    """A model with given values of its parameters, as a `Potential` of tensors."""
+
+    def __init__(self, model: nn.Module, named: dict[str, Tensor]) -> None:
+        self.model, self.named = model, named
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return Ψ at x, shape (…, sample) for x of shape (sample, dim)."""
+        return functional_call(self.model, self.named, (x, "value"))
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """Return ∇Ψ at x, shape (…, sample, dim)."""
+        return functional_call(self.model, self.named, (x, "gradient"))
+
+    def hessian(self, x: Tensor) -> Tensor:
+        """Return ∇²Ψ at x, shape (…, sample, dim, dim)."""
+        return functional_call(self.model, self.named, (x, "hessian"))
 
 
 class Problem(ABC):
-    """A loss L(θ) of the flat vector θ of a model's free parameters, as minimised by Gauss–Newton steps.
+    """A loss L(θ) of the flat vector θ of a model's free parameters.
 
-    The gates α are not free: the output bias of a mode absorbs log ς(α)/ρ exactly, so no match can identify them. (A
-    sparsity penalty acts on them, but only Adam has one.) A subclass defines how the loss is evaluated and linearised.
-    By default the loss is the sum of its terms, a mean of squares whose root is called the error; a loss of another
-    kind also overrides `resolution`, `small` and `formatted`.
+    Every optimiser takes every problem. `LevenbergMarquardt` uses `evaluate`, `linearise` and `validate`, `Adam` the
+    gradient, which by default is that of the linearisation. By default the loss is the sum of its terms, a mean of
+    squares whose root is called the error; a loss of another kind also overrides `resolution`, `small` and `formatted`.
 
-    Every method is a pure function. What an evaluation may reuse from the one before, such as the initial states of
-    segments, is a `state` that the optimiser passes in and gets back.
+    Free are the parameters that require a gradient, without those that no data determine (`UNIDENTIFIED` of the model)
+    unless the optimiser penalises them. A model of several members has one loss per member, a *copy*.
+
+    Every method but `load` is a pure function. What an evaluation may reuse from the one before, such as the initial
+    states of segments, is a `state` that the optimiser passes in and gets back.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model, with its starting point as parameters.
+    penalised : bool, optional
+        Whether the optimiser penalises the parameters that no data determine, so that they are free.
     """
 
-    FROZEN = ("alpha",)
-
-    def __init__(self, model: LSEICNN) -> None:
+    def __init__(self, model: nn.Module, *, penalised: bool = False) -> None:
         self.model = model
-        self._free = {name: p for name, p in model.named_parameters() if name not in self.FROZEN}
+        self.unidentified = set(_marked(model, "UNIDENTIFIED"))
+        self._free = {
+            name: p
+            for name, p in model.named_parameters()
+            if p.requires_grad and (penalised or name not in self.unidentified)
+        }
+        if not self._free:
+            raise ValueError(
+                f"{type(model).__name__} has no parameter that requires a gradient: there is nothing to fit"
+            )
+
+    # ---- written by a derived class ----------------------------------------------------------------------------------
 
     @abstractmethod
     def evaluate(self, theta: Tensor, state: Any = None) -> Any:
         """Return the quantities at θ from which loss, terms and linearisation are computed."""
 
     @abstractmethod
-    def terms(self, evaluated: Any) -> dict[str, float]:
-        """Return the terms of the loss by name."""
+    def terms(self, evaluated: Any) -> dict[str, Any]:
+        """Return the terms of the loss by name: numbers or, for several copies, tensors of shape (copy,)."""
 
     @abstractmethod
     def linearise(self, theta: Tensor, evaluated: Any) -> Primal | Dual:
         """Return the gradient and matrix of the Gauss–Newton step at θ."""
 
     @abstractmethod
-    def validate(self, theta: Tensor, state: Any = None) -> tuple[float, Any]:
-        """Return the loss of the held-out samples at θ, and the state for later evaluations."""
+    def validate(self, theta: Tensor, state: Any = None) -> tuple[Any, Any]:
+        """Return the loss of the held-out samples at θ, as a number or (copy,), and the state for later evaluations."""
 
     @abstractmethod
     def bad_term(self, evaluated: Any) -> str:
         """Return a clause that says which of the evaluated quantities is not finite."""
+
+    # ---- may be overridden -------------------------------------------------------------------------------------------
 
     def initial_state(self) -> Any:
         """Return the state of the first evaluation, None if evaluations depend on θ alone."""
@@ -59,13 +108,20 @@ class Problem(ABC):
         """Return the state for evaluations after a step to where `evaluated` was computed was accepted."""
         return state
 
-    def held_out(self, theta: Tensor) -> float:
-        """Return the loss of the held-out samples at θ, evaluated from the initial state."""
-        return self.validate(theta, self.initial_state())[0]
-
-    def loss(self, evaluated: Any) -> float:
-        """Return the loss."""
+    def loss(self, evaluated: Any) -> Any:
+        """Return the loss, a number or, for several copies, a tensor of shape (copy,)."""
         return sum(self.terms(evaluated).values())
+
+    def loss_gradient(self, theta: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Return the gradient of the loss, summed over copies, shape (parameter,), and the state that follows."""
+        evaluated = self.evaluate(theta, state)
+        linear = self.linearise(theta, evaluated)
+        half = linear.gradient if isinstance(linear, Primal) else linear.jacobian.T @ linear.residuals
+        return 2 * half, self.state_after(evaluated, state)
+
+    def compiled(self) -> "Problem":
+        """Return the problem with a loss that torch compiles, if there is one; by default the problem itself."""
+        return self
 
     def resolution(self, loss: float) -> float:
         """Return the smallest decrease of the held-out loss that counts as progress: a thousandth of the loss."""
@@ -79,26 +135,84 @@ class Problem(ABC):
         """Return the loss as progress reports show it: as an error."""
         return f"error {loss**0.5:.1e}"
 
+    # ---- inherited ---------------------------------------------------------------------------------------------------
+
+    @property
+    def copies(self) -> int:
+        """Number of losses, one for every member of the model."""
+        return (self.model.members or 1) if isinstance(self.model, TrainablePotential) else 1
+
+    @property
+    def owner(self) -> Tensor:
+        """Copy to which each parameter belongs, shape (parameter,)."""
+        each = [torch.arange(self.copies).repeat_interleave(p.numel() // self.copies) for p in self._free.values()]
+        return torch.cat(each).to(self.vector().device)
+
+    def held_out(self, theta: Tensor) -> float:
+        """Return the loss of the held-out samples at θ, evaluated from the initial state."""
+        return self.validate(theta, self.initial_state())[0]
+
     def vector(self) -> Tensor:
         """Return the current free parameters of the model, shape (parameter,)."""
         return torch.cat([p.detach().reshape(-1) for p in self._free.values()])
 
+    def blocks(self) -> list[slice]:
+        """Return the ranges of θ that belong to one tensor of the model each."""
+        ends = list(itertools.accumulate(p.numel() for p in self._free.values()))
+        return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
     def limit(self) -> Tensor:
-        """Return the largest admissible step of every parameter, shape (parameter,): 0.5 in u, infinite elsewhere."""
-        each = [torch.full_like(p, 0.5 if name == "u" else torch.inf).reshape(-1) for name, p in self._free.items()]
+        """Return the largest admissible step of every parameter, shape (parameter,); infinite by default."""
+        limits = _marked(self.model, "LARGEST_STEP")
+        each = [torch.full_like(p, limits.get(name, torch.inf)).reshape(-1) for name, p in self._free.items()]
         return torch.cat(each).detach()
+
+    def slow(self) -> Tensor:
+        """Return which parameters `Adam` changes at its lower rate, shape (parameter,), boolean."""
+        return self._mask(set(_marked(self.model, "SLOW")))
+
+    def penalised(self) -> Tensor:
+        """Return which parameters `Adam` penalises, those that no data determine, shape (parameter,), boolean."""
+        return self._mask(self.unidentified)
 
     def load(self, theta: Tensor) -> None:
         """Copy θ into the model."""
         with torch.no_grad():
-            for name, values in self._named(theta).items():
+            for name, values in self.named(theta).items():
                 self._free[name].copy_(values)
 
-    def apply(self, theta: Tensor, x: Tensor, quantity: str) -> Tensor:
-        """Return `value`, `gradient` or `hessian` of the model with parameters θ at x, shape (sample, dim)."""
-        return functional_call(self.model, self._named(theta), (x, quantity))
+    def recorded(self, theta: Tensor) -> dict[str, Tensor]:
+        """Return what the history records of the parameters at θ, tensors of shape (copy, …)."""
+        if not isinstance(self.model, TrainablePotential):
+            return {}
+        self.load(theta)
+        return {name: values.detach() for name, values in self.model.recorded().items()}
 
-    def _named(self, theta: Tensor) -> dict[str, Tensor]:
+    def at(self, theta: Tensor) -> Weighted:
+        """Return the model with parameters θ."""
+        return Weighted(self.model, self.named(theta))
+
+    def named(self, theta: Tensor) -> dict[str, Tensor]:
         """Return the parts of θ by parameter name, in the shapes of the parameters."""
         parts = theta.split([p.numel() for p in self._free.values()])
         return {name: part.view(p.shape) for (name, p), part in zip(self._free.items(), parts, strict=True)}
+
+    def _mask(self, names: set[str]) -> Tensor:
+        """Return which entries of θ belong to parameters of these names, shape (parameter,), boolean."""
+        each = [torch.full((p.numel(),), name in names, device=p.device) for name, p in self._free.items()]
+        return torch.cat(each)
+
+
+def _marked(model: nn.Module, mark: str) -> dict[str, Any]:
+    """Return the parameters that a mark names, of the model or of the potentials in it, with the values of the mark."""
+    found = {}
+    for prefix, potential in _potentials(model):
+        marked = getattr(potential, mark)
+        for name in marked:
+            found[f"{prefix}.{name}" if prefix else name] = marked[name] if isinstance(marked, Mapping) else True
+    return found
+
+
+def _potentials(model: nn.Module) -> Iterator[tuple[str, TrainablePotential]]:
+    """Yield the trainable potentials in a model, itself perhaps, with their prefixes of parameter names."""
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, TrainablePotential))

@@ -1,4 +1,4 @@
-r"""Multiple shooting (match="trajectory"): the gradient flow of Ψ is fitted to short segments of observed trajectories.
+r"""Multiple shooting (the match "trajectory"): a gradient flow is fitted to short segments of observed trajectories.
 
 A trajectory is cut into segments of at most six samples; segment s starts at a free state ξ_s. The loss is
 
@@ -27,9 +27,8 @@ L. Kaufman, A variable projection method for solving separable nonlinear least s
 doi:10.1007/BF01932995.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -39,13 +38,15 @@ from torch.func import jacrev, vmap
 from torchdiffeq import odeint
 
 from workbench import dataset
+from workbench.dataset.variables import Units
 from workbench.errors import DatasetError
-from workbench.losses.match import noise_of
+from workbench.losses.contract import Match, Parts, flow_velocity
+from workbench.losses.least_squares import noise_of
 from workbench.losses.normal_equations import Dual, Primal, gram_of
 from workbench.losses.problem import Problem
-from workbench.potentials.lse_icnn import LSEICNN
+from workbench.potentials.potential import units_of
 
-__all__ = ["Segments", "Shooting", "check_trajectories", "spread_of"]
+__all__ = ["Segments", "Shooting", "Trajectory", "spread_of"]
 
 LONGEST_SEGMENT = 5  # intervals between samples
 LONGEST_STEP = 0.6  # of the Runge–Kutta method, times the largest curvature
@@ -109,20 +110,13 @@ class Segments:
 class Shooting(Problem):
     """The loss of segments, minimised over their initial states; `validation` are the held-out segments."""
 
-    def __init__(self, model: LSEICNN, segments: Segments, validation: Segments) -> None:
-        super().__init__(model)
+    def __init__(self, model: Any, segments: Segments, validation: Segments, *, penalised: bool = False) -> None:
+        super().__init__(model, penalised=penalised)
         self.segments, self.validation = segments, validation
         with torch.no_grad():
             curvature = float(torch.linalg.eigvalsh(model.hessian(segments.y.flatten(0, 1))).abs().max())
         pairs = np.ceil(curvature * float(segments.interval.max()) / LONGEST_STEP / 2)
         self.steps = 2 * int(np.clip(pairs, 1, MOST_STEPS / 2))
-
-    @classmethod
-    def of(cls, model: LSEICNN, parts: Mapping[str, xr.Dataset]) -> "Shooting":
-        """Return the problem of a fitted model, from the "train" and "validation" parts of flat data."""
-        scale = spread_of(parts["train"])
-        train, validation = (Segments.of(parts[name], scale, model.u) for name in ("train", "validation"))
-        return cls(model, train, validation)
 
     def initial_state(self) -> tuple[Tensor, Tensor]:
         """Return the first samples of the segments, shape (segment, dim), of training and of held-out ones."""
@@ -165,7 +159,7 @@ class Shooting(Problem):
     def jacobian(self, theta: Tensor, starts: Tensor) -> Tensor:
         """Return the projected Jacobian of the residuals with respect to θ, shape (segment · entry, parameter)."""
         part, (x, phi) = self.segments, self._flow(theta, starts, self.segments)
-        mixed = vmap(jacrev(lambda t, x: self.apply(t, x[None], "gradient")[0]), in_dims=(None, 0))
+        mixed = vmap(jacrev(lambda t, x: self.at(t).gradient(x[None])[0]), in_dims=(None, 0))
         S, total = x.new_zeros(*starts.shape, len(theta)), torch.eye(starts.shape[-1]).to(x).expand_as(phi[:, 0, 0])
         by_theta, by_start = [S], [total]
         for k in range(x.shape[1]):
@@ -201,12 +195,11 @@ class Shooting(Problem):
     def _flow(self, theta: Tensor, starts: Tensor, part: Segments) -> tuple[Tensor, Tensor]:
         """Return x, shape (segment, interval, node, dim), and Φ = ∂x/∂(x at the first node), shape (…, dim, dim)."""
         x, identity = starts, torch.eye(starts.shape[-1]).to(starts).expand(*starts.shape, starts.shape[-1])
-        nodes, found = torch.linspace(0, 1, self.steps + 1).to(starts), []
+        nodes, found, model = torch.linspace(0, 1, self.steps + 1).to(starts), [], self.at(theta)
         for interval in part.interval.T.unsqueeze(-1):
 
             def velocity(_: Tensor, state: tuple[Tensor, Tensor], dt: Tensor = interval) -> tuple[Tensor, Tensor]:
-                gradient, hessian = (self.apply(theta, state[0], quantity) for quantity in ("gradient", "hessian"))
-                return -dt * gradient, -dt.unsqueeze(-1) * (hessian @ state[1])
+                return -dt * model.gradient(state[0]), -dt.unsqueeze(-1) * (model.hessian(state[0]) @ state[1])
 
             found.append(odeint(velocity, (x, identity), nodes, method="rk4"))
             x = found[-1][0][-1]
@@ -227,13 +220,55 @@ def spread_of(samples: xr.Dataset) -> np.ndarray:
     return np.where(spread > 1e-12 * spread.max(), spread, spread.max() or 1.0)
 
 
-def check_trajectories(data: xr.Dataset, match: Mapping[str, float], dim: int) -> None:
-    """Raise `DatasetError` unless the data are observed trajectories with `dim` state variables."""
-    if dataset.kind_of(data) == "points" and not {"trajectory", "time"} <= set(data.coords):
-        raise DatasetError(
-            "match='trajectory' needs trajectories with times, on a common grid or individual; the data are points"
-        )
-    if data.sizes["state"] != dim:
-        raise DatasetError(f"the data have {data.sizes['state']}-dimensional states, but the model has dim = {dim}")
-    if "x_observed" in data:
-        raise DatasetError("x was smoothed by velocities(...); match='trajectory' needs the trajectories as observed")
+@dataclass(frozen=True)
+class Trajectory(Match):
+    """Match observed trajectories by multiple shooting, which refines a model that was fitted to velocities.
+
+    The fit needs ``warm_start=True``, and trajectories as observed, not smoothed. The lowest value of Ψ at a training
+    sample is 0.
+
+    Examples
+    --------
+    >>> import systems, workbench as wb
+    >>> runs = systems.get("gene_circuit").trajectories(6, time=np.linspace(0, 2, 9), seed=0)
+    >>> quick = wb.LevenbergMarquardt(steps=5)
+    >>> first = wb.fit(wb.LSEICNN(2, 2, (4,)), runs, match="velocity", seed=0, restarts=1, optimiser=quick)
+    >>> brief = wb.LevenbergMarquardt(steps=2)
+    >>> observed = runs[["x"]]
+    >>> fit = wb.fit(first.ensemble, observed, match=wb.match.Trajectory(), seed=0, warm_start=True, optimiser=brief)
+    >>> fit.training_error < 1
+    True
+
+    References
+    ----------
+    H. G. Bock, K. J. Plitt, A multiple shooting algorithm for direct solution of optimal control problems, IFAC Proc.
+    Vol. 17, 1603–1608 (1984), doi:10.1016/S1474-6670(17)61205-9.
+    """
+
+    continues: ClassVar[bool] = True
+
+    def check_data(self, data: xr.Dataset) -> None:
+        """Raise `DatasetError` unless the data are trajectories as observed."""
+        if dataset.kind_of(data) == "points" and not {"trajectory", "time"} <= set(data.coords):
+            raise DatasetError(
+                "match='trajectory' needs trajectories with times, on a common grid or individual; the data are points"
+            )
+        if "x_observed" in data:
+            raise DatasetError(
+                "x was smoothed by velocities(...); match='trajectory' needs the trajectories as observed"
+            )
+
+    def problem(self, model: Any, parts: Parts, *, penalised: bool = False) -> Shooting:
+        """Return the loss of the segments of the trajectories."""
+        scale = spread_of(parts["train"])
+        train, validation = (Segments.of(parts[name], scale, model.offset) for name in ("train", "validation"))
+        return Shooting(model, train, validation, penalised=penalised)
+
+    def units(self, data: xr.Dataset) -> Units:
+        """Return the units of the data; if they do not state that of Ψ, it is state²/time."""
+        units = Units.read(data)
+        return Units(units.states, units.potential or units.of("flow_potential"), units.time)
+
+    def predictions(self, model: Any, data: xr.Dataset) -> xr.Dataset:
+        """Return the velocity −∇Ψ at the observed states."""
+        return xr.Dataset({"velocity": flow_velocity(model, data["x"], units_of(model))}, coords=data.coords)

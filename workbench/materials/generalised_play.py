@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from workbench import dataset
 from workbench.checks import require_integer
 from workbench.materials.invariants import Invariants
 from workbench.materials.material import Features, Material
@@ -240,7 +241,7 @@ class GeneralisedPlay(Material):
         self.potential.set_scaling(x, potential=None, gradient=np.ones_like(x))
         work = np.sqrt((stress**2).mean()) * np.sqrt((strain**2).sum(-1).mean())
         self.potential.potential_scale.fill_(float(work) or 1.0)
-        self.potential.initialise(rng, x, gradient=np.zeros_like(x))
+        self.potential.initialise(dataset.points(x, gradient=np.zeros_like(x)), rng)
         self.a.fill_(0.0)
         if self.internal == 0:
             return

@@ -148,7 +148,7 @@ class StateNODE(Material):
         inputs, length = features["inputs"], features["length"].unsqueeze(-1)
         of_inputs, of_h = self.W[0].split([inputs.shape[-1], self.internal], 1)
         first_layer = inputs @ of_inputs.mT + self.b[0]
-        further_layers = [(W.mT, b) for W, b in zip(self.W[1:], self.b[1:], strict=True)]
+        further_layers = [(W.mT, b) for W, b in list(zip(self.W, self.b, strict=True))[1:]]
         stages = np.array(STAGES[self.method])
 
         def change(step: int, stage: int, h: Tensor) -> Tensor:
@@ -213,7 +213,7 @@ class StateNODE(Material):
             getattr(self.potential, name)[-self.internal :] = value
         work = np.sqrt((stress**2).mean()) * np.sqrt((strain**2).sum(-1).mean())
         self.potential.potential_scale.fill_(float(work) or 1.0)
-        self.potential.initialise(rng, weights="uniform")
+        self.potential.initialise(rng=rng, weights="uniform")
         for W, b in zip(self.W, self.b, strict=True):
             bound = W.shape[1] ** -0.5
             for parameter in (W, b):

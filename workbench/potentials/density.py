@@ -8,7 +8,7 @@ mechanics: probable states lie in the wells. Eq 20 of Jones et al. (2025) instea
 itself, with the opposite sign and without Z.
 """
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,12 +16,22 @@ import xarray as xr
 
 from workbench import dataset
 from workbench.checks import require_integer
-from workbench.potentials.potential import Potential, require_potential, tensor_options
+from workbench.dataset.variables import product, variable
+from workbench.potentials.potential import Potential, require_potential, tensor_options, units_of
 from workbench.potentials.support import Support
 
-__all__ = ["Density"]
+__all__ = ["Density", "Supported"]
 
 SAMPLING_CELLS = 4096  # over the whole continuous support
+
+
+@runtime_checkable
+class Supported(Protocol):
+    """A potential with the support of the density to which it was fitted."""
+
+    @property
+    def support(self) -> Support | None:
+        """States over which the density is normalised; None for a potential that was fitted otherwise."""
 
 
 class Density:
@@ -69,8 +79,9 @@ class Density:
     """
 
     def __init__(self, potential: Potential, support: Support | None = None) -> None:
-        require_potential(potential)
-        support = support or getattr(potential, "support", None)
+        if support is None and isinstance(potential, Supported):
+            support = potential.support
+        potential = require_potential(potential, 1 if support is None else len(support.states))
         if support is None:
             raise ValueError("this potential has no support: pass one, such as wb.Support({'x1': (-3, 3)})")
         missing = set(support.states) - set(potential.states)
@@ -113,7 +124,8 @@ class Density:
         Returns
         -------
         xarray.DataArray
-            ``probability`` over the state, with its values as the coordinate.
+            ``probability`` over the state, with its values as the coordinate; dimensionless for integers, else in the
+            inverse unit of the state, if that is known.
 
         Raises
         ------
@@ -123,8 +135,10 @@ class Density:
         (name, (low, high)) = self._single_state()
         x = np.arange(low, high + 1) if self.support.integer else np.linspace(low, high, nodes or 401)
         q = self.prob(self._rows(x[:, None], conditions))
-        label = {"long_name": "probability" if self.support.integer else "probability density", "units": "1"}
-        return xr.DataArray(q, coords={name: x}, dims=[name], attrs=label, name="probability")
+        unit = units_of(self.potential).states[self.potential.states.index(name)]
+        label = "probability" if self.support.integer else "probability density"
+        table = variable(name, q, label, "1" if self.support.integer else product((unit, -1)))
+        return xr.DataArray(table, coords={name: variable(name, x, name, unit)}, name="probability")
 
     def quantile(self, p: Any, **conditions: float) -> np.ndarray:
         """Return the quantiles of the single state of the support.

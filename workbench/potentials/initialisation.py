@@ -7,9 +7,12 @@ from typing import Literal
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
+from workbench.potentials.stored import storable_value
+
 __all__ = ["Initialisation", "local_gradients", "spread_samples"]
 
 
+@storable_value
 @dataclass(frozen=True)
 class Initialisation:
     """Initial values of a fit of an `LSEICNN`.

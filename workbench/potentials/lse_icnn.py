@@ -14,11 +14,12 @@ Eq 4 of the paper moves log ς(αᵢ) into the exponent without dividing by ρ, 
 module implements Eq 3.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
@@ -26,16 +27,15 @@ from workbench.checks import require_integer
 from workbench.potentials.convex import ConvexNetworks
 from workbench.potentials.initialisation import Initialisation, local_gradients, spread_samples
 from workbench.potentials.potential import tensor_or_array
-from workbench.potentials.stored import Stored
-from workbench.potentials.support import Support
+from workbench.potentials.trainable import SHARED, TrainablePotential, shared_scaling
 
-__all__ = ["LSEICNN", "log_gate", "soft_minimum", "soft_minimum_constant"]
+__all__ = ["ACTIVE", "LSEICNN", "log_gate", "soft_minimum", "soft_minimum_constant"]
 
 INITIAL_GATE = 0.99
 INITIAL_ALPHA = 2.919023970  # ς(INITIAL_ALPHA) = INITIAL_GATE
 INITIAL_RHO = 0.15  # above its lower bound, in scaled units
 LARGEST_LOG_RHO = 14.0  # bound of |u|: exp(u) stays between 1e-6 and 1e6, where all results are finite
-SHARED = {"x_shift": 0.0, "x_scale": 1.0, "x_low": -np.inf, "x_high": np.inf, "potential_scale": 1.0}  # by all members
+ACTIVE = 1e-6  # a gate above this value counts as active, as published (Jones et al., 2025)
 
 
 def log_gate(alpha: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def soft_minimum_constant(rho: Tensor, log_weight: Tensor) -> Tensor:
     return -(torch.logsumexp(log_weight, -1) - np.log(log_weight.shape[-1])) / rho
 
 
-class LSEICNN(Stored, nn.Module):
+class LSEICNN(TrainablePotential):
     """Multi-well potential, a soft minimum of modes that are convex by construction (a `Potential`).
 
     A new model is constant until it is fitted or initialised. The attribute `support` is set by a fit of a density.
@@ -99,7 +99,7 @@ class LSEICNN(Stored, nn.Module):
     Examples
     --------
     >>> import workbench as wb
-    >>> model = wb.LSEICNN(dim=2, modes=3, hidden=(8, 8, 8)).initialise(np.random.default_rng(0))
+    >>> model = wb.LSEICNN(dim=2, modes=3, hidden=(8, 8, 8)).initialise(rng=np.random.default_rng(0))
     >>> x = torch.zeros(5, 2, dtype=torch.float64)
     >>> model.value(x).shape, model.gradient(x).shape, model.hessian(x).shape
     (torch.Size([5]), torch.Size([5, 2]), torch.Size([5, 2, 2]))
@@ -109,6 +109,16 @@ class LSEICNN(Stored, nn.Module):
     R. E. Jones, A. Buganza Tepole, J. N. Fuhg, Differentiable neural network representation of multi-well,
     locally-convex potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242.
     """
+
+    UNIDENTIFIED: ClassVar[tuple[str, ...]] = ("alpha",)  # the output bias of a mode absorbs log ς(α)/ρ exactly
+    SLOW: ClassVar[tuple[str, ...]] = ("u", "alpha")
+    LARGEST_STEP: ClassVar[Mapping[str, float]] = {"u": 0.5}
+    RECORDED: ClassVar[Mapping[str, tuple[tuple[str, ...], str]]] = {
+        "rho": ((), "sharpness of the soft minimum, scaled units"),
+        "gate": (("mode",), "gate of the mode"),
+        "active": ((), "number of gates above 1e-6"),
+    }
+    NATIVE: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -122,33 +132,18 @@ class LSEICNN(Stored, nn.Module):
         device: Any = None,
         dtype: torch.dtype = torch.float64,
     ) -> None:
-        super().__init__()
         if isinstance(hidden, int | str):
             raise ValueError(f"hidden must list the width of every hidden layer, such as (10, 10), got {hidden!r}")
-        hidden = tuple(hidden)
+        hidden, options = tuple(hidden), {"device": device, "dtype": dtype}
         _check_sizes(dim=dim, modes=modes, members=1 if members is None else members, hidden=hidden)
         if not (np.isfinite(rho_lo) and rho_lo >= 0):
             raise ValueError(f"rho_lo must be finite and >= 0, got {rho_lo!r}")
-        if states is not None and len(states) != dim:
-            raise ValueError(f"expected {dim} names of states, one per input, got {list(states)}")
-        options: dict[str, Any] = {"device": device, "dtype": dtype}
+        super().__init__(dim, states=states, members=members, **options)
         copies = members or 1
-        self.dim, self.modes, self.hidden, self.members, self.rho_lo = dim, modes, hidden, members, float(rho_lo)
-        self.states = tuple(states or (f"x{i + 1}" for i in range(dim)))
+        self.modes, self.hidden, self.rho_lo = modes, hidden, float(rho_lo)
         self.convex = ConvexNetworks(dim, modes, hidden, copies, **options)
         self.u = nn.Parameter(torch.full((copies,), float(np.log(INITIAL_RHO)), **options))
         self.alpha = nn.Parameter(torch.full((copies, modes), INITIAL_ALPHA, **options))
-        for name, value in SHARED.items():
-            self.register_buffer(name, torch.full((dim,) if name.startswith("x_") else (), value, **options))
-        self.register_buffer("offset", torch.zeros(copies, **options))
-        self.support: Support | None = None  # set by a fit with match="density"
-
-    x_shift: Tensor
-    x_scale: Tensor
-    x_low: Tensor
-    x_high: Tensor
-    potential_scale: Tensor
-    offset: Tensor
 
     @property
     def rho(self) -> Tensor:
@@ -205,39 +200,14 @@ class LSEICNN(Stored, nn.Module):
         level = (np.log(self.modes) - log_gate(self.alpha)) / self.rho[:, None]
         return restore((self.potential_scale * (f + level.unsqueeze(-1)) + self.offset[:, None, None]).mT)
 
-    @property
-    def box(self) -> list[tuple[float, float]]:
-        """Bounding box of the data to which the model was fitted, one (low, high) per state."""
-        return list(zip(self.x_low.tolist(), self.x_high.tolist(), strict=True))
-
-    def inside_data(self, x: Any) -> Any:
-        """Return whether x, shape (…, dim), lies in the bounding box of the fitted data; boolean, shape (…)."""
-        tensor = isinstance(x, Tensor)
-        y = x if tensor else torch.tensor(np.asarray(x, dtype=np.float64)).to(self.x_low)
-        inside = ((y >= self.x_low) & (y <= self.x_high)).all(-1)
-        return inside if tensor else inside.cpu().numpy()
-
-    def log_prob(self, x: Any) -> np.ndarray:
-        """Return log q(x), shape (…), for x of shape (…, dim), after a fit with match="density" (see `Density`)."""
-        return self._density().log_prob(x)
-
-    def sample(self, count: int, *, seed: Any = None, **conditions: float) -> np.ndarray:
-        """Draw samples, shape (count, state), after a fit with match="density" (see `Density.sample`)."""
-        return self._density().sample(count, seed=seed, **conditions)
-
-    def _density(self) -> Any:
-        """Return the `Density` on the model's support; raise `ValueError` without one."""
-        from workbench.potentials.density import Density
-
-        return Density(self)
+    def recorded(self) -> dict[str, Tensor]:
+        """Return ρ, shape (member,), the gates, (member, mode), and how many are active, (member,)."""
+        gate = self.gate
+        return {"rho": self.rho, "gate": gate, "active": (gate > ACTIVE).sum(-1)}
 
     def __repr__(self) -> str:
         copies = f"{self.members} × " if self.members else ""
         return f"<LSEICNN of {', '.join(self.states)}: {copies}{self.modes} modes of {'-'.join(map(str, self.hidden))}>"
-
-    def forward(self, x: Tensor, quantity: str = "value") -> Tensor:
-        """Return the method named `quantity` evaluated at x; the entry point of `torch.func.functional_call`."""
-        return getattr(self, quantity)(x)
 
     def _weights(self, f: Tensor) -> Tensor:
         """Return softmax(log ς − ρ f) over modes, shape (member, mode, sample)."""
@@ -261,49 +231,15 @@ class LSEICNN(Stored, nn.Module):
         return x.reshape(x.shape[0], -1, self.dim), lambda y: y.reshape(lead + y.shape[2:])
 
     @torch.no_grad()
-    def set_scaling(
-        self, x: np.ndarray, *, potential: np.ndarray | None, gradient: np.ndarray | None, units: bool = False
-    ) -> None:
-        """Set the scales from data, in place.
-
-        Inputs are mapped to ±√3, which is unit variance for uniformly distributed samples and does not depend on where
-        samples cluster. Ψ̂ has unit standard deviation or, if only gradients are known, a unit root-mean-square
-        gradient component. Constant data are scaled by 1.
-
-        Parameters
-        ----------
-        x : numpy.ndarray
-            States, shape (sample, dim).
-        potential, gradient : numpy.ndarray or None
-            Ψ, shape (sample,), and ∇Ψ, shape (sample, dim), at x; the gradient is used only if `potential` is None.
-        units : bool, optional
-            Whether to keep the units of the data, with all scales 1; the box of the data is set all the same.
-        """
-        low, high = x.min(0), x.max(0)
-        spread = (high - low) / np.sqrt(12)
-        spread[~(spread > 1e-12 * np.abs(x).max(0))] = 1.0
-        if potential is not None:
-            scale, offset = potential.std(), potential.mean()
-        else:
-            scale, offset = np.sqrt(np.mean((gradient * spread) ** 2)), 0.0
-        values = {"x_shift": (low + high) / 2, "x_scale": spread, "x_low": low, "x_high": high, "offset": offset}
-        values["potential_scale"] = scale if scale > 1e-12 * np.abs(offset) else 1.0
-        values |= {"x_shift": 0.0, "x_scale": 1.0, "potential_scale": 1.0, "offset": 0.0} if units else {}
-        for name, value in values.items():
-            getattr(self, name).copy_(torch.tensor(value).to(self.offset))
-
-    @torch.no_grad()
     def initialise(
         self,
-        rng: np.random.Generator,
-        x: np.ndarray | None = None,
+        data: xr.Dataset | None = None,
+        rng: np.random.Generator | None = None,
         *,
-        potential: np.ndarray | None = None,
-        gradient: np.ndarray | None = None,
         rho: float = INITIAL_RHO,
         gate: float = INITIAL_GATE,
         weights: Literal["spread", "uniform"] = "spread",
-    ) -> "LSEICNN":
+    ) -> Self:
         """Draw initial weights (`ConvexNetworks.scatter`), make each mode tangent to the data, and return the model.
 
         Each mode takes the value and gradient of the data at its anchor, the sample nearest to the centre of one of N
@@ -311,30 +247,33 @@ class LSEICNN(Stored, nn.Module):
 
         Parameters
         ----------
-        rng : numpy.random.Generator
-            Source of all random numbers.
-        x, potential, gradient : numpy.ndarray, optional
-            States, shape (sample, dim), Ψ, (sample,), and ∇Ψ, (sample, dim). By default modes are not adapted to data.
+        data : xarray.Dataset, optional
+            ``x(sample, state)``, and ``potential(sample)`` and ``gradient(sample, state)`` as far as known. By default
+            modes are not adapted to data.
+        rng : numpy.random.Generator, optional
+            Source of all random numbers. Default: a fresh one.
         rho, gate, weights : optional
             As in `Initialisation`, for a single `rho`; "uniform" (`ConvexNetworks.uniform`) does not use the data.
         """
         initial = Initialisation(rho=(rho,), gate=gate, weights=weights)
+        rng = rng or np.random.default_rng()
         self.u.fill_(float(np.log(rho)))
         self.alpha.fill_(2 + 0.2 * float(np.log(initial.gate / (1 - initial.gate))))
         if weights == "uniform":
             self.convex.uniform(rng)
             return self
         self.convex.scatter(rng)
-        if x is None:
+        if data is None:
             return self
         shift, scale = (b.cpu().numpy().astype(np.float64) for b in (self.x_shift, self.x_scale))
         height, offset = float(self.potential_scale), self.offset.cpu().numpy().astype(np.float64)[0]
-        x = (x - shift) / scale
-        y = np.zeros(len(x)) if potential is None else (potential - offset) / height
+        x = (data["x"].values - shift) / scale
+        y = (data["potential"].values - offset) / height if "potential" in data else np.zeros(len(x))
         one_hot = torch.eye(self.modes, dtype=self.dtype, device=self.device).expand(self.members or 1, -1, -1)
         for member in range(self.members or 1):
             anchors = spread_samples(x, self.modes, rng)
-            dy = local_gradients(x, y, anchors) if gradient is None else gradient[anchors] * scale / height
+            known = "gradient" in data
+            dy = data["gradient"].values[anchors] * scale / height if known else local_gradients(x, y, anchors)
             at, target_df, target_f = (torch.tensor(v).to(self.offset) for v in (x[anchors], dy, y[anchors]))
             f, df = self.convex.value(at[None])[member], self.convex.gradient(at[None], lambda f: one_hot)[member]
             change = target_df - df.mT
@@ -342,25 +281,24 @@ class LSEICNN(Stored, nn.Module):
             self.convex.b[-1][member, :, 0] += target_f - f.diagonal() - (change * at).sum(-1)
         return self
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Floating-point type of the parameters."""
-        return self.u.dtype
+    def begin(self, data: xr.Dataset, rng: np.random.Generator, init: Initialisation, turn: int) -> Self:
+        """Draw start number `turn` of a fit, with the sharpness that `init.rho` has in turn."""
+        rho = init.rho[turn % len(init.rho)]
+        return self.initialise(data, rng, rho=rho, gate=init.gate, weights=init.weights)
 
-    @property
-    def device(self) -> torch.device:
-        """Device of the parameters."""
-        return self.u.device
-
-    def like(self, *, members: int | None, **changes: Any) -> "LSEICNN":
+    def like(self, *, members: int | None, **changes: Any) -> Self:
         """Return a constant model of this architecture with `members` members; `changes` replace settings (modes …)."""
-        options: dict[str, Any] = {"rho_lo": self.rho_lo, "states": self.states, "device": self.device}
-        options |= {"dim": self.dim, "modes": self.modes, "hidden": self.hidden, "dtype": self.dtype, **changes}
-        model = type(self)(members=members, **options)
-        model.support = self.support
-        return model
+        arguments = {name: value for name, value in self.arguments.items() if name != "members"} | changes
+        try:
+            model = type(self)(**arguments, members=members)
+        except TypeError as error:
+            raise TypeError(
+                f"a class derived from LSEICNN must pass its settings on, members among them: write __init__(self, …, "
+                f"**settings) and call super().__init__(…, **settings); {type(self).__name__} does not ({error})"
+            ) from None
+        return self._labelled(model.to(device=self.device, dtype=self.dtype))
 
-    def member(self, index: int) -> "LSEICNN":
+    def member(self, index: int) -> Self:
         """Return one member of an ensemble as a plain potential, with its own copy of the weights."""
         if not -(self.members or 1) <= index < (self.members or 1):
             raise IndexError(f"member {index} of {self.members or 1} does not exist; members are counted from 0")
@@ -369,15 +307,9 @@ class LSEICNN(Stored, nn.Module):
         return one
 
     @staticmethod
-    def stack(models: Sequence["LSEICNN"]) -> "LSEICNN":
+    def stack(models: Sequence[Any]) -> Any:
         """Combine plain potentials of one architecture and scaling into one ensemble."""
-        ensemble = models[0].like(members=len(models))
-        states = [model.state_dict() for model in models]
-        for name in SHARED:
-            if not all(torch.equal(state[name], states[0][name]) for state in states):
-                raise ValueError(
-                    f"members of an ensemble must share their scaling, but {name} differs between these models"
-                )
+        ensemble, states = models[0].like(members=len(models)), shared_scaling(models)
         joined = {k: v if k in SHARED else torch.cat([s[k] for s in states]) for k, v in states[0].items()}
         ensemble.load_state_dict(joined)
         return ensemble

@@ -1,12 +1,13 @@
 """The interface of a potential, what a potential may offer beside it, and checks of their arguments.
 
 Every analysis needs `Potential` alone. What a potential can do beside is an interface of its own: names of its states
-(`Named`), several members (`Ensemble`), a domain (`Bounded`), a record of where its data were (`Sampled`), units
-(`Measured`), and a movement in time (`TimeVarying`). `require_potential` supplies names and members where they are
-missing.
+and number of its members (`Landscape`), the members themselves (`Ensemble`), a domain (`Bounded`), a record of where
+its data were (`Sampled`), units (`Measured`), a stated zero (`Gauged`), modes (`Modal`), and a movement in time
+(`TimeVarying`). `require_potential` supplies names and the number of members where they are missing.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,18 +22,26 @@ from workbench.potentials.schedules import Schedule
 __all__ = [
     "Bounded",
     "Ensemble",
+    "Gauged",
     "Landscape",
     "Measured",
+    "Modal",
     "Potential",
     "Sampled",
     "TimeVarying",
+    "arbitrary_constant",
+    "attributes_of",
     "check_domain",
+    "gauge_of",
     "require_potential",
     "rows_of",
     "tensor_options",
     "tensor_or_array",
     "units_of",
 ]
+
+FORMULA = "that of its formula"  # gauge of a potential that states none
+OPTIONAL = ("member", "check_domain", "inside_data", "mode_weights", "units", "gauge", "dtype", "device")
 
 
 @runtime_checkable
@@ -119,6 +128,23 @@ class Measured(Protocol):
 
 
 @runtime_checkable
+class Gauged(Protocol):
+    """A potential that states where it is zero."""
+
+    @property
+    def gauge(self) -> str:
+        """Where the potential is zero, in words; its constant is arbitrary if they begin with "zero at"."""
+
+
+@runtime_checkable
+class Modal(Protocol):
+    """A potential composed of modes, one of which dominates in a well."""
+
+    def mode_weights(self, x: Any) -> Any:
+        """Return the weights of the modes at x, shape (…, mode), for x of shape (…, dim)."""
+
+
+@runtime_checkable
 class TimeVarying(Protocol):
     """Interface of a time-dependent landscape Ψ(x, t) that is a `Potential` at any fixed time.
 
@@ -130,6 +156,10 @@ class TimeVarying(Protocol):
         """Time dependence b(t) of the landscape's parameter."""
 
     @property
+    def parameter(self) -> str:
+        """Name of the parameter that changes."""
+
+    @property
     def states(self) -> tuple[str, ...]:
         """Names of the state variables, the components of x."""
 
@@ -137,53 +167,8 @@ class TimeVarying(Protocol):
     def members(self) -> int | None:
         """Number of members of an ensemble; None for a plain landscape."""
 
-    def at(self, *, b: float | None = None, time: Any = None) -> Potential:
-        """Return the potential at parameter value b, or at time t."""
-
-
-def require_potential(candidate: Any, dim: int | None = None) -> Landscape:
-    """Return the candidate as a `Landscape`, or raise `TypeError` unless it implements `Potential`.
-
-    A potential without names gets `dim` states x1, x2, …, and is plain.
-    """
-    if isinstance(candidate, TimeVarying):
-        raise TypeError(
-            "expected a potential, got a time-dependent landscape, which is a potential only at a fixed time: "
-            "take blend.at(b=…) or blend.at(time=…)"
-        )
-    if not isinstance(candidate, Potential):
-        raise TypeError(
-            f"expected a potential (an LSEICNN, a PotentialSystem, blend.at(b=…), …), got {type(candidate).__name__}; "
-            "of a fit take fit.model, or fit.ensemble for all members; to use a formula of your own, subclass "
-            "systems.PotentialSystem"
-        )
-    if isinstance(candidate, Landscape):
-        return candidate
-    if dim is None:
-        raise TypeError(f"{type(candidate).__name__} does not name its states: give it an attribute `states`")
-    return _Named(candidate, dim)
-
-
-class _Named:
-    """A potential of three methods alone, with default names of its states."""
-
-    members = None
-
-    def __init__(self, potential: Potential, dim: int) -> None:
-        self.potential = potential
-        self.states: tuple[str, ...] = getattr(potential, "states", tuple(f"x{k + 1}" for k in range(dim)))
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "potential":
-            raise AttributeError(name)
-        return getattr(self.potential, name)
-
-
-def units_of(potential: Any) -> Units:
-    """Return the units of a potential; all are unknown unless it is `Measured`."""
-    if isinstance(potential, Measured) and isinstance(potential.units, Units):
-        return potential.units
-    return Units((None,) * len(potential.states))
+    def at(self, *, time: Any = None, **value: float) -> Potential:
+        """Return the potential at a time, or at a value of the parameter, which is given by its name."""
 
 
 def tensor_options(potential: Any) -> dict[str, Any]:
@@ -208,6 +193,93 @@ def tensor_or_array(method: Callable[..., Tensor]) -> Callable[..., Any]:
         return result if is_tensor else result.detach().cpu().numpy()
 
     return bridged
+
+
+def require_potential(candidate: Any, dim: int | Sequence[str] | None = None) -> Landscape:
+    """Return the candidate as a `Landscape`, or raise `TypeError` unless it implements `Potential`.
+
+    The states of a potential that does not name them are called x1, x2, …, if `dim` is their number, or as `dim` lists
+    them. A potential without a number of members is plain.
+    """
+    if isinstance(candidate, TimeVarying):
+        raise TypeError(
+            "expected a potential, got a time-dependent landscape, which is a potential only at a fixed time: "
+            f"take blend.at({candidate.parameter}=…) or blend.at(time=…)"
+        )
+    if not isinstance(candidate, Potential):
+        raise TypeError(
+            f"expected a potential (an LSEICNN, a PotentialSystem, blend.at(b=…), …), got {type(candidate).__name__}; "
+            "of a fit take fit.model, or fit.ensemble for all members; to use a formula of your own, subclass "
+            "systems.PotentialSystem"
+        )
+    if isinstance(candidate, Landscape):
+        return candidate
+    default = [f"x{k + 1}" for k in range(dim)] if isinstance(dim, int) else dim
+    states = getattr(candidate, "states", default)
+    if states is None:
+        raise TypeError(f"{type(candidate).__name__} does not name its states: give it an attribute `states`")
+    return _Named(candidate, states)
+
+
+class _Named:
+    """A potential with names of its states; its own methods need to take tensors only, and may return arrays."""
+
+    def __init__(self, potential: Any, states: Sequence[str]) -> None:
+        self.potential, self.states = potential, tuple(states)
+        self.members: int | None = getattr(potential, "members", None)
+        for name in OPTIONAL:  # as attributes: from Python 3.12 on, isinstance with a protocol ignores __getattr__
+            if hasattr(potential, name):
+                setattr(self, name, getattr(potential, name))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "potential":  # of a copy, before it has any attribute
+            raise AttributeError(name)
+        return getattr(self.potential, name)
+
+    @tensor_or_array
+    def value(self, x: Tensor) -> Tensor:
+        """Return Ψ(x), shape (…), for x of shape (…, dim)."""
+        return torch.as_tensor(self.potential.value(x)).to(x)
+
+    @tensor_or_array
+    def gradient(self, x: Tensor) -> Tensor:
+        """Return ∇Ψ(x), shape (…, dim), for x of shape (…, dim)."""
+        return torch.as_tensor(self.potential.gradient(x)).to(x)
+
+    @tensor_or_array
+    def hessian(self, x: Tensor) -> Tensor:
+        """Return ∇²Ψ(x), shape (…, dim, dim), for x of shape (…, dim)."""
+        return torch.as_tensor(self.potential.hessian(x)).to(x)
+
+
+def units_of(potential: Any) -> Units:
+    """Return the units of a potential; all are unknown unless it is `Measured`."""
+    unknown = (None,) * len(potential.states)
+    if isinstance(potential, Measured) and isinstance(potential.units, Units):
+        return replace(potential.units, states=potential.units.states or unknown)
+    return Units(unknown)
+
+
+def gauge_of(potential: Any) -> str:
+    """Return where a potential is zero, in words: its attribute `gauge`, or "that of its formula" without one."""
+    return potential.gauge if isinstance(potential, Gauged) else FORMULA
+
+
+def arbitrary_constant(potential: Any) -> bool:
+    """Return whether the constant of a potential is arbitrary, as it is after a fit of gradients alone."""
+    return gauge_of(potential).startswith("zero at")
+
+
+def attributes_of(potential: Any) -> dict[str, str]:
+    """Return the attributes of every dataset that holds values of a potential: its gauge, units of Ψ and of time.
+
+    Examples
+    --------
+    >>> import systems
+    >>> attributes_of(systems.get("asymmetric_quartic"))["gauge"]
+    'that of its formula'
+    """
+    return {"gauge": gauge_of(potential), **units_of(potential).attrs()}
 
 
 def check_domain(potentials: Sequence[Any], x: Any) -> None:

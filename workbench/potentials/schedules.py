@@ -5,19 +5,18 @@ Every schedule is immutable and is called with a time (number, array or tensor);
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
-__all__ = ["Logistic", "Ramp", "Schedule", "Step", "Table"]
+__all__ = ["Kinked", "Logistic", "Ramp", "Schedule", "Step", "Table"]
 
 
 class Schedule(Protocol):
     """Interface of a schedule: a callable b(t) with an inverse.
 
-    A schedule that is not smooth lists the times of its kinks or jumps in an attribute `kinks`; adaptive
-    integrators restart there.
+    A schedule that is not smooth is `Kinked`.
     """
 
     def __call__(self, t: Any) -> Any:
@@ -25,6 +24,15 @@ class Schedule(Protocol):
 
     def when(self, b: float) -> float:
         """Return the first time at which the parameter reaches or jumps across b; NaN if it never does."""
+
+
+@runtime_checkable
+class Kinked(Protocol):
+    """A schedule that is not smooth; adaptive integrators restart at its kinks."""
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Times of kinks or jumps."""
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,18 @@
-"""Models that a result file can hold: each class registers itself when it is defined.
+"""What a result file can hold: models, which register themselves when their class is defined, and their settings.
 
 A file names the class of a model, its module, and the arguments of its constructor. To load the file, the class must
 have been defined in the running process, by an import, a script or a notebook: nothing is imported because a file says
 so. The arguments are recorded at construction; they must be plain values (numbers, text, booleans, None, and lists or
-mappings of them) or instances of classes marked by `storable_value`.
+mappings of them) or instances of dataclasses marked by `storable_value`, which are stored as ``{"kind": name, …}``.
 """
 
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
-__all__ = ["Stored", "decoded", "storable_value", "stored_class"]
+__all__ = ["Stored", "decoded", "encoded", "storable_value", "stored_class"]
 
 T = TypeVar("T")
 KINDS: dict[tuple[str, str], type["Stored"]] = {}  # classes by module and name
@@ -38,8 +38,14 @@ class Stored:
 
     def config(self) -> dict[str, Any]:
         """Return the constructor arguments as plain values; `TypeError` for one that cannot be stored."""
-        device_free = {name: value for name, value in self.arguments.items() if name != "device"}
-        return {name: _encoded(value, f"{name} of {type(self).__name__}") for name, value in device_free.items()}
+        arguments, name = vars(self).get("arguments"), type(self).__name__
+        if arguments is None:
+            raise TypeError(
+                f"the constructor of {name} leaves no record of its arguments, so that no file can rebuild it: write "
+                "__init__ in its class, or override config() and build()"
+            )
+        device_free = {argument: value for argument, value in arguments.items() if argument != "device"}
+        return {argument: encoded(value, f"{argument} of {name}") for argument, value in device_free.items()}
 
     @classmethod
     def build(cls, config: Mapping[str, Any]) -> Any:
@@ -48,9 +54,18 @@ class Stored:
 
 
 def storable_value(cls: type[T]) -> type[T]:
-    """Allow instances of a dataclass as constructor arguments of stored models."""
-    VALUES[cls.__name__] = cls
+    """Allow instances of a dataclass as constructor arguments of stored models, and as settings of a fit.
+
+    Its name, by which files know it, is the attribute `name` of the class, or the name of the class.
+    """
+    VALUES[kind_of_value(cls)] = cls
     return cls
+
+
+def kind_of_value(cls: type) -> str:
+    """Return the name of a dataclass in files; that of a class of one's own begins with its module."""
+    name = cls.__name__
+    return name if cls.__module__.startswith("workbench.") else f"{cls.__module__}.{name}"
 
 
 def stored_class(module: str, name: str) -> type[Stored]:
@@ -65,18 +80,19 @@ def stored_class(module: str, name: str) -> type[Stored]:
         return alike[0]
     raise ValueError(
         f"the model is of the class {name} of the module {module}, which is not loaded: import it, or run the file "
-        "that defines it (on the command line, as a plug-in), before loading"
+        "that defines it, before loading"
     )
 
 
 def decoded(value: Any) -> Any:
-    """Return an argument from its stored form."""
+    """Return an argument from its stored form; `ValueError` for a value whose class is not loaded."""
     if isinstance(value, list):
         return tuple(decoded(each) for each in value)
     if not isinstance(value, dict):
         return value
-    if "class" in value and value["class"] in VALUES:
-        return VALUES[value["class"]](**{name: decoded(each) for name, each in value["fields"].items()})
+    if "kind" in value:
+        settings = {name: decoded(each) for name, each in value.items() if name != "kind"}
+        return _value_class(value["kind"])(**settings)
     if set(value) == {"dtype"}:
         import torch  # here, because a support can be declared where torch is not needed
 
@@ -84,24 +100,38 @@ def decoded(value: Any) -> Any:
     return {name: decoded(each) for name, each in value.items()}
 
 
-def _encoded(value: Any, what: str) -> Any:
-    """Return the stored form of an argument; `what` names it in the error."""
+def encoded(value: Any, what: str) -> Any:
+    """Return the stored form of an argument, or raise `TypeError`, in which `what` names it."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if str(value).startswith("torch."):  # a dtype
         return {"dtype": str(value).removeprefix("torch.")}
-    if is_dataclass(value) and type(value).__name__ in VALUES:
-        fields = asdict(value)  # type: ignore[arg-type]
-        return {"class": type(value).__name__, "fields": {k: _encoded(v, what) for k, v in fields.items()}}
-    if isinstance(value, Mapping):
-        return {str(name): _encoded(each, what) for name, each in value.items()}
+    if is_dataclass(value) and VALUES.get(kind_of_value(type(value))) is type(value):
+        parts = {field.name: encoded(getattr(value, field.name), what) for field in fields(value)}
+        return {"kind": kind_of_value(type(value)), **parts}
+    if isinstance(value, Mapping) and "kind" not in value:  # which marks the dataclasses
+        return {str(name): encoded(each, what) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_encoded(each, what) for each in value]
+        return [encoded(each, what) for each in value]
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number of NumPy
         return value.item()
     raise TypeError(
         f"the argument {what} is of the type {type(value).__name__} and cannot be stored in a result file: use "
         "numbers, text, lists or mappings of them, or override config() and build()"
+    )
+
+
+def _value_class(kind: str) -> type:
+    """Return the dataclass of a stored value, by its name in files, or raise `ValueError`."""
+    if kind in VALUES:
+        return VALUES[kind]
+    module, _, name = kind.rpartition(".")
+    alike = [cls for known, cls in VALUES.items() if known.rpartition(".")[2] == name]
+    if len(alike) == 1 and "__main__" in (module, alike[0].__module__):
+        return alike[0]
+    raise ValueError(
+        f"a setting is of the class {name} of the module {module or 'workbench'}, which is not loaded: import it, or "
+        "run the file that defines it, before loading"
     )
 
 
@@ -120,6 +150,9 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
             for name, parameter in signature.parameters.items():
                 if parameter.kind is parameter.VAR_KEYWORD:
                     named |= named.pop(name, {})
+                if parameter.kind is parameter.VAR_POSITIONAL and named.get(name):
+                    named = None  # type: ignore[assignment] # arguments without names cannot be stored
+                    break
             self.__dict__["arguments"] = named
         return init(self, *args, **options)
 

@@ -19,8 +19,18 @@ import xarray as xr
 from torch import Tensor
 
 from workbench import dataset
+from workbench.dataset.variables import Units
 from workbench.potentials.ensembles import member_of
-from workbench.potentials.potential import Potential, check_domain, require_potential, tensor_or_array
+from workbench.potentials.potential import (
+    Potential,
+    arbitrary_constant,
+    check_domain,
+    gauge_of,
+    require_potential,
+    tensor_options,
+    tensor_or_array,
+    units_of,
+)
 
 __all__ = ["Symmetrised", "group", "augmented"]
 
@@ -51,7 +61,8 @@ class Symmetrised:
     TypeError
         If `potential` is not a potential.
     ValueError
-        If a generator is neither a permutation nor an orthogonal matrix, or the group has more than 1000 elements.
+        If a generator is neither a permutation nor an orthogonal matrix, the group has more than 1000 elements, or a
+        generator exchanges or mixes states whose units are not the same.
 
     Examples
     --------
@@ -63,13 +74,34 @@ class Symmetrised:
     """
 
     def __init__(self, potential: Potential, generators: Sequence[Any]) -> None:
-        require_potential(potential)
-        self.potential, self.group = potential, group(len(potential.states), generators)
+        self.potential = require_potential(
+            potential, max((np.size(g, 0) for g in generators if np.ndim(g)), default=None)
+        )
+        self.group = group(len(self.potential.states), generators)
+        self._check_units()
+
+    def _check_units(self) -> None:
+        """Raise `ValueError` if an element of the group exchanges or mixes states whose units are not the same."""
+        states, units = self.potential.states, self.units.states
+        for pair in np.argwhere(np.triu(np.any([np.abs(g) > 1e-9 for g in self.group], axis=0))):
+            if len({units[k] for k in pair}) > 1:
+                told = " and ".join(f"{states[k]} in {units[k] or 'an unknown unit'}" for k in pair)
+                raise ValueError(f"the group exchanges or mixes {told}: a symmetry relates states of one unit")
 
     states = property(lambda self: self.potential.states, doc="Names of the state variables.")
     members = property(lambda self: self.potential.members, doc="Number of members; None if plain.")
-    dtype = property(lambda self: getattr(self.potential, "dtype", torch.float64), doc="Floating-point type.")
-    device = property(lambda self: getattr(self.potential, "device", None), doc="Device of the computation.")
+    dtype = property(lambda self: tensor_options(self.potential)["dtype"], doc="Floating-point type.")
+    device = property(lambda self: tensor_options(self.potential)["device"], doc="Device of the computation.")
+
+    @property
+    def units(self) -> Units:
+        """Units of the states, the potential and time."""
+        return units_of(self.potential)
+
+    @property
+    def gauge(self) -> str:
+        """Where the potential is zero, in words; an average has an arbitrary constant if its potential has one."""
+        return gauge_of(self.potential) + (" before averaging" if arbitrary_constant(self.potential) else "")
 
     def check_domain(self, x: Any) -> None:
         """Raise if x, shape (…, dim), or one of its equivalent states G x lies outside the domain of the potential."""

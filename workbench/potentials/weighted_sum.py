@@ -1,13 +1,25 @@
 """Weighted sums of potentials; their gradients and Hessians are the same linear combinations as their values."""
 
+import itertools
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from workbench.dataset.variables import Units
 from workbench.potentials.ensembles import member_of, members_of
-from workbench.potentials.potential import Potential, check_domain, require_potential, tensor_or_array
+from workbench.potentials.potential import (
+    Potential,
+    arbitrary_constant,
+    check_domain,
+    gauge_of,
+    require_potential,
+    tensor_options,
+    tensor_or_array,
+    units_of,
+)
 
 __all__ = ["WeightedSum"]
 
@@ -16,12 +28,14 @@ class WeightedSum:
     """Weighted sum of potentials, Ψ(x) = Σᵢ wᵢ Ψᵢ(x).
 
     Terms may be plain potentials or ensembles; if any is an ensemble, so is the sum. All ensembles must have the same
-    number of members, which is checked when `members` is read.
+    number of members, which is checked when `members` is read. The units are those that any term knows; weights are
+    dimensionless.
 
     Parameters
     ----------
     potentials : sequence of Potential
-        The terms Ψᵢ, at least one, all with the same `states`.
+        The terms Ψᵢ, at least one, all with the same `states`. A term that does not name its states has those of the
+        others.
     weights : sequence of float
         One weight wᵢ per term, of either sign.
 
@@ -32,6 +46,8 @@ class WeightedSum:
     ValueError
         If there are no terms, if the number of weights differs from that of the terms, or if the states differ;
         also, on reading `members`, if the ensembles have different numbers of members.
+    DatasetError
+        If the units of two terms contradict each other.
 
     Examples
     --------
@@ -42,24 +58,43 @@ class WeightedSum:
     """
 
     def __init__(self, potentials: Sequence[Potential], weights: Sequence[float]) -> None:
-        for potential in potentials:
-            require_potential(potential)
         if len(potentials) != len(weights) or not potentials:
             raise ValueError(
                 "expected one weight per potential and at least one potential, got "
                 f"{len(potentials)} potential(s) and {len(weights)} weight(s)"
             )
-        if len({p.states for p in potentials}) > 1:
+        states = next((p.states for p in potentials if hasattr(p, "states")), None)
+        self.potentials, self.weights = tuple(require_potential(p, states) for p in potentials), tuple(weights)
+        if len({tuple(p.states) for p in self.potentials}) > 1:
             raise ValueError(
-                f"the potentials have different states, {[p.states for p in potentials]}; "
+                f"the potentials have different states, {[p.states for p in self.potentials]}; "
                 "combine potentials of the same states"
             )
-        self.potentials, self.weights = tuple(potentials), tuple(weights)
+        self._check_units()
+
+    def _check_units(self) -> None:
+        """Raise `DatasetError`, naming both terms, if the units of two of them contradict each other."""
+        units = [(f"term {k + 1}", units_of(potential)) for k, potential in enumerate(self.potentials)]
+        for (name, one), (other_name, other) in itertools.combinations(units, 2):
+            one.agreed(other, name, other_name)
 
     states = property(lambda self: self.potentials[0].states, doc="Names of the state variables.")
     members = property(lambda self: members_of(self.potentials), doc="Number of members; None if all terms are plain.")
-    dtype = property(lambda self: getattr(self.potentials[0], "dtype", torch.float64), doc="Floating-point type.")
-    device = property(lambda self: getattr(self.potentials[0], "device", None), doc="Device of the computation.")
+    dtype = property(lambda self: tensor_options(self.potentials[0])["dtype"], doc="Floating-point type.")
+    device = property(lambda self: tensor_options(self.potentials[0])["device"], doc="Device of the computation.")
+
+    @property
+    def units(self) -> Units:
+        """Units of the states, the potential and time, those that any term knows."""
+        return reduce(lambda one, other: one.agreed(other, "one term", "another"), map(units_of, self.potentials))
+
+    @property
+    def gauge(self) -> str:
+        """Where the sum is zero, in words: that of all terms, or of each; terms of arbitrary constant come first."""
+        order = sorted(range(len(self.potentials)), key=lambda k: not arbitrary_constant(self.potentials[k]))
+        said = [f"{gauge_of(self.potentials[k])} (term {k + 1})" for k in order]
+        first = gauge_of(self.potentials[0])
+        return first if all(gauge_of(potential) == first for potential in self.potentials) else "; ".join(said)
 
     def check_domain(self, x: Any) -> None:
         """Raise if states x, shape (…, dim), lie outside the domain of a term."""
