@@ -184,8 +184,8 @@ def learn(
     """Return the fit of the density to one fold."""
     model = wb.LSEICNN(dim=len(states), modes=study.modes, hidden=study.hidden, states=states)
     steps = wb.LevenbergMarquardt(steps=study.steps, screening=min(10, study.steps), patience=15)
-    how: dict[str, Any] = {"support": SUPPORT, "prior": study.prior, "restarts": 1, "optimiser": steps}
-    return wb.fit(model, data, match="density", seed=seed, progress=report, **how)
+    match = wb.match.Density(SUPPORT, prior=study.prior)
+    return wb.fit(model, data, match=match, seed=seed, restarts=1, optimiser=steps, progress=report)
 
 
 def peaks(p: np.ndarray, above: float = 0.02) -> np.ndarray:
