@@ -8,13 +8,9 @@ import xarray as xr
 
 import workbench as wb
 from workbench.dataset.variables import variable
+from workbench.potentials.potential import gauge_of
 
 __all__ = ["beside_truth"]
-
-GAUGE = (
-    "truth and fit share the zero of the fit, at its lowest training sample: potential_offset is added to the true "
-    "potential"
-)
 
 
 def beside_truth(
@@ -66,4 +62,5 @@ def beside_truth(
     text = "undetermined constant of the potential: mean of fit − truth" + (" near samples" if near else "")
     grid["potential_true"] = truth.copy(data=truth.values + offset)
     grid["potential_offset"] = variable((), offset, text, unit)
-    return grid.assign_attrs(gauge=GAUGE)
+    shared = "shared by truth and fit: potential_offset is added to the true potential"
+    return grid.assign_attrs(gauge=f"{gauge_of(learned)}, {shared}")

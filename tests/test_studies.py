@@ -81,7 +81,8 @@ def test_groups_say_what_they_hold_and_where_their_potential_is_zero(run):
 FLAGS = {
     "crossings": ["landscape/near_data"],
     "gene_circuit": ["analysis/stationary_points/inside_data"],
-    "mechanochemical": ["analysis/extrapolation/inside_data"],
+    "mechanochemical": ["analysis/extrapolation/inside_data", "analysis/stationary_points/inside_data"],
+    "wells": ["analysis/wells/inside_data"],
 }
 
 

@@ -40,8 +40,6 @@ from workbench.potentials.potential import units_of
 __all__ = ["CrossingsStudy"]
 
 PATH_ENDS = [(-0.558, 1.442), (0.623, 0.028)]  # near the deepest and the second deepest well
-FORMULA = "that of the formula of the surface"
-OWN = "zero at the lowest training sample, as gradients leave the constant undetermined"
 NEAR_SAMPLE = 0.15  # distance to the nearest sample beyond which the landscape is extrapolated
 Height = Annotated[float, Field(gt=0)]
 
@@ -124,10 +122,8 @@ class CrossingsStudy(Study):
                 f"level = {self.level:g} keeps {len(low)} of {8 * wanted} samples, fewer than {wanted}; raise it"
             )
         kept = drawn.isel(sample=low).assign_coords(sample=np.arange(wanted))
-        kept = kept.assign_attrs(
-            description=f"gradients of the true surface at states where its potential is below {self.level:g}",
-            gauge=FORMULA,
-        )
+        sentence = f"gradients of the true surface at states where its potential is below {self.level:g}"
+        kept = kept.assign_attrs(description=sentence)
         fitted = dataset.assign_split(kept.isel(sample=slice(0, self.samples)), for_split)
         split = np.concatenate([fitted["split"].values, np.full(self.test, "test", dtype="<U10")])
         return kept.assign_coords(split=variable("sample", split, "role of the sample in the fit"))
@@ -154,14 +150,15 @@ class CrossingsStudy(Study):
 def _points(found: list[dict[str, xr.Dataset]]) -> tuple[xr.Dataset, xr.Dataset]:
     """Return the stationary points of the truth and of every member, and those of the members matched."""
     parts = ((one["points"], {"source": "fit" if k else "truth", "member": k - 1}) for k, one in enumerate(found))
+    of_truth, of_member = (one["points"].attrs["gauge"] for one in found[:2])
     points = concat_labelled(parts).assign_attrs(
         description="stationary points of the true surface and of every member, near the samples",
-        gauge=f"of the truth: {FORMULA}; of every member: {OWN}",
+        gauge=f"of the truth: {of_truth}; of every member: {of_member}",
     )
     members = points.isel(point=(points["source"] == "fit").values).drop_vars("source")
     summary = wb.summary(members).assign_attrs(
         description="stationary points of the members, matched: mean and standard deviation over the members",
-        gauge=f"of every member: {OWN}; `above` is free of it",
+        gauge=f"of every member: {of_member}; `above` is free of it",
     )
     return points, summary
 
@@ -173,8 +170,8 @@ def _paths(true: Mapping[str, xr.Dataset], fitted: Mapping[int, Mapping[str, xr.
     joined = xr.concat(paths.values(), "member").assign_coords(member=number) if paths else xr.Dataset()
     sentence = "minimum-energy path between the two deepest wells"
     return {
-        "paths/truth": true["path"].assign_attrs(description=f"{sentence}, true surface", gauge=FORMULA),
-        "paths/fit": joined.assign_attrs(description=f"{sentence}, every member", gauge=OWN),
+        "paths/truth": true["path"].assign_attrs(description=f"{sentence}, true surface"),
+        "paths/fit": joined.assign_attrs(description=f"{sentence}, every member"),
     }
 
 

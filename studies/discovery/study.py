@@ -34,8 +34,7 @@ __all__ = ["DiscoveryStudy"]
 
 NotNegative = Annotated[float, Field(ge=0)]
 BOX = [(-3.0, 3.0)]
-FORMULA = "that of the formula of the function"
-SHARED = f"{FORMULA}, shared by truth and fits, which match its values"
+SHARED = "that of the formula, shared by truth and fits, which match its values"
 TRUE_WELLS = {"asymmetric_quartic": 2, "cosine_quadratic": 4, "min_mixture": 3}
 TEST_POINTS = np.linspace(-3, 3, 200)[:, None]
 
@@ -117,7 +116,7 @@ class DiscoveryStudy(Study):
             "x": variable("x", x, "position", units.of("state")),
         }
         sentence = "learned and true potentials, and the convex modes, on a grid of the box"
-        return xr.Dataset(variables, coords, {"description": sentence, "gauge": SHARED})
+        return xr.Dataset(variables, coords, {"description": sentence, "gauge": SHARED, **units.attrs()})
 
     def _bound(self, results: np.ndarray, bounds: list[float]) -> xr.Dataset:
         """Return the test error, the weight of the dominant mode and the number of wells, over the bound."""
@@ -222,4 +221,4 @@ def _scanned(counts: list[xr.Dataset], labels: list[str], keys: list[tuple[str, 
 def _described(data: xr.Dataset, noise: float) -> xr.Dataset:
     """Return the data of a scan with a sentence of what they hold."""
     sentence = f"values of the function at random points, with noise of {100 * noise:g} % of their standard deviation"
-    return data.assign_attrs(description=sentence, gauge=FORMULA)
+    return data.assign_attrs(description=sentence)

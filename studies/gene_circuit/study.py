@@ -37,24 +37,22 @@ from systems import parameter
 from workbench import dataset
 from workbench.dataset.variables import variable
 from workbench.parallel import Report
-from workbench.potentials.potential import units_of
+from workbench.potentials.potential import gauge_of, units_of
 
 __all__ = ["GeneCircuitStudy"]
 
 CASES = {"psi_1": 0.1, "psi_2": 1.0}  # inhibition of Ψ₁ and Ψ₂
-FORMULA = "that of the formula of the circuit"
-OWN = "zero at the lowest training sample, before symmetrisation, as velocities leave the constant undetermined"
-QUESTIONS = {  # what each analysis holds, and whether it holds a potential
-    "paths": ("minimum-energy paths between the wells of Ψ₂", True),
-    "basins": ("basins of attraction of Ψ₂", True),
-    "branches": ("branches of stationary points of Ψ_b over b, with their bifurcations", True),
-    "split": ("smallest b with two minima of Ψ_b, and its time", False),
+QUESTIONS = {
+    "paths": "minimum-energy paths between the wells of Ψ₂",
+    "basins": "basins of attraction of Ψ₂",
+    "branches": "branches of stationary points of Ψ_b over b, with their bifurcations",
+    "split": "smallest b with two minima of Ψ_b, and its time",
 }
-LANDSCAPES = {  # which landscapes each source stands for
-    "truth": "of the exact circuit",
-    "fit": "of the fit",
-    "symmetrised": "of the symmetrised fit",
-    "long": "of the fit to long trajectories",
+LANDSCAPES = {
+    "truth": "exact circuit",
+    "fit": "fit",
+    "symmetrised": "symmetrised fit",
+    "long": "fit to long trajectories",
 }
 DESIGNS = {
     "cover": "states and velocities on many short trajectories, a few early samples each",
@@ -108,9 +106,9 @@ class GeneCircuitStudy(Study):
         ensembles = {"truth": blends["truth"], "fit": self._blend(ensemble), "symmetrised": self._blend(symmetric)}
         results = self._analyses(blends, ensembles, options)
         splits = {name: results.pop(f"split/{name}") for name in blends}
-        split = xr.concat(list(splits.values()), "source")
+        split = xr.concat(list(splits.values()), "source", combine_attrs="drop_conflicts")
         split = split.assign_coords(source=variable("source", list(splits), "landscape analysed"))
-        split = split.assign_attrs(description=f"{QUESTIONS['split'][0]}, of the exact circuit and of the fits")
+        split = split.assign_attrs(description=f"{QUESTIONS['split']}, of the exact circuit and of the fits")
         simulation = self._simulate(blends, float(splits["truth"].time), for_starts)
         reported = [
             *metrics.of_fields(truth, fits, symmetrised, landscape["x"].values),
@@ -180,7 +178,11 @@ class GeneCircuitStudy(Study):
         wanted |= {f"split/{name}": blend for name, blend in blends.items()}
         jobs = [(name.split("/")[0], blend, self.resolution) for name, blend in wanted.items()]
         found = dict(zip(wanted, options.parallel(questions.ask, jobs, labels=list(wanted)), strict=True))
-        return {name: _described(result, *name.split("/")) for name, result in found.items()}
+        return {
+            name: result.assign_attrs(description=f"{QUESTIONS[question]}, of the {LANDSCAPES[source]}")
+            for name, result in found.items()
+            for question, source in [name.split("/")]
+        }
 
     def _landscape(self, truth: Mapping[str, Any], learned: Mapping[str, Any]) -> xr.Dataset:
         """Return potential and gradient, learned and true, on a grid of the box."""
@@ -206,7 +208,7 @@ class GeneCircuitStudy(Study):
                 found.append((points, {"source": source, "case": case}))
         return concat_labelled(found).assign_attrs(
             description="stationary points of Ψ₁ and Ψ₂, of the exact circuit, the fit and the symmetrised fit",
-            gauge=f"of the truth: {FORMULA}; of a fit: {OWN}",
+            gauge="; ".join(f"of the {LANDSCAPES[name]}: {gauge_of(psi['psi_1'])}" for name, psi in sources.items()),
         )
 
     def _blend(self, potentials: Mapping[str, Any]) -> wb.Blend:
@@ -228,7 +230,10 @@ class GeneCircuitStudy(Study):
         return joined.assign_attrs(
             split_time_true=split,
             description="trajectories from held-out states on the time-varying Ψ_b, learned, symmetrised and true",
-            gauge=f"potential_true: {FORMULA}; potential: that of Ψ₁ and Ψ₂, each {OWN}",
+            gauge="; ".join(
+                f"{name}: of Ψ₁ and Ψ₂ each, {gauge_of(blends[source].first)}"
+                for name, source in (("potential", "fit"), ("potential_true", "truth"))
+            ),
         )
 
 
@@ -251,10 +256,3 @@ def _cases(truth: Mapping[str, Any]) -> dict[str, xr.Variable]:
         "case": variable("case", list(truth), "landscape"),
         "inhibition": variable("case", inhibition, declared["meaning"], declared["unit"]),
     }
-
-
-def _described(result: xr.Dataset, question: str, source: str) -> xr.Dataset:
-    """Return an analysis with a sentence of what it holds and, if it holds a potential, of its zero."""
-    sentence, has_potential = QUESTIONS[question]
-    gauge = {"gauge": FORMULA if source == "truth" else OWN} if has_potential else {}
-    return result.assign_attrs(description=f"{sentence}, {LANDSCAPES[source]}", **gauge)

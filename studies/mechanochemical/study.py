@@ -36,15 +36,13 @@ from studies.run_options import RunOptions
 from systems import parameter
 from workbench.dataset.variables import state_labels, variable
 from workbench.parallel import Report
-from workbench.potentials.potential import units_of
+from workbench.potentials.potential import gauge_of, units_of
 
 __all__ = ["MechanochemicalStudy", "path"]
 
-FORMULA = "that of the formula of the crystal"
-OWN = "zero at the lowest training sample, before symmetrisation, as gradients leave the constant undetermined"
 SHARED = (
-    f"{FORMULA}, shared by truth and fit: from the potential of a member, plain and symmetrised, the mean difference "
-    "from the truth on test states is removed"
+    "shared by truth and fit: the mean difference of a member from the truth on test states is removed from its "
+    "potential, plain and symmetrised"
 )
 TREATMENTS = ("plain", "symmetrised", "augmented")  # of the symmetry
 Size = Annotated[int, Field(ge=10)]
@@ -104,9 +102,10 @@ class MechanochemicalStudy(Study):
         }
         stationary = points.by_family({"truth": true, **found}, true).assign_attrs(
             description="stationary points of the true energy, of every member, and of every member symmetrised",
-            gauge=f"of the truth: {FORMULA}; of every member: {OWN}; `level` is free of it",
+            gauge=f"of the truth: {gauge_of(crystal)}; of every member: {gauge_of(fit.ensemble)}, before averaging "
+            "over the group; `level` is free of it",
         )
-        data = data.assign_attrs(description="energy and its gradient at random states", gauge=FORMULA)
+        data = data.assign_attrs(description="energy and its gradient at random states")
         extrapolation = self._along_path(crystal, fit)
         curve = self._curve(others | {(self.samples, "plain"): members[fit.best]}, crystal, true)
         reported = list(metrics.of_accuracy(fit, wb.Symmetrised(fit.ensemble, crystal.symmetry)))
@@ -200,7 +199,8 @@ class MechanochemicalStudy(Study):
         }
         attrs = {
             "description": "energies and gradients along the path of Eq 16, of every member, symmetrised, and true",
-            "gauge": SHARED,
+            "gauge": f"{gauge_of(crystal)}, {SHARED}",
+            **units.attrs(),
         }
         return xr.Dataset(variables, coords, attrs)
 
@@ -221,7 +221,8 @@ class MechanochemicalStudy(Study):
             )
         return planes.assign_attrs(
             description="energies and gradients on planes of invariants, of the best member, symmetrised, and true",
-            gauge=SHARED,
+            gauge=f"{gauge_of(crystal)}, {SHARED}",
+            **units.attrs(),
         )
 
 

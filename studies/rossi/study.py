@@ -50,7 +50,7 @@ from studies.run_options import RunOptions
 from systems import parameter
 from workbench.dataset.variables import variable
 from workbench.parallel import Report
-from workbench.potentials.potential import units_of
+from workbench.potentials.potential import gauge_of, units_of
 
 __all__ = ["RossiStudy"]
 
@@ -179,8 +179,7 @@ class RossiStudy(Study):
         held_out = max(1, round(self.paths / 5))
         split = np.repeat(["train", "validation", "test"], [self.paths - held_out, held_out, self.test])
         return drawn.assign_coords(split=variable("trajectory", split, "role of the path in the fit")).assign_attrs(
-            description=f"strain paths and their responses, {CASES[case]}",
-            gauge="that of the formula of the material, zero in the unstrained first phase",
+            description=f"strain paths and their responses, {CASES[case]}"
         )
 
     def _unseen(self, case: str, fits: Mapping[str, wb.PathFit], seed: np.random.SeedSequence) -> xr.Dataset:
@@ -229,7 +228,7 @@ class RossiStudy(Study):
             "component": truths[0]["component"],
         }
         sentence = f"responses to unseen loading programmes, learned and true, {CASES[case]}"
-        return xr.Dataset(variables, coords, {"description": sentence})
+        return xr.Dataset(variables, coords, {"description": sentence, **units.attrs()})
 
     def _limit(self, case: str, seed: np.random.SeedSequence, **programme: Any) -> float:
         """Return the smallest possible error of an isotropic model on the same uniaxial paths along all three axes."""
@@ -265,7 +264,8 @@ class RossiStudy(Study):
         attrs = {
             "description": "energies of the phases of the two-phase material along uniaxial strain, learned by "
             "generalised play and true",
-            "gauge": "zero in the unstrained first phase, for truth and fit alike",
+            "gauge": f"{gauge_of(self.material('two_phase'))}, shared by truth and fit",
+            **units.attrs(),
         }
         return xr.Dataset(variables, coords, attrs)
 

@@ -36,7 +36,7 @@ __all__ = ["WellsStudy"]
 
 BOX = [(-3.0, 3.0)]
 MATCH = "potential"
-FORMULA = "that of the formula of the function"
+SHARED = "that of the formula, shared by truth and fits, which match its values"
 OPTIMISERS = {"lm": "Levenberg–Marquardt", "adam": "Adam"}
 FUNCTIONS = ("asymmetric_quartic", "cosine_quadratic", "min_mixture")
 ERROR_BOUNDS = {"asymmetric_quartic": (2e-8, 0.01), "cosine_quadratic": (1e-8, 0.01), "min_mixture": (5e-7, 0.02)}
@@ -116,13 +116,13 @@ class WellsStudy(Study):
         random = exact.points(self.samples + self.validation, seed=seed)
         x = np.concatenate([random["x"].values, np.linspace(*BOX[0], 200)[:, None]])
         split = np.repeat(["train", "validation", "test"], [self.samples, self.validation, 200])
-        data = wb.dataset.points(x, potential=exact.value(x), sigma=1.0, split=split.tolist(), states=["x"])
-        for name in ("x", "potential"):  # units and meanings are those of the system
-            data[name].attrs = random[name].attrs
-        return data.assign_attrs(
-            description="values of the function at random points for training and validation, and equally spaced ones "
-            "for testing",
-            gauge=FORMULA,
+        units = units_of(exact)
+        named = {"x": units.states[0], "potential": units.potential, "time": units.time}
+        known = {name: unit for name, unit in named.items() if unit is not None}
+        options: dict[str, Any] = {"split": split.tolist(), "states": ["x"], "units": known}
+        sentence = "values of the function at random points for training and validation, and equally spaced for testing"
+        return wb.dataset.points(x, potential=exact.value(x), sigma=1.0, **options).assign_attrs(
+            description=sentence, gauge=exact.gauge
         )
 
     def adam(self) -> wb.Adam:
@@ -185,7 +185,8 @@ class WellsStudy(Study):
         }
         attrs = {
             "description": "potentials of all members and the true ones on a grid of the box",
-            "gauge": f"{FORMULA}, shared by truth and fits, which match its values",
+            "gauge": SHARED,
+            **units.attrs(),
         }
         return xr.Dataset(variables, coords, attrs)
 
@@ -241,7 +242,7 @@ def _all_wells(true: Mapping[str, xr.Dataset], found: Mapping[str, Sequence[xr.D
             parts.append((wells, {"case": case, "source": source, "member": k if several else wells["member"].values}))
     return concat_labelled(parts, join="outer", fill_value={"inside_data": True}).assign_attrs(
         description="wells of the true functions and of all fits",
-        gauge=f"{FORMULA}, shared by truth and fits, which match its values",
+        gauge=SHARED,
     )
 
 
