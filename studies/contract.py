@@ -103,7 +103,9 @@ def check_declared(study: Study) -> None:
 
 
 def check_file(study: Study, path: Path, *, seed: int = 7) -> None:
-    """Check that a result file rebuilds its study and has the required groups.
+    """Check that a result file rebuilds its study, has the required groups, and that its variables say what they are.
+
+    Every variable has a `long_name`; `units` are optional, as they may be unknown.
 
     Parameters
     ----------
@@ -117,7 +119,7 @@ def check_file(study: Study, path: Path, *, seed: int = 7) -> None:
     Raises
     ------
     AssertionError
-        If the file rebuilds another study, or has no data, fits, analysis or metrics.
+        If the file rebuilds another study, has no data, fits, analysis or metrics, or a variable has no `long_name`.
 
     Examples
     --------
@@ -141,6 +143,12 @@ def check_file(study: Study, path: Path, *, seed: int = 7) -> None:
     for group in ("data", "fits", "analysis"):
         assert group in tree.children, f"{study.name}: the file has no group /{group}"
     assert "metrics" in tree["analysis"].children, f"{study.name}: the file has no /analysis/metrics"
+    for node in tree.subtree:
+        for name, variable in node.to_dataset(inherit=False).variables.items():
+            where, named = f"{study.name}: {node.path}/{name}", variable.attrs.get("long_name")
+            assert named, f"{where} has no long_name; make it with workbench.dataset.variables.variable"
+            unit = variable.attrs.get("units", "1")
+            assert isinstance(unit, str), f"{where} has the units {unit!r}; they must be text, or absent if unknown"
 
 
 def check_figures(study: Study, path: Path, folder: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from workbench.dataset.variables import variable
+
 __all__ = ["Metric", "judged", "metrics_dataset"]
 
 
@@ -24,11 +26,13 @@ class Metric:
         Meaning in a few words.
     at_most, at_least : float, default NaN
         Upper and lower bound; NaN means none.
+    unit : str, optional
+        Unit of the value, "1" for counts, ratios and probabilities. Default: unknown.
 
     Examples
     --------
     >>> import studies
-    >>> studies.Metric("well_error", 0.01, "largest error of the position of a well", at_most=0.05).at_most
+    >>> studies.Metric("well_error", 0.01, "largest error of the position of a well", at_most=0.05, unit="nm").at_most
     0.05
     """
 
@@ -37,6 +41,7 @@ class Metric:
     meaning: str
     at_most: float = float("nan")
     at_least: float = float("nan")
+    unit: str | None = None
 
 
 def metrics_dataset(numbers: Sequence[Metric]) -> xr.Dataset:
@@ -51,29 +56,32 @@ def metrics_dataset(numbers: Sequence[Metric]) -> xr.Dataset:
     -------
     xarray.Dataset
         ``value(quantity)``, ``at_most(quantity)``, ``at_least(quantity)`` (NaN where there is no bound) and
-        ``meaning(quantity)``, each of shape (metric,).
+        ``meaning(quantity)``, each of shape (metric,). Metrics of unlike units have them in the coordinate
+        ``unit(quantity)``, empty where unknown.
 
     Examples
     --------
     >>> from studies import Metric, metrics_dataset
-    >>> metrics_dataset([Metric("error", 0.1, "relative error", at_most=0.2)]).value.values
-    array([0.1])
+    >>> metrics = metrics_dataset([Metric("error", 0.1, "relative error", at_most=0.2, unit="1")])
+    >>> metrics.value.values, metrics.value.attrs["units"]
+    (array([0.1]), '1')
     """
     columns = {
         "value": "value",
         "at_most": "upper bound of the value",
         "at_least": "lower bound of the value",
     }
-    variables: dict[str, Any] = {
-        name: (
-            "quantity",
-            np.array([getattr(n, name) for n in numbers], dtype=float),
-            {"long_name": text, "units": "1"},
-        )
+    units = [metric.unit for metric in numbers]
+    common = units[0] if len(set(units)) == 1 else None
+    variables = {
+        name: variable("quantity", np.array([getattr(n, name) for n in numbers], dtype=float), text, common)
         for name, text in columns.items()
     }
-    variables["meaning"] = ("quantity", [n.meaning for n in numbers], {"long_name": "meaning of the metric"})
-    return xr.Dataset(variables, coords={"quantity": [n.name for n in numbers]})
+    variables["meaning"] = variable("quantity", [n.meaning for n in numbers], "meaning of the metric")
+    coords = {"quantity": variable("quantity", [n.name for n in numbers], "metric")}
+    if len(set(units)) > 1:
+        coords["unit"] = variable("quantity", [unit or "" for unit in units], "unit of the metric")
+    return xr.Dataset(variables, coords, {"description": "metrics of the study, with their bounds"})
 
 
 def judged(tree: xr.DataTree) -> list[dict[str, Any]]:

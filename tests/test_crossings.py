@@ -1,14 +1,19 @@
 """Pieces of the crossings study: samples, the table of crossings, quadrature of the refinement, passages."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import xarray as xr
 
 import studies
 import systems
 import workbench as wb
 from studies.crossings import first_passages
-from studies.crossings.metrics import crossings, of_crossings
+from studies.crossings import study as crossings_study
+from studies.crossings.metrics import crossings, of_crossings, of_points
 from studies.crossings.study import near_data
+from workbench.dataset.variables import Units
 
 
 def silent(done, total, text):
@@ -46,6 +51,44 @@ def test_table_of_crossings():
     assert found["barrier_error"] == pytest.approx(0.02, rel=1e-6)
     assert found["lowest_barrier"] == pytest.approx(8.52 / 1.2, abs=0.01)
     assert np.isnan(next(n.value for n in of_crossings(table) if n.name == "barrier_error"))
+    true["potential"].attrs["units"], true["time"].attrs["units"] = "kJ/mol", "ps"
+    true.attrs |= {"potential_unit": "kJ/mol", "time_unit": "ps"}
+    measured = crossings(true, {0: true})
+    assert [measured[f"barrier{tail}"].attrs["units"] for tail in ("", "_true")] == ["kJ/mol"] * 2
+    assert [measured[f"rate{tail}"].attrs["units"] for tail in ("", "_true")] == ["1/ps"] * 2
+    assert measured.attrs["time_unit"] == "ps"
+
+
+def test_landscape_carries_the_units_of_the_surface(monkeypatch):
+    monkeypatch.setattr(crossings_study, "units_of", lambda potential: Units(("nm", "Å")))
+    surface, study = systems.get("muller_brown"), studies.get("crossings", grid=3)
+    data = surface.points(5, seed=0).assign_coords(split=("sample", ["train"] * 5))
+    grid = study._landscape(surface, SimpleNamespace(model=surface, data=data))
+    assert grid["near_data"].dtype == bool
+    assert "units" not in grid["near_data"].attrs
+    assert [grid[name].attrs["units"] for name in ("x", "y")] == ["nm", "Å"]
+    assert grid["potential_offset"].attrs.get("units") == grid["potential"].attrs.get("units")
+
+
+def test_truth_on_the_grid_has_the_zero_of_the_fit_near_the_samples():
+    surface, study = systems.get("muller_brown"), studies.get("crossings", grid=5)
+    data = surface.points(5, seed=0).assign_coords(split=("sample", ["train"] * 5))
+    higher = wb.WeightedSum([surface], [2.0])
+    grid = study._landscape(surface, SimpleNamespace(model=higher, data=data))
+    gap = (grid["potential"] - grid["potential_true"]).where(grid["near_data"])
+    assert float(abs(gap.mean())) < 1e-10
+    true = surface.value(np.stack(np.meshgrid(grid["x"], grid["y"], indexing="ij"), -1))
+    np.testing.assert_allclose(grid["potential_true"] - grid["potential_offset"], true, atol=1e-10)
+    assert "share the zero of the fit" in grid.attrs["gauge"]
+
+
+def test_errors_of_positions_have_the_unit_of_the_states():
+    surface = systems.get("muller_brown")
+    points = wb.stationary_points(surface, surface.box, starts=64)
+    points["x"].attrs["units"] = "nm"
+    both = [points.assign_coords(source=("point", [s] * 5), member=("point", [0] * 5)) for s in ("truth", "fit")]
+    told = {n.name: n.unit for n in of_points(xr.concat(both, "point"))}
+    assert (told["well_error"], told["wells_most"]) == ("nm", "1")
 
 
 def test_refinement_shows_order_two():

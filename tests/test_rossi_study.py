@@ -153,5 +153,5 @@ def test_bounds_follow_from_the_table(result):
     assert (told["gain_of_the_axis"].at_least, told["gain_on_hardening"].at_least) == (5.0, 1.0)
     median = np.median([told[f"error_two_phase_c{k}"].value for k in ("", "_2")])
     assert told["error_median_two_phase_c"] == Metric(
-        "error_median_two_phase_c", median, told["error_median_two_phase_c"].meaning, at_most=0.003
+        "error_median_two_phase_c", median, told["error_median_two_phase_c"].meaning, at_most=0.003, unit="1"
     )

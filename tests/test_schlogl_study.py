@@ -1,5 +1,7 @@
 """The Schlögl study: its peers and its ways of counting, against what is known."""
 
+import sys
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -23,7 +25,7 @@ def test_kernel_estimate_is_the_usual_one():
 def test_cross_validation_finds_narrower_kernels_where_there_are_two_modes():
     rng = np.random.default_rng(0)
     x = np.where(rng.random(400) < 0.5, rng.normal(100, 15, 400), rng.normal(600, 40, 400)).round()
-    width = baselines.best_width(x, X)
+    width = baselines.best_width(x)
     assert 3 < width < 20  # optimal for the narrow mode: 15 (4/(3·200))^(1/5) = 5.5, for the wide one 15
     assert width < 0.2 * baselines._scott(x)
 
@@ -35,6 +37,7 @@ def test_mixture_of_two_normals_is_recovered():
     p = baselines.mixture(x, X)
     assert p.sum() == pytest.approx(1)
     assert (truth * np.log(truth / p)).sum() < 5 * 5 / (2 * 5000)  # five parameters: p/(2n) on average
+    np.testing.assert_array_equal(baselines.mixture(x.astype(int), X.astype(float)), p)
 
 
 def test_peaks_are_the_modes_of_the_exact_law():
@@ -56,11 +59,13 @@ def test_second_mode_appears_when_it_stays():
     assert places[2, :2].tolist() == [100, 600]
 
 
+STUDY = studies.get("schlogl", trajectories=60, times=4, final=1.0, judged=[0.5, 1.0], folds=2, slice_folds=2,
+                    modes=2, hidden=[4], steps=6)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    study = studies.get("schlogl", trajectories=60, times=4, final=1.0, judged=[0.5, 1.0], folds=2, slice_folds=2,
-                        modes=2, hidden=[4], steps=6)  # fmt: skip
-    return results.read(study.run(tmp_path_factory.mktemp("schlogl") / "small.nc", seed=3, workers=1))
+    return results.read(STUDY.run(tmp_path_factory.mktemp("schlogl") / "small.nc", seed=3, workers=1))
 
 
 def test_file_holds_densities_and_their_judgement(tree):
@@ -79,3 +84,26 @@ def test_file_holds_densities_and_their_judgement(tree):
     np.testing.assert_allclose(found["below_data"], (x < 256).mean(0))
     potential = tree["landscape/potential"]
     np.testing.assert_allclose(np.exp(-potential).sum("X"), 1, atol=1e-12)
+
+
+def test_metrics_carry_their_units(tree):
+    metrics = tree["analysis/metrics"].to_dataset()
+    assert "units" not in metrics["value"].attrs
+    unit = dict(zip(metrics["quantity"].values.tolist(), metrics["unit"].values.tolist(), strict=True))
+    assert (unit["kl_mixture"], unit["normalisation"]) == ("nats", "1")
+    assert tree["analysis/densities/divergence"].attrs["units"] == "nats"
+
+
+def test_without_scikit_learn_its_baselines_are_left_out_and_that_is_said(tree, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    path = STUDY.run(tmp_path / "without.nc", seed=3, workers=1)
+    assert "scikit-learn is not installed; the baselines kde_cv and mixture are left out" in capsys.readouterr().err
+    without = results.read(path)
+    few, all_of_them = (one["analysis/densities"].to_dataset() for one in (without, tree))
+    assert few["source"].values.tolist() == ["exact", "joint", "slice", "kde_scott"]
+    assert "are left out" in few.attrs["note"]
+    assert "note" not in all_of_them.attrs
+    xr.testing.assert_equal(few, all_of_them.sel(source=few["source"]))
+    names = [set(one["analysis/metrics/quantity"].values.tolist()) for one in (without, tree)]
+    assert names[1] - names[0] == {"kl_kde_cv", "kl_mixture"}
+    assert len(STUDY.draw(path, tmp_path, ["png"])) == 3

@@ -67,6 +67,42 @@ def test_every_study_is_declared_and_its_file_rebuilds_it(run):
     assert {"value", "at_most", "at_least", "meaning"} <= set(numbers.data_vars)
 
 
+def test_groups_say_what_they_hold_and_where_their_potential_is_zero(run):
+    _, path = run
+    tree = results.read(path)
+    own = [node for name in tree.children if name != "fits" for node in tree[name].subtree if node.data_vars]
+    assert len(own) >= 4
+    for node in own:
+        assert node.attrs["description"], node.path
+        if any(str(name).removesuffix("_true").endswith("potential") for name in node.data_vars):
+            assert node.attrs["gauge"], node.path
+
+
+FLAGS = {
+    "crossings": ["landscape/near_data"],
+    "gene_circuit": ["analysis/stationary_points/inside_data"],
+    "mechanochemical": ["analysis/extrapolation/inside_data", "analysis/stationary_points/inside_data"],
+    "wells": ["analysis/wells/inside_data"],
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_flags_are_booleans_without_units(small, name):
+    tree = results.read(small(name)[1])
+    for flag in FLAGS[name]:
+        assert tree[flag].dtype == bool
+
+
+def test_a_variable_without_a_name_breaks_the_contract(small, tmp_path):
+    study, path = small("schlogl")
+    tree = results.read(path)
+    del tree["landscape/potential"].attrs["long_name"]
+    spoiled = results.write(tree, tmp_path / "spoiled.nc")
+    contract.check_file(study, path)
+    with pytest.raises(AssertionError, match="schlogl: /landscape/potential has no long_name"):
+        contract.check_file(study, spoiled)
+
+
 def test_figures_are_drawn_from_the_file_alone(run, tmp_path):
     study, path = run
     formats = ("png", "pdf") if study.name in APART else ("png",)
@@ -199,6 +235,16 @@ def test_numbers_know_whether_they_meet_their_bounds():
     rows = judged(results.tree_of(analysis={"metrics": metrics_dataset(numbers)}))
     assert [row["met"] for row in rows] == [True, False, False, False, True]
     assert json.dumps(rows)
+
+
+def test_metrics_of_unlike_units_carry_them_as_a_coordinate():
+    alike = metrics_dataset([Metric("a", 1.0, "", unit="nm"), Metric("b", 2.0, "", unit="nm")])
+    assert [alike[name].attrs["units"] for name in ("value", "at_most", "at_least")] == ["nm"] * 3
+    assert "unit" not in alike.coords
+    unlike = metrics_dataset([Metric("a", 1.0, "", unit="nm"), Metric("b", 2.0, "")])
+    assert unlike["unit"].values.tolist() == ["nm", ""]
+    assert "units" not in unlike["value"].attrs
+    assert "units" not in metrics_dataset([Metric("b", 2.0, "")])["value"].attrs
 
 
 @pytest.mark.slow

@@ -28,10 +28,10 @@ def surface(tree: xr.DataTree) -> Figure:
     found, true = (tree[f"analysis/paths/{name}"].to_dataset() for name in ("fit", "truth"))
     left, right = axes[0]
     exact = points.isel(point=(points["source"] == "truth").values)
-    plot.landscape(left, grid["potential_true"], levels=LEVELS)
+    true_surface, learned = (grid[name] - grid["potential_offset"] for name in ("potential_true", "potential"))
+    plot.landscape(left, true_surface, levels=LEVELS)
     left.plot(*fitted.T, ".", color="white", markersize=1.6, label="sample")
-    learned = (grid["potential"] - grid["potential_offset"]).where(grid["near_data"] == 1)
-    filled = plot.landscape(right, learned, levels=LEVELS)
+    filled = plot.landscape(right, learned.where(grid["near_data"]), levels=LEVELS)
     plot.path(left, true, **TRUE, label="minimum-energy path, truth")
     if "x" in found:
         plot.path(right, found, color="white", label="minimum-energy paths, members")

@@ -19,7 +19,9 @@ import xarray as xr
 
 import systems
 import workbench as wb
+from workbench.dataset.variables import variable
 from workbench.parallel import Report
+from workbench.potentials.potential import units_of
 
 __all__ = ["laws", "passage", "refinement"]
 
@@ -35,15 +37,12 @@ def passage(height: float, count: int, end: float, seed: np.random.SeedSequence,
     run = wb.first_passage(well, shallow, deep, barrier / height, **options)
     report(1, 1, "arrived")
     exact = wb.first_passage_exact(well, shallow, deep + ARRIVAL_RADIUS, barrier / height)
-    found = run[["mean", "interval"]].assign(temperature=barrier / height, exact=exact, arrived=run["arrived"].mean())
-    texts = {
-        "temperature": "temperature",
-        "exact": "mean first-passage time by quadrature",
-        "arrived": "fraction of trajectories that arrived in time",
-    }
-    for name, text in texts.items():
-        found[name].attrs = {"long_name": text, "units": "1"}
-    return found
+    units, arrived = units_of(well), float(run["arrived"].mean())
+    return run[["mean", "interval"]].assign(
+        temperature=variable((), barrier / height, "temperature", units.of("potential")),
+        exact=variable((), exact, "mean first-passage time by quadrature", units.of("time")),
+        arrived=variable((), arrived, "fraction of trajectories that arrived in time", "1"),
+    )
 
 
 def laws() -> xr.Dataset:
@@ -55,13 +54,14 @@ def laws() -> xr.Dataset:
     prefactor = float(found["time"][2].min()) * np.exp(-heights[-1])
     kramers = prefactor * np.exp(heights)  # only the exponential depends on T
     exact = [wb.first_passage_exact(well, shallow, deep, barrier / h) for h in heights]
-    variables: dict[str, Any] = {
-        "exact": ("height", exact, {"long_name": "mean first-passage time by quadrature", "units": "1"}),
-        "kramers": ("height", kramers, {"long_name": "mean first-passage time by Kramers' formula", "units": "1"}),
+    time = units_of(well).of("time")
+    variables = {
+        "exact": variable("height", exact, "mean first-passage time by quadrature", time),
+        "kramers": variable("height", kramers, "mean first-passage time by Kramers' formula", time),
     }
-    table = xr.Dataset(variables, coords={"height": heights})
-    table["height"].attrs = {"long_name": "barrier over temperature", "units": "1"}
-    return table
+    coords = {"height": variable("height", heights, "barrier over temperature", "1")}
+    sentence = "mean time from the shallow to the deep well of the double well (Eq 8), exact and by Kramers' formula"
+    return xr.Dataset(variables, coords, {"description": f"{sentence}, over the barrier"})
 
 
 def refinement(halvings: int, report: Report) -> xr.Dataset:
@@ -71,10 +71,12 @@ def refinement(halvings: int, report: Report) -> xr.Dataset:
     limit = expected[-1] + (expected[-1] - expected[-2]) / 3  # Richardson extrapolation
     error = [np.abs(u - limit).max() for u in expected[:-2]]
     report(1, 1, "refined")
-    label = {"long_name": "largest error of an expectation at t = 1", "units": "1"}
-    found = xr.Dataset({"error": ("step", error, label)}, coords={"step": steps[:-2]})
-    found["step"].attrs = {"long_name": "time step", "units": "1"}
-    return found
+    time = units_of(systems.get("asymmetric_quartic")).of("time")
+    return xr.Dataset(
+        {"error": variable("step", error, "largest error of an expectation at t = 1", "1")},
+        {"step": variable("step", steps[:-2], "time step", time)},
+        {"description": "weak error of the integrator on the double well (Eq 8), over the time step"},
+    )
 
 
 def _expectation(h: float, end: float) -> np.ndarray:

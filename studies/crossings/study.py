@@ -25,14 +25,17 @@ import systems
 import workbench as wb
 from studies.base import Study
 from studies.crossings import first_passages, metrics
+from studies.landscapes import beside_truth
 from studies.metrics import metrics_dataset
 from studies.points import concat_labelled
 from studies.registry import register
 from studies.run_options import RunOptions
 from systems import parameter
 from workbench import dataset
+from workbench.dataset.variables import variable
 from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.parallel import Report
+from workbench.potentials.potential import units_of
 
 __all__ = ["CrossingsStudy"]
 
@@ -91,23 +94,14 @@ class CrossingsStudy(Study):
         jobs = [(explore, (psi, data, self.starts, self.temperature)) for psi in (surface, *learned)]
         found = options.parallel(call, jobs, ["truth", *(f"member {k}" for k in range(self.members))])
         true, fitted = found[0], {k: one for k, one in enumerate(found[1:])}
-        points = concat_labelled(
-            (one["points"], {"source": "fit" if k else "truth", "member": k - 1}) for k, one in enumerate(found)
-        )
-        members = points.isel(point=(points["source"] == "fit").values)
         crossings = metrics.crossings(true["rates"], {k: one.get("rates") for k, one in fitted.items()})
-        paths = {k: one["path"] for k, one in fitted.items() if "path" in one}
-        passages = xr.concat(done[self.members : -1], "height").assign_coords(height=list(self.heights))
-        passages["height"].attrs = {"long_name": "barrier over temperature", "units": "1"}
+        points, summary = _points(found)
         analysis = {
             "stationary_points": points,
-            "ensemble_points": wb.summary(members.drop_vars("source")),
+            "ensemble_points": summary,
             "crossings": crossings,
-            "paths/truth": true["path"],
-            "paths/fit": xr.concat(paths.values(), "member").assign_coords(member=list(paths))
-            if paths
-            else xr.Dataset(),
-            "passages": passages,
+            **_paths(true, fitted),
+            "passages": self._passages(done[self.members : -1]),
             "kramers": first_passages.laws(),
             "refinement": done[-1],
         }
@@ -128,24 +122,57 @@ class CrossingsStudy(Study):
                 f"level = {self.level:g} keeps {len(low)} of {8 * wanted} samples, fewer than {wanted}; raise it"
             )
         kept = drawn.isel(sample=low).assign_coords(sample=np.arange(wanted))
-        kept.attrs["description"] = f"kept where the potential is below {self.level:g}"
+        sentence = f"gradients of the true surface at states where its potential is below {self.level:g}"
+        kept = kept.assign_attrs(description=sentence)
         fitted = dataset.assign_split(kept.isel(sample=slice(0, self.samples)), for_split)
         split = np.concatenate([fitted["split"].values, np.full(self.test, "test", dtype="<U10")])
-        return kept.assign_coords(split=("sample", split, fitted["split"].attrs))
+        return kept.assign_coords(split=variable("sample", split, "role of the sample in the fit"))
 
     def _landscape(self, surface: Any, fit: wb.Fit) -> xr.Dataset:
         """Return potential and gradient on a grid, of the best member and true, and their offset near the samples."""
-        result = wb.grid({"": fit.model, "true": surface}, surface.box, self.grid)
-        x = np.stack(np.meshgrid(*(result[name] for name in surface.states), indexing="ij"), -1)
-        for name, text in zip(surface.states, ("first coordinate", "second coordinate"), strict=True):
-            result[name].attrs = {"long_name": f"{name}, {text}", "units": "1"}
-        known = near_data(x.reshape(-1, 2), fit.data).reshape(x.shape[:-1])
-        result["near_data"] = (surface.states, known.astype(np.int8), {"long_name": "near a sample", "units": "1"})
-        offset = (result["potential"] - result["potential_true"]).where(known).mean()
-        result["potential_offset"] = offset.assign_attrs(
-            long_name="undetermined constant of the potential: mean of fit − truth near samples", units="1"
+        result = beside_truth(fit.model, surface, surface.box, self.grid, near=lambda x: near_data(x, fit.data))
+        texts = ("first coordinate", "second coordinate")
+        for name, text, unit in zip(surface.states, texts, units_of(surface).states, strict=True):
+            result = result.assign_coords({name: variable(name, result[name].values, f"{name}, {text}", unit)})
+        sentence = "potential and gradient of the best member and of the true surface on a grid of the box"
+        return result.assign_attrs(description=sentence)
+
+    def _passages(self, runs: list[xr.Dataset]) -> xr.Dataset:
+        """Return the first passages over all barriers."""
+        heights = variable("height", list(self.heights), "barrier over temperature", "1")
+        joined = xr.concat(runs, "height", combine_attrs="drop_conflicts").assign_coords(height=heights)
+        sentence = (
+            "mean first-passage time from the shallow to the deep well of the double well (Eq 8), over the barrier"
         )
-        return result
+        return joined.assign_attrs(description=f"{sentence}: simulated, and by quadrature")
+
+
+def _points(found: list[dict[str, xr.Dataset]]) -> tuple[xr.Dataset, xr.Dataset]:
+    """Return the stationary points of the truth and of every member, and those of the members matched."""
+    parts = ((one["points"], {"source": "fit" if k else "truth", "member": k - 1}) for k, one in enumerate(found))
+    of_truth, of_member = (one["points"].attrs["gauge"] for one in found[:2])
+    points = concat_labelled(parts).assign_attrs(
+        description="stationary points of the true surface and of every member, near the samples",
+        gauge=f"of the truth: {of_truth}; of every member: {of_member}",
+    )
+    members = points.isel(point=(points["source"] == "fit").values).drop_vars("source")
+    summary = wb.summary(members).assign_attrs(
+        description="stationary points of the members, matched: mean and standard deviation over the members",
+        gauge=f"of every member: {of_member}; `above` is free of it",
+    )
+    return points, summary
+
+
+def _paths(true: Mapping[str, xr.Dataset], fitted: Mapping[int, Mapping[str, xr.Dataset]]) -> dict[str, xr.Dataset]:
+    """Return the minimum-energy path of the truth and those of the members that have one."""
+    paths = {k: one["path"] for k, one in fitted.items() if "path" in one}
+    number = variable("member", list(paths), "independent fit")
+    joined = xr.concat(paths.values(), "member").assign_coords(member=number) if paths else xr.Dataset()
+    sentence = "minimum-energy path between the two deepest wells"
+    return {
+        "paths/truth": true["path"].assign_attrs(description=f"{sentence}, true surface"),
+        "paths/fit": joined.assign_attrs(description=f"{sentence}, every member"),
+    }
 
 
 def call(function: Callable[..., Any], arguments: tuple, report: Report) -> Any:

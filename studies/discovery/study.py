@@ -26,12 +26,15 @@ from studies.points import concat_labelled
 from studies.registry import register
 from studies.run_options import RunOptions
 from systems import parameter
+from workbench.dataset.variables import product, variable
 from workbench.parallel import Report
+from workbench.potentials.potential import units_of
 
 __all__ = ["DiscoveryStudy"]
 
 NotNegative = Annotated[float, Field(ge=0)]
 BOX = [(-3.0, 3.0)]
+SHARED = "that of the formula, shared by truth and fits, which match its values"
 TRUE_WELLS = {"asymmetric_quartic": 2, "cosine_quadratic": 4, "min_mixture": 3}
 TEST_POINTS = np.linspace(-3, 3, 200)[:, None]
 
@@ -71,15 +74,16 @@ class DiscoveryStudy(Study):
         done = options.parallel(scan, scans, [f"scan of {label}" for label in labels])
         bounded = options.parallel(with_bound, fixed, bound_labels)
         fits = {label: fit for label, (fit, _, _) in zip(labels, done, strict=True)}
-        scanned = xr.concat([counts for _, counts, _ in done], "fit").assign_coords(fit=labels)
-        scanned = scanned.assign_coords(case=("fit", [key[0] for key in keys]), noise=("fit", [key[1] for key in keys]))
+        scanned = _scanned([counts for _, counts, _ in done], labels, keys)
         wells = concat_labelled(
             (one.drop_vars("member"), {"fit": label}) for label, (_, _, one) in zip(labels, done, strict=True)
-        )
+        ).assign_attrs(description="wells of all fits with the selected number of modes", gauge=SHARED)
         results = np.array(bounded).reshape(len(TRUE_WELLS), len(bounds), self.fits, 3)
         metrics = metrics_dataset(self._metrics(scanned))
         analysis = {"wells": wells, "scanned": scanned, "bound": self._bound(results, bounds), "metrics": metrics}
-        data = {label: fit.data for label, fit in fits.items()}
+        data = {
+            label: _described(fit.data, noise) for (label, fit), (_, noise, _) in zip(fits.items(), keys, strict=True)
+        }
         return {"data": data, "fits": fits, "landscape": self._landscape(fits, keys), "analysis": analysis}
 
     def model(self, modes: int, bound: float = 0.0) -> wb.LSEICNN:
@@ -99,14 +103,20 @@ class DiscoveryStudy(Study):
             potential[row] = fit.model.value(x[:, None])
             true[row] = systems.get(key[0]).value(x[:, None])
             modes[row, : fit.model.modes] = fit.model.modes_value(x[:, None]).T
-        columns = {"potential": potential, "potential_true": true}
-        variables: dict[str, Any] = {
-            name: (("fit", "x"), values, {"long_name": name.replace("_", ", "), "units": "1"})
-            for name, values in columns.items()
+        units = units_of(systems.get(keys[0][0]))
+        height = units.of("potential")
+        variables = {
+            "potential": variable(("fit", "x"), potential, "potential", height),
+            "potential_true": variable(("fit", "x"), true, "potential, true", height),
+            "convex_mode": variable(("fit", "mode", "x"), modes, "convex mode", height),
         }
-        variables["convex_mode"] = (("fit", "mode", "x"), modes, {"long_name": "convex mode", "units": "1"})
-        coords = {"fit": list(fits), "mode": np.arange(modes.shape[1]), "x": ("x", x, {"long_name": "position"})}
-        return xr.Dataset(variables, coords=coords)
+        coords = {
+            "fit": variable("fit", list(fits), "function, noise and number of the data set"),
+            "mode": variable("mode", np.arange(modes.shape[1]), "convex mode"),
+            "x": variable("x", x, "position", units.of("state")),
+        }
+        sentence = "learned and true potentials, and the convex modes, on a grid of the box"
+        return xr.Dataset(variables, coords, {"description": sentence, "gauge": SHARED, **units.attrs()})
 
     def _bound(self, results: np.ndarray, bounds: list[float]) -> xr.Dataset:
         """Return the test error, the weight of the dominant mode and the number of wells, over the bound."""
@@ -115,15 +125,20 @@ class DiscoveryStudy(Study):
             "mode_weight": "weight of the dominant mode, smallest over the wells; 0 without wells",
             "wells": "number of wells",
         }
-        variables: dict[str, Any] = {
-            name: (("case", "bound", "repetition"), results[..., k], {"long_name": text, "units": "1"})
+        variables = {
+            name: variable(("case", "bound", "repetition"), results[..., k], text, "1")
             for k, (name, text) in enumerate(names.items())
         }
-        bound = ("bound", bounds, {"long_name": "lower bound on the sharpness, scaled units", "units": "1"})
+        variables["wells"] = variables["wells"].astype(int)
         equations = [systems.get(name).reference.rpartition(", ")[2] for name in TRUE_WELLS]
-        coords = {"case": list(TRUE_WELLS), "bound": bound, "repetition": np.arange(self.fits)}
-        title = ("case", equations, {"long_name": "equation of the publication"})
-        return xr.Dataset(variables, coords=coords | {"case_title": title})
+        coords = {
+            "case": variable("case", list(TRUE_WELLS), "landscape"),
+            "bound": variable("bound", bounds, "lower bound on the sharpness, scaled units", "1"),
+            "repetition": variable("repetition", np.arange(self.fits), "independent fit"),
+            "case_title": variable("case", equations, "equation of the publication"),
+        }
+        sentence = "accuracy and wells of fits with one mode per well, over the lower bound on the sharpness"
+        return xr.Dataset(variables, coords, {"description": sentence})
 
     def _metrics(self, scanned: xr.Dataset) -> list[Metric]:
         """Return the metrics of the fits by model selection."""
@@ -135,16 +150,16 @@ class DiscoveryStudy(Study):
                 label, case = f"{name}_noise{100 * noise:g}", f"{name} with {100 * noise:g} % noise"
                 limits: dict[str, Any] = {"at_least": 0.9} if noise <= 0.05 else {}
                 text = f"fraction of scans with {wells} wells, {case}"
-                metrics.append(Metric(f"wells_{label}", correct, text, **limits))
+                metrics.append(Metric(f"wells_{label}", correct, text, unit="1", **limits))
                 if noise == 0:
-                    modes = float((here["modes_chosen"] == wells).mean())
-                    weight, mse = float(here["mode_weight"].median()), float(here["mse"].median())
-                    text = f"median weight of the dominant mode, smallest over wells, {case}"
-                    metrics += [
-                        Metric(f"modes_{label}", modes, f"fraction of scans with {wells} modes, {case}", at_least=0.9),
-                        Metric(f"mode_weight_{label}", weight, text, at_least=0.9),
-                        Metric(f"mse_{label}", mse, f"median test mean squared error, {case}", at_most=5e-6),
-                    ]
+                    modes, text = float((here["modes_chosen"] == wells).mean()), f"fraction of scans with {wells} modes"
+                    metrics.append(Metric(f"modes_{label}", modes, f"{text}, {case}", at_least=0.9, unit="1"))
+                    weight, text = float(here["mode_weight"].median()), "median weight of the dominant mode"
+                    text = f"{text}, smallest over wells, {case}"
+                    metrics.append(Metric(f"mode_weight_{label}", weight, text, at_least=0.9, unit="1"))
+                    mse, unit = float(here["mse"].median()), here["mse"].attrs.get("units")
+                    text = f"median test mean squared error, {case}"
+                    metrics.append(Metric(f"mse_{label}", mse, text, at_most=5e-6, unit=unit))
         return metrics
 
 
@@ -156,16 +171,17 @@ def scan(
     exact = systems.get(name)
     data = exact.points(study.samples, seed=for_data)
     spread = noise * float(data["potential"].std())
-    data["potential"] = data["potential"] + np.random.default_rng(for_noise).normal(0, spread, study.samples)
+    noisy = data["potential"].values + np.random.default_rng(for_noise).normal(0, spread, study.samples)
+    data["potential"] = data["potential"].copy(data=noisy)
     options: dict[str, Any] = {"restarts": study.restarts, "optimiser": study.optimiser(), "progress": report}
     fit = wb.fit(study.model(study.modes), data, match="potential", modes="auto", seed=for_fit, **options)
     wells = wb.wells(fit.ensemble, BOX)
     counts = wb.mode_counts(fit, found=wells).squeeze("member", drop=True)
     mse = float(((fit.model.value(TEST_POINTS) - exact.value(TEST_POINTS)) ** 2).mean())
-    extra = {"modes_chosen": (fit.model.modes, "number of modes selected"), "mse": (mse, "test mean squared error")}
-    extra["mode_weight"] = (_weakest(wells), "weight of the dominant mode, smallest over the wells; 0 without wells")
-    for key, (value, text) in extra.items():
-        counts[key] = ((), value, {"long_name": text, "units": "1"})
+    weakest = "weight of the dominant mode, smallest over the wells; 0 without wells"
+    counts["modes_chosen"] = variable((), fit.model.modes, "number of modes selected", "1")
+    counts["mse"] = variable((), mse, "test mean squared error", product((units_of(exact).of("potential"), 2)))
+    counts["mode_weight"] = variable((), _weakest(wells), weakest, "1")
     return fit, counts, wells
 
 
@@ -186,3 +202,23 @@ def with_bound(
 def _weakest(wells: xr.Dataset) -> float:
     """Return the weight of the dominant mode, smallest over the wells; 0 without wells."""
     return float(wells["mode_weight"].min()) if wells.sizes["point"] else 0.0
+
+
+def _scanned(counts: list[xr.Dataset], labels: list[str], keys: list[tuple[str, float, int]]) -> xr.Dataset:
+    """Return the mode counts over `fit`, with the function and the noise of each."""
+    names, levels, _ = zip(*keys, strict=True)
+    return (
+        xr.concat(counts, "fit")
+        .assign_coords(
+            fit=variable("fit", labels, "function, noise and number of the data set"),
+            case=variable("fit", list(names), "landscape"),
+            noise=variable("fit", list(levels), "standard deviation of the noise over that of the potential", "1"),
+        )
+        .assign_attrs(description="modes selected, wells found and test errors of all scans over the number of modes")
+    )
+
+
+def _described(data: xr.Dataset, noise: float) -> xr.Dataset:
+    """Return the data of a scan with a sentence of what they hold."""
+    sentence = f"values of the function at random points, with noise of {100 * noise:g} % of their standard deviation"
+    return data.assign_attrs(description=sentence)

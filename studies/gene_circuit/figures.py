@@ -47,7 +47,7 @@ def landscapes(tree: xr.DataTree) -> Figure:
         )
         row[0].set_title(f"trajectories, {TITLES[case]}")
         truth = here["potential_true"] - here["potential_true"].min()
-        learned = here["potential"] - here["potential_offset"] - here["potential_true"].min()
+        learned = here["potential"] - here["potential_true"].min()  # of the same zero
         levels = np.linspace(0, float(truth.quantile(0.9)), 21)
         for panel, values, name in ((row[1], learned, "learned"), (row[2], truth, "true")):
             filled = plot.landscape(panel, values, levels=levels)

@@ -28,17 +28,36 @@ import workbench as wb
 from studies.base import Study
 from studies.gene_circuit import metrics, questions
 from studies.gene_circuit.questions import BOX
+from studies.landscapes import beside_truth
 from studies.metrics import metrics_dataset
 from studies.points import concat_labelled
 from studies.registry import register
 from studies.run_options import RunOptions
 from systems import parameter
 from workbench import dataset
+from workbench.dataset.variables import variable
 from workbench.parallel import Report
+from workbench.potentials.potential import gauge_of, units_of
 
 __all__ = ["GeneCircuitStudy"]
 
 CASES = {"psi_1": 0.1, "psi_2": 1.0}  # inhibition of Ψ₁ and Ψ₂
+QUESTIONS = {
+    "paths": "minimum-energy paths between the wells of Ψ₂",
+    "basins": "basins of attraction of Ψ₂",
+    "branches": "branches of stationary points of Ψ_b over b, with their bifurcations",
+    "split": "smallest b with two minima of Ψ_b, and its time",
+}
+LANDSCAPES = {
+    "truth": "exact circuit",
+    "fit": "fit",
+    "symmetrised": "symmetrised fit",
+    "long": "fit to long trajectories",
+}
+DESIGNS = {
+    "cover": "states and velocities on many short trajectories, a few early samples each",
+    "long": "states and velocities on a few long trajectories; those of the test split are held out",
+}
 
 
 @register("gene_circuit")
@@ -87,7 +106,9 @@ class GeneCircuitStudy(Study):
         ensembles = {"truth": blends["truth"], "fit": self._blend(ensemble), "symmetrised": self._blend(symmetric)}
         results = self._analyses(blends, ensembles, options)
         splits = {name: results.pop(f"split/{name}") for name in blends}
-        split = xr.concat(list(splits.values()), "source").assign_coords(source=list(splits))
+        split = xr.concat(list(splits.values()), "source", combine_attrs="drop_conflicts")
+        split = split.assign_coords(source=variable("source", list(splits), "landscape analysed"))
+        split = split.assign_attrs(description=f"{QUESTIONS['split']}, of the exact circuit and of the fits")
         simulation = self._simulate(blends, float(splits["truth"].time), for_starts)
         reported = [
             *metrics.of_fields(truth, fits, symmetrised, landscape["x"].values),
@@ -120,7 +141,8 @@ class GeneCircuitStudy(Study):
             both = xr.concat([seen, unseen], "trajectory", combine_attrs="override")
             return both.assign_coords(trajectory=np.arange(both.sizes["trajectory"]))
 
-        return {name: _over_cases(make, truth) for name, make in {"cover": covering, "long": relaxing}.items()}
+        made = {name: _over_cases(make, truth) for name, make in {"cover": covering, "long": relaxing}.items()}
+        return {name: data.assign_attrs(description=DESIGNS[name]) for name, data in made.items()}
 
     def _fit(
         self, data: Mapping[str, xr.Dataset], seed: np.random.SeedSequence, options: RunOptions
@@ -155,22 +177,24 @@ class GeneCircuitStudy(Study):
         wanted |= {f"basins/{name}": blends[name] for name in ensembles}
         wanted |= {f"split/{name}": blend for name, blend in blends.items()}
         jobs = [(name.split("/")[0], blend, self.resolution) for name, blend in wanted.items()]
-        return dict(zip(wanted, options.parallel(questions.ask, jobs, labels=list(wanted)), strict=True))
+        found = dict(zip(wanted, options.parallel(questions.ask, jobs, labels=list(wanted)), strict=True))
+        return {
+            name: result.assign_attrs(description=f"{QUESTIONS[question]}, of the {LANDSCAPES[source]}")
+            for name, result in found.items()
+            for question, source in [name.split("/")]
+        }
 
     def _landscape(self, truth: Mapping[str, Any], learned: Mapping[str, Any]) -> xr.Dataset:
         """Return potential and gradient, learned and true, on a grid of the box."""
-        parts = [wb.grid({"": learned[case], "true": truth[case]}, BOX, self.grid) for case in CASES]
-        grid = xr.concat(parts, "case").assign_coords(case=list(CASES), inhibition=("case", list(CASES.values())))
+        parts = [beside_truth(learned[case], truth[case], BOX, self.grid) for case in CASES]
+        grid, units = xr.concat(parts, "case", data_vars="all").assign_coords(_cases(truth)), units_of(truth["psi_1"])
+        for gene, (name, unit) in enumerate(zip(("x1", "x2"), units.states, strict=True), 1):
+            axis = variable(name, grid[name].values, f"expression of gene {gene}", unit)
+            grid = grid.assign_coords({name: axis})
         x = np.stack(np.meshgrid(grid["x1"], grid["x2"], indexing="ij"), -1)
-        grid["x"] = (("x1", "x2", "state"), x, {"long_name": "state", "units": "1"})
-        for gene in (1, 2):
-            grid[f"x{gene}"].attrs = {"long_name": f"expression of gene {gene}", "units": "1"}
-        grid["potential_offset"] = (grid["potential"] - grid["potential_true"]).mean(["x1", "x2"])
-        grid["potential_offset"].attrs = {
-            "long_name": "undetermined constant of the potential: mean of fit − truth",
-            "units": "1",
-        }
-        return grid
+        grid["x"] = variable(("x1", "x2", "state"), x, "state", units.of("state"))
+        sentence = "potentials and gradients of the best members and of the exact circuit on a grid of the box"
+        return grid.assign_attrs(description=sentence)
 
     def _stationary_points(self, sources: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
         """Return the stationary points of truth, fit and symmetrised fit, and whether they are inside the data."""
@@ -179,10 +203,13 @@ class GeneCircuitStudy(Study):
         for source, potentials in sources.items():
             for case, potential in potentials.items():
                 points = wb.stationary_points(potential, within=BOX)
-                inside = learned[case].inside_data(points["x"].values).astype(np.int8)
-                points["inside_data"] = ("point", inside, {"long_name": "inside the box of the data", "units": "1"})
+                inside = learned[case].inside_data(points["x"].values)
+                points["inside_data"] = variable("point", inside, "inside the box of the data")
                 found.append((points, {"source": source, "case": case}))
-        return concat_labelled(found)
+        return concat_labelled(found).assign_attrs(
+            description="stationary points of Ψ₁ and Ψ₂, of the exact circuit, the fit and the symmetrised fit",
+            gauge="; ".join(f"of the {LANDSCAPES[name]}: {gauge_of(psi['psi_1'])}" for name, psi in sources.items()),
+        )
 
     def _blend(self, potentials: Mapping[str, Any]) -> wb.Blend:
         """Return Ψ_b of two potentials."""
@@ -199,8 +226,15 @@ class GeneCircuitStudy(Study):
         joined = runs["fit"]
         joined["x_symmetrised"] = runs["symmetrised"]["x"].assign_attrs(long_name="state on the symmetrised landscape")
         joined["x_true"] = runs["truth"]["x"].assign_attrs(long_name="state on the true landscape")
-        joined["potential_true"] = runs["truth"]["potential"]
-        return joined.assign_attrs(split_time_true=split)
+        joined["potential_true"] = runs["truth"]["potential"].assign_attrs(long_name="potential, true")
+        return joined.assign_attrs(
+            split_time_true=split,
+            description="trajectories from held-out states on the time-varying Ψ_b, learned, symmetrised and true",
+            gauge="; ".join(
+                f"{name}: of Ψ₁ and Ψ₂ each, {gauge_of(blends[source].first)}"
+                for name, source in (("potential", "fit"), ("potential_true", "truth"))
+            ),
+        )
 
 
 def fit_velocities(model: wb.LSEICNN, data: xr.Dataset, settings: Mapping[str, Any], report: Report) -> wb.Fit:
@@ -211,5 +245,14 @@ def fit_velocities(model: wb.LSEICNN, data: xr.Dataset, settings: Mapping[str, A
 def _over_cases(make: Callable[[Any], xr.Dataset], truth: Mapping[str, Any]) -> xr.Dataset:
     """Return the data of all cases over `case`."""
     parts = [make(circuit) for circuit in truth.values()]
-    joined = xr.concat(parts, "case", combine_attrs="drop_conflicts")
-    return joined.assign_coords(case=list(truth), inhibition=("case", [circuit.b for circuit in truth.values()]))
+    return xr.concat(parts, "case", combine_attrs="drop_conflicts").assign_coords(_cases(truth))
+
+
+def _cases(truth: Mapping[str, Any]) -> dict[str, xr.Variable]:
+    """Return the coordinates along `case`: its name, and the inhibition of the circuit."""
+    declared = next(iter(truth.values())).declared()["b"]
+    inhibition = [circuit.b for circuit in truth.values()]
+    return {
+        "case": variable("case", list(truth), "landscape"),
+        "inhibition": variable("case", inhibition, declared["meaning"], declared["unit"]),
+    }

@@ -99,7 +99,7 @@ def parity(tree: xr.DataTree) -> Figure:
 def path(tree: xr.DataTree) -> Figure:
     """Return Fig 7: stress, chemical potential and energy along the path of Eq 16, and their errors."""
     run = tree["analysis/extrapolation"].to_dataset()
-    time, end = run["time"], float(run["time"].values[run["inside_data"].values.astype(bool)].max())
+    time, end = run["time"], float(run["time"].values[run["inside_data"].values].max())
     figure, axes = plot.figure(2, 3, size=(7.2, 4.2), sharex=True, height_ratios=(1.4, 1))
     columns = {
         "S₁₁": (run["gradient"], {"state": "E11"}),

@@ -10,6 +10,7 @@ import xarray as xr
 
 import workbench as wb
 from studies.points import concat_labelled
+from workbench.dataset.variables import Units, variable
 
 __all__ = ["FAMILIES", "counted", "exact", "by_family", "planes", "search"]
 
@@ -40,7 +41,7 @@ def exact(crystal: Any, starts: int = 128) -> xr.Dataset:
     family = np.full(len(c), "higher", dtype="U24")
     family[index == 0] = np.where(c[index == 0] > 0.5, "cubic well", "tetragonal well")
     family[index == 1] = np.where(c[index == 1] > 0.25, "saddle to cubic", "saddle between variants")
-    return found.assign_coords(family=("point", family))
+    return found.assign_coords(family=variable("point", family, "family of stationary points"))
 
 
 def by_family(found: Mapping[str, xr.Dataset], true: xr.Dataset) -> xr.Dataset:
@@ -62,13 +63,17 @@ def by_family(found: Mapping[str, xr.Dataset], true: xr.Dataset) -> xr.Dataset:
             cubic = points["potential"].values[own & (family == "cubic well")]
             ground[own] = cubic[0] if len(cubic) else np.nan
         columns = {
-            "strain_error": (error[:, :6].max(-1), "largest difference of a strain from the true point"),
-            "c_error": (error[:, 6], "difference of the concentration from the true point"),
-            "level": (points["potential"].values - ground, "potential above that of the cubic well"),
+            "strain_error": (error[:, :6].max(-1), "largest difference of a strain from the true point", "1"),
+            "c_error": (error[:, 6], "difference of the concentration from the true point", "1"),
+            "level": (
+                points["potential"].values - ground,
+                "potential above that of the cubic well",
+                Units.read(points).of("potential"),
+            ),
         }
-        variables = {n: ("point", v, {"long_name": text, "units": "1"}) for n, (v, text) in columns.items()}
-        parts.append((points.assign(variables), {"source": source, "member": member, "family": family}))
-    return concat_labelled(parts, join="outer", fill_value={"inside_data": 1})
+        assigned = points.assign({name: variable("point", *column) for name, column in columns.items()})
+        parts.append((assigned, {"source": source, "member": member, "family": family}))
+    return concat_labelled(parts, join="outer", fill_value={"inside_data": True})
 
 
 def counted(found: xr.Dataset, true: xr.Dataset) -> tuple[int, int, int]:
@@ -108,17 +113,16 @@ def planes(count: int) -> xr.Dataset:
         x.append(across[:, None, None] * directions[first][0] + up[None, :, None] * other)
         horizontal.append(across)
         vertical.append(up)
-    states = ["E11", "E22", "E33", "E12", "E13", "E23", "c"]
     return xr.Dataset(
         {
-            "x": (("plane", "first", "second", "state"), np.array(x), {"long_name": "state", "units": "1"}),
-            "horizontal": (("plane", "first"), np.array(horizontal), {"long_name": "first coordinate", "units": "1"}),
-            "vertical": (("plane", "second"), np.array(vertical), {"long_name": "second coordinate", "units": "1"}),
+            "x": variable(("plane", "first", "second", "state"), np.array(x), "state", "1"),
+            "horizontal": variable(("plane", "first"), np.array(horizontal), "first coordinate", "1"),
+            "vertical": variable(("plane", "second"), np.array(vertical), "second coordinate", "1"),
         },
         coords={
-            "plane": ["e1_c", "e2_c", "e6_c", "e2_e3"],
-            "first": np.arange(count),
-            "second": np.arange(count),
-            "state": states,
+            "plane": variable("plane", ["e1_c", "e2_c", "e6_c", "e2_e3"], "plane of two invariants"),
+            "first": variable("first", np.arange(count), "index of the grid point along the first coordinate"),
+            "second": variable("second", np.arange(count), "index of the grid point along the second coordinate"),
+            "state": variable("state", ["E11", "E22", "E33", "E12", "E13", "E23", "c"], "component of the state"),
         },
     )

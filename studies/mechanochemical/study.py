@@ -34,10 +34,16 @@ from studies.points import concat_labelled
 from studies.registry import register
 from studies.run_options import RunOptions
 from systems import parameter
+from workbench.dataset.variables import state_labels, variable
 from workbench.parallel import Report
+from workbench.potentials.potential import gauge_of, units_of
 
 __all__ = ["MechanochemicalStudy", "path"]
 
+SHARED = (
+    "shared by truth and fit: the mean difference of a member from the truth on test states is removed from its "
+    "potential, plain and symmetrised"
+)
 TREATMENTS = ("plain", "symmetrised", "augmented")  # of the symmetry
 Size = Annotated[int, Field(ge=10)]
 
@@ -94,7 +100,12 @@ class MechanochemicalStudy(Study):
             source: concat_labelled((one[at], {"member": k}) for k, one in enumerate(members))
             for at, source in ((1, "fit"), (2, "symmetrised"))
         }
-        stationary = points.by_family({"truth": true, **found}, true)
+        stationary = points.by_family({"truth": true, **found}, true).assign_attrs(
+            description="stationary points of the true energy, of every member, and of every member symmetrised",
+            gauge=f"of the truth: {gauge_of(crystal)}; of every member: {gauge_of(fit.ensemble)}, before averaging "
+            "over the group; `level` is free of it",
+        )
+        data = data.assign_attrs(description="energy and its gradient at random states")
         extrapolation = self._along_path(crystal, fit)
         curve = self._curve(others | {(self.samples, "plain"): members[fit.best]}, crystal, true)
         reported = list(metrics.of_accuracy(fit, wb.Symmetrised(fit.ensemble, crystal.symmetry)))
@@ -115,7 +126,7 @@ class MechanochemicalStudy(Study):
         held_out = max(1, round(size / 10))
         split = ["train"] * (size - held_out) + ["validation"] * held_out
         split += ["test"] * (drawn.sizes["sample"] - size)
-        drawn = drawn.assign_coords(split=("sample", split, {"long_name": "role of the sample in the fit"}))
+        drawn = drawn.assign_coords(split=variable("sample", split, "role of the sample in the fit"))
         if test is not None:
             drawn = xr.concat([drawn, test.isel(sample=(test["split"] == "test").values)], "sample")
         return drawn.assign_coords(sample=np.arange(drawn.sizes["sample"]))
@@ -140,62 +151,79 @@ class MechanochemicalStudy(Study):
                 score = wb.score(model, fit.data, offset="remove").sel(part="test")
                 errors = [float(score["gradient_relative_rmse"].max()), float(score["potential_relative_rmse"])]
                 values[:, sizes.index(size), TREATMENTS.index(treatment)] = [*errors, *points.counted(found, true)]
-        variables: dict[str, Any] = {
-            name: (("size", "way"), values[k], {"long_name": text, "units": "1"})
-            for k, (name, text) in enumerate(columns.items())
+        variables = {
+            name: variable(("size", "way"), values[k], text, "1") for k, (name, text) in enumerate(columns.items())
         }
-        result = xr.Dataset(variables, coords={"size": sizes, "way": list(TREATMENTS)})
-        result["size"].attrs = {"long_name": "training and validation samples", "units": "1"}
-        result["way"].attrs = {
-            "long_name": "plain fit, averaged over the group, or fitted to augmented data and averaged"
+        ways = "plain fit, averaged over the group, or fitted to augmented data and averaged"
+        coords = {
+            "size": variable("size", sizes, "training and validation samples", "1"),
+            "way": variable("way", list(TREATMENTS), ways),
         }
-        return result
+        sentence = "test errors and points found, over the number of samples and the use of the symmetry"
+        return xr.Dataset(variables, coords, {"description": sentence})
 
     def _along_path(self, crystal: Any, fit: wb.Fit) -> xr.Dataset:
         """Return energy and gradient along the path, of every member, symmetrised, and true, without offsets."""
         time = np.linspace(0, 1, 101)
-        x = path(time)
+        x, units = path(time), units_of(crystal)
         symmetrised, offset = wb.Symmetrised(fit.ensemble, crystal.symmetry), metrics.offset(fit)[:, None]
-        both = ("time", "state")
+        members, both = ("member", "time"), ("time", "state")
         columns = {
-            "x": (both, x, "state"),
-            "potential": (("member", "time"), fit.ensemble.value(x) - offset, "potential, offset removed"),
+            "x": (both, x, "state", "state"),
+            "potential": (members, fit.ensemble.value(x) - offset, "potential, offset removed", "potential"),
             "potential_symmetrised": (
-                ("member", "time"),
+                members,
                 symmetrised.value(x) - offset,
                 "symmetrised potential, offset removed",
+                "potential",
             ),
-            "potential_true": (("time",), crystal.value(x), "potential, true"),
-            "gradient": (("member", *both), fit.ensemble.gradient(x), "gradient of the potential"),
+            "potential_true": (("time",), crystal.value(x), "potential, true", "potential"),
+            "gradient": (("member", *both), fit.ensemble.gradient(x), "gradient of the potential", "gradient"),
             "gradient_symmetrised": (
                 ("member", *both),
                 symmetrised.gradient(x),
                 "gradient of the symmetrised potential",
+                "gradient",
             ),
-            "gradient_true": (both, crystal.gradient(x), "gradient of the potential, true"),
-            "inside_data": (("time",), fit.model.inside_data(x).astype(np.int8), "inside the box of the data"),
+            "gradient_true": (both, crystal.gradient(x), "gradient of the potential, true", "gradient"),
         }
-        variables: dict[str, Any] = {
-            n: (d, v, {"long_name": text, "units": "1"}) for n, (d, v, text) in columns.items()
+        variables = {
+            name: variable(dims, values, text, units.of(quantity))
+            for name, (dims, values, text, quantity) in columns.items()
         }
-        coords = {"time": ("time", time, {"long_name": "t", "units": "1"}), "state": list(crystal.states)}
-        return xr.Dataset(variables, coords={**coords, "member": np.arange(fit.ensemble.members or 1)})
+        variables["inside_data"] = variable("time", fit.model.inside_data(x), "inside the box of the data")
+        coords = {
+            "time": variable("time", time, "t", "1"),
+            **state_labels(crystal.states, units),
+            "member": variable("member", np.arange(fit.ensemble.members or 1), "independent fit"),
+        }
+        attrs = {
+            "description": "energies and gradients along the path of Eq 16, of every member, symmetrised, and true",
+            "gauge": f"{gauge_of(crystal)}, {SHARED}",
+            **units.attrs(),
+        }
+        return xr.Dataset(variables, coords, attrs)
 
     def _planes(self, crystal: Any, fit: wb.Fit) -> xr.Dataset:
         """Return energies and gradients on four planes of invariants, of the best member, symmetrised, and true."""
-        planes = points.planes(self.grid)
+        planes, units = points.planes(self.grid), units_of(crystal)
         x = planes["x"].values
         rows, lead = x.reshape(-1, crystal.dim), ("plane", "first", "second")
         offset = metrics.offset(fit)[fit.best]
         symmetrised = wb.Symmetrised(fit.model, crystal.symmetry)
         cases = (("", fit.model, offset), ("_symmetrised", symmetrised, offset), ("_true", crystal, 0.0))
         for name, model, shift in cases:
-            text = name.replace("_", ", ")
-            label = {"long_name": f"potential{text}", "units": "1"}
-            planes[f"potential{name}"] = (lead, model.value(rows).reshape(x.shape[:-1]) - shift, label)
-            label = {"long_name": f"gradient of the potential{text}", "units": "1"}
-            planes[f"gradient{name}"] = ((*lead, "state"), model.gradient(rows).reshape(x.shape), label)
-        return planes
+            text, value = name.replace("_", ", "), model.value(rows).reshape(x.shape[:-1]) - shift
+            slope = model.gradient(rows).reshape(x.shape)
+            planes[f"potential{name}"] = variable(lead, value, f"potential{text}", units.of("potential"))
+            planes[f"gradient{name}"] = variable(
+                (*lead, "state"), slope, f"gradient of the potential{text}", units.of("gradient")
+            )
+        return planes.assign_attrs(
+            description="energies and gradients on planes of invariants, of the best member, symmetrised, and true",
+            gauge=f"{gauge_of(crystal)}, {SHARED}",
+            **units.attrs(),
+        )
 
 
 def path(time: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import xarray as xr
 import workbench as wb
 from studies.metrics import Metric
 from workbench.dataset.tensors import SHEAR
+from workbench.dataset.variables import variable
 
 __all__ = ["of_limits", "of_table", "table"]
 
@@ -37,14 +38,16 @@ ISOTROPIC_LIMIT = 0.35  # expected error limit of isotropic models, frozen phase
 def table(fits: Mapping[str, wb.PathFit], owners: Mapping[str, str], runs: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """Return all scores over `fit`, NaN where not applicable; `owners` gives the case of every fit."""
     rows = {name: _row(fit) | _unseen(name, runs.get(owners[name])) for name, fit in fits.items()}
-    variables: dict[str, Any] = {
-        column: ("fit", [row.get(column, np.nan) for row in rows.values()], {"long_name": text, "units": "1"})
+    variables = {
+        column: variable("fit", [row.get(column, np.nan) for row in rows.values()], text, "1")
         for column, text in COLUMNS.items()
     }
-    result = xr.Dataset(variables, coords={"fit": list(rows), "case": ("fit", [owners[name] for name in rows])})
-    result["fit"].attrs["long_name"] = "case and kind of model"
-    result["case"].attrs["long_name"] = "material and programme of the training data"
-    return result
+    coords = {
+        "fit": variable("fit", list(rows), "case and kind of model"),
+        "case": variable("fit", [owners[name] for name in rows], "material and programme of the training data"),
+    }
+    sentence = "errors and invariances of all fits on held-out paths and unseen programmes"
+    return xr.Dataset(variables, coords, {"description": sentence})
 
 
 def _row(fit: wb.PathFit) -> dict[str, float]:
@@ -118,18 +121,18 @@ def of_table(scores: xr.Dataset, median: float) -> Iterator[Metric]:
             value = float(scores[column].sel(fit=name))
             if np.isfinite(value):
                 limits = _limits(case, kind, column)
-                yield Metric(f"{column}_{name}", value, f"{text}; {_title(name)}", **limits)
+                yield Metric(f"{column}_{name}", value, f"{text}; {_title(name)}", unit="1", **limits)
     errors = scores["error"][[str(name).startswith("two_phase_c") for name in scores["fit"].values]]
     text = f"relative error of stress on held-out paths, median of {errors.size} fit(s) of the two-phase material by c"
-    yield Metric("error_median_two_phase_c", float(errors.median()), text, at_most=median)
+    yield Metric("error_median_two_phase_c", float(errors.median()), text, at_most=median, unit="1")
     isotropic, axial = (float(scores["error"].sel(fit=f"general_{kind}")) for kind in ("c_isotropic", "c"))
     text = "error with isotropic invariants over error with the axis, strain in all components"
-    yield Metric("gain_of_the_axis", isotropic / axial, text, at_least=5.0)
+    yield Metric("gain_of_the_axis", isotropic / axial, text, at_least=5.0, unit="1")
     hard = scores["error"][(scores["case"] == "hardening").values]
     play = hard["fit"].values == "hardening_c"
     if not play.all():
         text = "smallest error of a NODE over error of generalised play, hardening material"
-        yield Metric("gain_on_hardening", float(hard[~play].min() / hard[play].min()), text, at_least=1.0)
+        yield Metric("gain_on_hardening", float(hard[~play].min() / hard[play].min()), text, at_least=1.0, unit="1")
 
 
 def of_limits(limits: Mapping[str, float]) -> Iterator[Metric]:
@@ -139,7 +142,7 @@ def of_limits(limits: Mapping[str, float]) -> Iterator[Metric]:
         bounds: dict[str, Any] = {}
         if case == "frozen_wide":
             bounds = {"at_least": ISOTROPIC_LIMIT - 0.03, "at_most": ISOTROPIC_LIMIT + 0.03}
-        yield Metric(f"isotropic_limit_{case}", value, text.replace("_", " "), **bounds)
+        yield Metric(f"isotropic_limit_{case}", value, text.replace("_", " "), unit="1", **bounds)
 
 
 def _limits(case: str, kind: str, column: str) -> dict[str, Any]:

@@ -48,13 +48,20 @@ from studies.registry import register
 from studies.rossi import metrics
 from studies.run_options import RunOptions
 from systems import parameter
+from workbench.dataset.variables import variable
 from workbench.parallel import Report
+from workbench.potentials.potential import gauge_of, units_of
 
 __all__ = ["RossiStudy"]
 
 AXIS = (1.0, 0.0, 0.0)
 FROZEN_FRACTION = 0.5
-CASES = ("frozen", "two_phase", "hardening", "general")
+CASES = {
+    "frozen": "elastic material with the phase fraction fixed at 1/2",
+    "two_phase": "two-phase material",
+    "hardening": "two-phase material with bounds of the driving force that increase with the phase fraction",
+    "general": "two-phase material under random strain in all six components",
+}
 PROGRAMMES = {
     "reversals": "reversals at random strains in the range of the data",
     "sawtooth": "alternating tension and compression, other amplitudes",
@@ -122,7 +129,7 @@ class RossiStudy(Study):
         owners = {name: case for name, case, _ in wanted}
         runs = {
             case: self._unseen(case, {n: f for n, f in fits.items() if owners[n] == case}, child)
-            for case, child in zip(CASES[1:], for_programmes.spawn(len(CASES) - 1), strict=True)
+            for case, child in zip(list(CASES)[1:], for_programmes.spawn(len(CASES) - 1), strict=True)
         }
         table = metrics.table(fits, owners, runs)
         limits = {case: self._limit(case, for_limits) for case in ("frozen", "two_phase")}
@@ -171,7 +178,9 @@ class RossiStudy(Study):
         drawn = self.material(case).paths(self.paths + self.test, loading=loading, samples=self.samples, seed=seed)
         held_out = max(1, round(self.paths / 5))
         split = np.repeat(["train", "validation", "test"], [self.paths - held_out, held_out, self.test])
-        return drawn.assign_coords(split=("trajectory", split, {"long_name": "role of the path in the fit"}))
+        return drawn.assign_coords(split=variable("trajectory", split, "role of the path in the fit")).assign_attrs(
+            description=f"strain paths and their responses, {CASES[case]}"
+        )
 
     def _unseen(self, case: str, fits: Mapping[str, wb.PathFit], seed: np.random.SeedSequence) -> xr.Dataset:
         """Return the responses of the fits of a case, and of the material itself, to unseen programmes."""
@@ -187,30 +196,39 @@ class RossiStudy(Study):
             truths.append(material.paths(count, samples=self.samples, seed=child, **options))
         E = np.stack([truth["strain"].values for truth in truths])
         responses = [[fit.model.respond(strain, time) for strain in E] for fit in fits.values()]
-        each, component = ("programme", "trajectory", "time"), ("component",)
-        columns: dict[str, tuple[tuple[str, ...], Any, str]] = {
-            "strain": (each + component, E, "strain"),
-            "stress": (("fit", *each, *component), [[r.stress for r in row] for row in responses], "stress, predicted"),
+        each, units = ("programme", "trajectory", "time"), units_of(material)
+        tensor, lost = (*each, "component"), "energy dissipated in the step that ends here"
+        columns: dict[str, tuple[tuple[str, ...], Any, str, str]] = {
+            "strain": (tensor, E, "strain", "state"),
+            "stress": (
+                ("fit", *tensor),
+                [[r.stress for r in row] for row in responses],
+                "stress, predicted",
+                "gradient",
+            ),
             "dissipation": (
                 ("fit", *each),
                 [[r.dissipation for r in row] for row in responses],
-                "energy dissipated in the step that ends here, predicted",
+                f"{lost}, predicted",
+                "potential",
             ),
-            "stress_true": (each + component, [truth["stress"].values for truth in truths], "stress"),
-            "dissipation_true": (
-                each,
-                [truth["dissipation"].values for truth in truths],
-                "energy dissipated in the step that ends here",
-            ),
+            "stress_true": (tensor, [truth["stress"].values for truth in truths], "stress, true", "gradient"),
+            "dissipation_true": (each, [truth["dissipation"].values for truth in truths], f"{lost}, true", "potential"),
         }
-        variables: dict[str, Any] = {
-            name: (dims, np.array(values), {"long_name": text, "units": "1"})
-            for name, (dims, values, text) in columns.items()
+        variables = {
+            name: variable(dims, np.array(values), text, units.of(quantity))
+            for name, (dims, values, text, quantity) in columns.items()
         }
-        coords = {"fit": list(fits), "programme": programmes, "trajectory": np.arange(self.test), "time": time}
-        result = xr.Dataset(variables, coords=coords | {"component": truths[0]["component"].values})
-        result["programme"].attrs["long_name"] = "; ".join(f"{name}: {PROGRAMMES[name]}" for name in programmes)
-        return result
+        told = "; ".join(f"{name}: {PROGRAMMES[name]}" for name in programmes)
+        coords = {
+            "fit": variable("fit", list(fits), "case and kind of model"),
+            "programme": variable("programme", programmes, "loading programme", description=told),
+            "trajectory": variable("trajectory", np.arange(self.test), "strain path"),
+            "time": variable("time", time, "time", units.time),
+            "component": truths[0]["component"],
+        }
+        sentence = f"responses to unseen loading programmes, learned and true, {CASES[case]}"
+        return xr.Dataset(variables, coords, {"description": sentence, **units.attrs()})
 
     def _limit(self, case: str, seed: np.random.SeedSequence, **programme: Any) -> float:
         """Return the smallest possible error of an isotropic model on the same uniaxial paths along all three axes."""
@@ -233,16 +251,23 @@ class RossiStudy(Study):
         starts = [(1 - c) * ends[0] + c * ends[1] + np.zeros((self.grid, 1)) for c in phases]
         learned = np.array([model.respond(E, start=start).potential[:, 0] for start in starts])
         exact = [systems.get("rossi", frozen=c).respond(E[:, 0])["potential"] for c in phases]
-        label = {"long_name": "energy relative to the unstrained first phase", "units": "1"}
-        both, coords = ("phase", "strain"), {"phase": phases, "strain": E11}
-        columns: dict[str, Any] = {
-            "potential": (both, learned - learned[0, -1], label),
-            "potential_true": (both, np.array(exact), {**label, "long_name": f"{label['long_name']}, true"}),
+        units, text = units_of(self.material("two_phase")), "energy relative to the unstrained first phase"
+        energy, both = units.of("potential"), ("phase", "strain")
+        variables = {
+            "potential": variable(both, learned - learned[0, -1], text, energy),
+            "potential_true": variable(both, np.array(exact), f"{text}, true", energy),
         }
-        result = xr.Dataset(columns, coords=coords)
-        result["strain"].attrs = {"long_name": "E11", "units": "1"}
-        result["phase"].attrs = {"long_name": "phase fraction", "units": "1"}
-        return result
+        coords = {
+            "phase": variable("phase", phases, "phase fraction", "1"),
+            "strain": variable("strain", E11, "E11", units.of("state")),
+        }
+        attrs = {
+            "description": "energies of the phases of the two-phase material along uniaxial strain, learned by "
+            "generalised play and true",
+            "gauge": f"{gauge_of(self.material('two_phase'))}, shared by truth and fit",
+            **units.attrs(),
+        }
+        return xr.Dataset(variables, coords, attrs)
 
 
 def learn(

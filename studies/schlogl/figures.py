@@ -70,7 +70,7 @@ def slices(tree: xr.DataTree) -> Figure:
         x = runs["x"].sel(time=t).values[:, 0]
         bins = np.arange(0, 1001, 40 if len(x) < 1000 else 10)
         panel.hist(x, bins, density=True, color="0.92", edgecolor="0.8", linewidth=0.4, label="data")
-        for source, style in STYLES.items():
+        for source, style in _styles(found).items():
             panel.plot(found["X"], found["probability"].sel(source=source, time=t), **style)
         panel.set(title=f"t = {t:g}", xlabel=plot.label(found["X"]), xlim=(0, 800))
     axes[0, 0].set_ylabel("probability")
@@ -84,7 +84,7 @@ def times(tree: xr.DataTree) -> Figure:
     found, modes = tree["analysis/densities"].to_dataset(), tree["analysis/modes"].to_dataset()
     figure, axes = plot.figure(1, 3, size=(7.2, 2.6))
     left, middle, right = axes[0]
-    for source, style in STYLES.items():
+    for source, style in _styles(found).items():
         if source == "exact":
             continue
         kl = found["divergence"].sel(source=source).dropna("time")
@@ -105,3 +105,8 @@ def times(tree: xr.DataTree) -> Figure:
     plot.legend(figure, (middle, left), columns=4)
     plot.letters(axes)
     return figure
+
+
+def _styles(found: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Return the styles of the sources in the file, which holds fewer without scikit-learn."""
+    return {source: style for source, style in STYLES.items() if source in found["source"].values}

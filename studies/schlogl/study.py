@@ -7,8 +7,9 @@ The data are two hundred exactly simulated trajectories of the Schlögl reaction
 
 Each is fitted to folds of the trajectories, with a different part held out in each fold, and the densities of the
 members are averaged. The baselines are kernel density estimates with Scott's bandwidth and with a cross-validated one,
-and a normal mixture whose number of components is selected by BIC. All are compared with the exact distribution, the
-solution of the master equation. Fig 8 is that of Jones et al. (2025), doi:10.48550/arXiv.2506.17242.
+and a normal mixture whose number of components is selected by BIC; the last two need scikit-learn (the extra
+`baselines`) and are left out without it. All are compared with the exact distribution, the solution of the master
+equation. Fig 8 is that of Jones et al. (2025), doi:10.48550/arXiv.2506.17242.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from studies.registry import register
 from studies.run_options import RunOptions
 from studies.schlogl import baselines
 from systems import parameter
+from workbench.dataset.variables import Units, variable
 from workbench.parallel import Report
 
 __all__ = ["SchloglStudy"]
@@ -44,6 +46,11 @@ SOURCES = {
     "kde_cv": "KDE, cross-validated bandwidth",
     "mixture": "normal mixture, BIC",
 }
+NEED_SCIKIT_LEARN = ("kde_cv", "mixture")
+LEFT_OUT = (
+    f"scikit-learn is not installed; the baselines {' and '.join(NEED_SCIKIT_LEARN)} are left out "
+    "(pip install 'multiwell-workbench[baselines]' adds them)"
+)
 
 
 @register("schlogl")
@@ -74,6 +81,8 @@ class SchloglStudy(Study):
 
     def compute(self, seed: np.random.SeedSequence, options: RunOptions) -> dict[str, Any]:
         """Return data, fits, densities, their modes, and metrics."""
+        if not baselines.scikit_learn_found():
+            options.say(LEFT_OUT)
         for_data, for_folds, for_fits = seed.spawn(3)
         network = systems.get("schlogl")
         time = np.linspace(self.final / self.times, self.final, self.times)
@@ -99,7 +108,10 @@ class SchloglStudy(Study):
             "modes": _modes(densities),
             "metrics": metrics_dataset(self._metrics(densities, judged)),
         }
-        runs = runs.assign_coords(split=("trajectory", np.full(self.trajectories, "train")))
+        split = variable("trajectory", np.full(self.trajectories, "train"), "role of the trajectory in the fit")
+        runs = runs.assign_coords(split=split).assign_attrs(
+            description="trajectories of the reactions, simulated exactly and recorded at the sampling times"
+        )
         return {
             "data": {"trajectories": runs},
             "fits": fits,
@@ -110,69 +122,59 @@ class SchloglStudy(Study):
     def _densities(
         self, runs: xr.Dataset, fits: Mapping[str, wb.Fit], distribution: np.ndarray, judged: list[float]
     ) -> xr.Dataset:
-        """Return the probability of every count by every source, NaN where a source was not evaluated."""
+        """Return the probability of every count by every source, compared with the exact one.
+
+        Probabilities are NaN where a source was not evaluated.
+        """
+        complete = baselines.scikit_learn_found()
+        sources = [source for source in SOURCES if complete or source not in NEED_SCIKIT_LEARN]
         X, time = np.arange(LARGEST_COUNT + 1), runs["time"].values
-        p = np.full((len(SOURCES), len(time), len(X)), np.nan)
-        at = {source: k for k, source in enumerate(SOURCES)}
-        joint = wb.Density(fits["joint"].ensemble)
-        p[at["exact"]] = distribution
+        joint, p = wb.Density(fits["joint"].ensemble), np.full((len(sources), len(time), len(X)), np.nan)
         for k, t in enumerate(time):
-            x = runs["x"].isel(time=k).values[:, 0]
-            p[at["joint"], k] = joint.table(time=float(t))
-            p[at["kde_scott"], k] = baselines.kernels(x, X)
-            if t in judged:
-                p[at["slice"], k] = wb.Density(fits[_label(t)].ensemble).table()
-                p[at["kde_cv"], k] = baselines.kernels(x, X, width=baselines.best_width(x, X))
-                p[at["mixture"], k] = baselines.mixture(x, X)
-        dims, coords = ("source", "time", "X"), {"source": list(SOURCES), "time": time, "X": X}
-        result = xr.Dataset({"probability": (dims, p, {"long_name": "probability", "units": "1"})}, coords)
-        exact = result["probability"].sel(source="exact")
-        log_exact, log_p = (np.log(np.maximum(v, SMALLEST_PROBABILITY)) for v in (exact, result["probability"]))
-        divergence = exact * (log_exact - log_p)
-        columns = {
-            "divergence": (divergence.sum("X", skipna=False), "divergence from the exact distribution, in nats"),
-            "below": (
-                result["probability"].sel(X=slice(0, ANTIMODE - 1)).sum("X", skipna=False),
-                "probability of fewer than 256 molecules",
-            ),
-            "total": (result["probability"].sum("X", skipna=False), "sum of all probabilities"),
+            rows = {"exact": distribution[k], "joint": joint.table(time=float(t))}
+            rows |= _of_samples(runs["x"].values[:, k, 0], X, fits[_label(t)] if t in judged else None)
+            for source, row in rows.items():
+                p[sources.index(source), k] = row
+        coords = {
+            "source": variable("source", sources, "distribution"),
+            "time": variable("time", time, "time", Units.read(runs).time),
+            "X": variable("X", X, "number of molecules", "1"),
         }
-        for name, (values, text) in columns.items():
-            result[name] = values.assign_attrs(long_name=text, units="1")
-        fraction = (runs["x"].squeeze("state", drop=True) < ANTIMODE).mean("trajectory")
-        result["below_data"] = fraction.drop_vars("split", errors="ignore").assign_attrs(
-            long_name="fraction of trajectories with fewer than 256 molecules", units="1"
-        )
-        result["X"].attrs = {"long_name": "number of molecules", "units": "1"}
-        result["time"].attrs = {"long_name": "time", "units": "1"}
-        return result
+        result = xr.Dataset({"probability": variable(list(coords), p, "probability", "1")}, coords)
+        result = result.assign(_judged(result["probability"]))
+        fraction, text = (runs["x"].values[..., 0] < ANTIMODE).mean(0), "fraction of trajectories with fewer than 256"
+        result["below_data"] = variable("time", fraction, f"{text} molecules", "1")
+        sentence = "probability of every number of molecules, by every source, and its distance from the exact one"
+        return result.assign_attrs({"description": sentence} | ({} if complete else {"note": LEFT_OUT}))
 
     def _metrics(self, densities: xr.Dataset, judged: list[float]) -> list[Metric]:
         """Return the metrics: divergences, normalisation, P(X < 256), and times of the second mode."""
         here = densities.sel(time=judged)
         context = f"{self.trajectories} trajectories, mean over t = {', '.join(f'{t:g}' for t in judged)}"
         metrics = []
-        for source, name in list(SOURCES.items())[1:]:
+        for source in densities["source"].values[1:]:
             limits: dict[str, Any] = {"at_most": self.bound} if source == "joint" else {}
             kl = float(here["divergence"].sel(source=source).mean())
-            metrics.append(Metric(f"kl_{source}", kl, f"KL(exact ‖ {name}), {context}", **limits))
+            text = f"KL(exact ‖ {SOURCES[source]}), {context}"
+            metrics.append(Metric(f"kl_{source}", kl, text, unit="nats", **limits))
+        joint = f"KL(exact ‖ {SOURCES['joint']})"
         for t in judged:
             kl = float(here["divergence"].sel(source="joint", time=t))
-            metrics.append(Metric(f"kl_joint_t{t:g}", kl, f"KL(exact ‖ {SOURCES['joint']}) at t = {t:g}"))
+            metrics.append(Metric(f"kl_joint_t{t:g}", kl, f"{joint} at t = {t:g}", unit="nats"))
         everywhere = float(densities["divergence"].sel(source="joint").mean())
-        metrics.append(
-            Metric("kl_joint_all", everywhere, f"KL(exact ‖ {SOURCES['joint']}), mean over all {self.times} times")
-        )
+        metrics.append(Metric("kl_joint_all", everywhere, f"{joint}, mean over all {self.times} times", unit="nats"))
         error = float(abs(densities["total"].sel(source="joint") - 1).max())
-        metrics.append(Metric("normalisation", error, "largest |Σq − 1| of the joint density", at_most=1e-6))
+        text = "largest |Σq − 1| of the joint density"
+        metrics.append(Metric("normalisation", error, text, at_most=1e-6, unit="1"))
         exact = densities["below"].sel(source="exact", time=judged)
         errors = abs(densities["below"].sel(source="joint", time=judged) - exact)
         sampling = np.sqrt(exact * (1 - exact) / self.trajectories)
         text = "largest error of P(X < 256), joint density, in standard errors of the same number of trajectories"
-        metrics.append(Metric("below_joint", float((errors / sampling).max()), text, at_most=3.0))
+        metrics.append(Metric("below_joint", float((errors / sampling).max()), text, at_most=3.0, unit="1"))
         for source in ("exact", "joint", "kde_scott"):
             time = _second_mode(densities["probability"].sel(source=source))
-            metrics.append(Metric(f"second_mode_{source}", time, f"time of the second mode, {SOURCES[source]}"))
+            text = f"time of the second mode, {SOURCES[source]}"
+            metrics.append(Metric(f"second_mode_{source}", time, text, unit=Units.read(densities).time))
         return metrics
 
 
@@ -182,8 +184,8 @@ def learn(
     """Return the fit of the density to one fold."""
     model = wb.LSEICNN(dim=len(states), modes=study.modes, hidden=study.hidden, states=states)
     steps = wb.LevenbergMarquardt(steps=study.steps, screening=min(10, study.steps), patience=15)
-    how: dict[str, Any] = {"support": SUPPORT, "prior": study.prior, "restarts": 1, "optimiser": steps}
-    return wb.fit(model, data, match="density", seed=seed, progress=report, **how)
+    match = wb.match.Density(SUPPORT, prior=study.prior)
+    return wb.fit(model, data, match=match, seed=seed, restarts=1, optimiser=steps, progress=report)
 
 
 def peaks(p: np.ndarray, above: float = 0.02) -> np.ndarray:
@@ -194,6 +196,31 @@ def peaks(p: np.ndarray, above: float = 0.02) -> np.ndarray:
     from scipy.signal import find_peaks
 
     return find_peaks(np.concatenate([[0.0], p, [0.0]]), prominence=above * p.max())[0] - 1
+
+
+def _of_samples(x: np.ndarray, X: np.ndarray, single: wb.Fit | None) -> dict[str, np.ndarray]:
+    """Return the densities estimated from samples x at one time; Scott's alone unless there is a fit to this time."""
+    found = {"kde_scott": baselines.kernels(x, X)}
+    if single is not None:
+        found["slice"] = wb.Density(single.ensemble).table()
+        if baselines.scikit_learn_found():
+            found["kde_cv"] = baselines.kernels(x, X, width=baselines.best_width(x))
+            found["mixture"] = baselines.mixture(x, X)
+    return found
+
+
+def _judged(probability: xr.DataArray) -> dict[str, xr.Variable]:
+    """Return the divergence from the exact distribution, P(X < 256), and the sum over X, of every source."""
+    exact = probability.sel(source="exact")
+    log_exact, log_p = (np.log(np.maximum(v, SMALLEST_PROBABILITY)) for v in (exact, probability))
+    divergence = (exact * (log_exact - log_p)).sum("X", skipna=False)
+    below = probability.sel(X=slice(0, ANTIMODE - 1)).sum("X", skipna=False)
+    total = probability.sum("X", skipna=False)
+    return {
+        "divergence": variable(divergence.dims, divergence.values, "divergence from the exact distribution", "nats"),
+        "below": variable(below.dims, below.values, "probability of fewer than 256 molecules", "1"),
+        "total": variable(total.dims, total.values, "sum of all probabilities", "1"),
+    }
 
 
 def _second_mode(p: xr.DataArray) -> float:
@@ -212,20 +239,29 @@ def _modes(densities: xr.Dataset) -> xr.Dataset:
     for s, k in np.ndindex(*positions.shape[:2]):
         found = peaks(p.values[s, k])[:3]
         positions[s, k, : len(found)] = densities["X"].values[found]
-    label = {"long_name": "mode of the density", "units": "1"}
-    coords = {"source": p["source"].values, "time": densities["time"], "rank": np.arange(3)}
-    return xr.Dataset({"mode_place": (("source", "time", "rank"), positions, label)}, coords=coords)
+    coords = {
+        "source": densities["source"].sel(source=p["source"]),
+        "time": densities["time"],
+        "rank": variable("rank", np.arange(3), "position among the modes, from the left", "1"),
+    }
+    places = variable(list(coords), positions, "mode of the density, number of molecules", "1")
+    return xr.Dataset({"mode_place": places}, coords, {"description": "modes of the densities over time"})
 
 
 def _landscape(densities: xr.Dataset) -> xr.Dataset:
     """Return −log q over (time, X), learned and exact; the exact probability is bounded below by 1e-12."""
     p = densities["probability"]
-    label = {"long_name": "potential, −log of the probability", "units": "1"}
     lowest = {"potential": ("joint", SMALLEST_PROBABILITY), "potential_true": ("exact", 1e-12)}
     grid = xr.Dataset(coords={"time": densities["time"], "X": densities["X"]})
     for name, (source, least) in lowest.items():
-        grid[name] = (("time", "X"), -np.log(np.maximum(p.sel(source=source).values, least)), label)
-    return grid
+        text = "potential, −log of the probability" + (", true" if source == "exact" else "")
+        values = -np.log(np.maximum(p.sel(source=source).values, least))
+        grid[name] = variable(("time", "X"), values, text, "1")
+    return grid.assign_attrs(
+        description="−log of the probability over time and number of molecules, for the joint density (mean of its "
+        "members) and the exact distribution",
+        gauge="the sum of exp(−potential) over X is 1 at every time, for the learned and the true potential alike",
+    )
 
 
 def _label(t: float) -> str:

@@ -28,12 +28,15 @@ from studies.points import concat_labelled, select
 from studies.registry import register
 from studies.run_options import RunOptions
 from systems import parameter
+from workbench.dataset.variables import Units, product, variable
 from workbench.parallel import Report
+from workbench.potentials.potential import units_of
 
 __all__ = ["WellsStudy"]
 
 BOX = [(-3.0, 3.0)]
 MATCH = "potential"
+SHARED = "that of the formula, shared by truth and fits, which match its values"
 OPTIMISERS = {"lm": "Levenberg–Marquardt", "adam": "Adam"}
 FUNCTIONS = ("asymmetric_quartic", "cosine_quadratic", "min_mixture")
 ERROR_BOUNDS = {"asymmetric_quartic": (2e-8, 0.01), "cosine_quadratic": (1e-8, 0.01), "min_mixture": (5e-7, 0.02)}
@@ -96,7 +99,11 @@ class WellsStudy(Study):
             for name, (case, source) in cases.items()
         }
         rows = [xr.concat([counted[f"{n}_{o}"] for n in FUNCTIONS], "case") for o in OPTIMISERS]
-        counts = xr.concat(rows, "optimiser").assign_coords(case=list(FUNCTIONS), optimiser=list(OPTIMISERS))
+        counts = xr.concat(rows, "optimiser").assign_coords(
+            case=variable("case", list(FUNCTIONS), "landscape"),
+            optimiser=variable("optimiser", list(OPTIMISERS), "optimiser"),
+        )
+        counts = counts.assign_attrs(description="open gates, dominant modes and wells of every fit")
         analysis = {"wells": wells, "counts": counts, "metrics": metrics_dataset(self._metrics(fits, counts, wells))}
         return {"data": data, "fits": fits, "landscape": self._landscape(exact, fits), "analysis": analysis}
 
@@ -109,7 +116,14 @@ class WellsStudy(Study):
         random = exact.points(self.samples + self.validation, seed=seed)
         x = np.concatenate([random["x"].values, np.linspace(*BOX[0], 200)[:, None]])
         split = np.repeat(["train", "validation", "test"], [self.samples, self.validation, 200])
-        return wb.dataset.points(x, potential=exact.value(x), sigma=1.0, split=split.tolist(), states=["x"])
+        units = units_of(exact)
+        named = {"x": units.states[0], "potential": units.potential, "time": units.time}
+        known = {name: unit for name, unit in named.items() if unit is not None}
+        options: dict[str, Any] = {"split": split.tolist(), "states": ["x"], "units": known}
+        sentence = "values of the function at random points for training and validation, and equally spaced for testing"
+        return wb.dataset.points(x, potential=exact.value(x), sigma=1.0, **options).assign_attrs(
+            description=sentence, gauge=exact.gauge
+        )
 
     def adam(self) -> wb.Adam:
         """Return the optimiser of the published protocol."""
@@ -155,20 +169,26 @@ class WellsStudy(Study):
         x = np.linspace(*BOX[0], self.grid)
         learned = np.stack([[fits[f"{n}_{o}"].ensemble.value(x[:, None]) for o in OPTIMISERS] for n in FUNCTIONS])
         true = np.stack([exact[name].value(x[:, None]) for name in FUNCTIONS])
-        label = {"long_name": "potential", "units": "1"}
-        grid = xr.Dataset(
-            {
-                "potential": (("case", "optimiser", "member", "x"), learned, label),
-                "potential_true": (("case", "x"), true, {**label, "long_name": "potential, true"}),
-            },
-            coords={"case": list(FUNCTIONS), "optimiser": list(OPTIMISERS), "member": np.arange(self.members), "x": x},
-        )
-        grid["x"].attrs = {"long_name": "position", "units": "1"}
-        equations = [system.reference.rpartition(", ")[2] for system in exact.values()]
-        return grid.assign_coords(
-            case_title=("case", equations, {"long_name": "equation of the publication"}),
-            optimiser_title=("optimiser", list(OPTIMISERS.values()), {"long_name": "optimiser"}),
-        )
+        units, equations = units_of(exact[FUNCTIONS[0]]), [one.reference.rpartition(", ")[2] for one in exact.values()]
+        height = units.of("potential")
+        variables = {
+            "potential": variable(("case", "optimiser", "member", "x"), learned, "potential", height),
+            "potential_true": variable(("case", "x"), true, "potential, true", height),
+        }
+        coords = {
+            "case": variable("case", list(FUNCTIONS), "landscape"),
+            "optimiser": variable("optimiser", list(OPTIMISERS), "optimiser"),
+            "member": variable("member", np.arange(self.members), "independent fit"),
+            "x": variable("x", x, "position", units.of("state")),
+            "case_title": variable("case", equations, "equation of the publication"),
+            "optimiser_title": variable("optimiser", list(OPTIMISERS.values()), "optimiser"),
+        }
+        attrs = {
+            "description": "potentials of all members and the true ones on a grid of the box",
+            "gauge": SHARED,
+            **units.attrs(),
+        }
+        return xr.Dataset(variables, coords, attrs)
 
     def _metrics(self, fits: Mapping[str, wb.Fit], counts: xr.Dataset, wells: xr.Dataset) -> list[Metric]:
         """Return the metrics: test errors, numbers of wells, and position errors of the wells."""
@@ -176,6 +196,8 @@ class WellsStudy(Study):
         for name in FUNCTIONS:
             largest_mse, largest_position_error = ERROR_BOUNDS[name]
             truth = select(wells, case=name, source="truth")
+            units = Units.read(truth)
+            squared = product((units.of("potential"), 2))
             expected = truth.sizes["point"]
             for optimiser, title in OPTIMISERS.items():
                 fit = fits[f"{name}_{optimiser}"]
@@ -186,16 +208,17 @@ class WellsStudy(Study):
                 case = f"{self.members} fit(s) of {name} by {title}"
                 worst, median = float(mse.max()), float(np.median(mse))
                 text = f"largest test mean squared error, {case}"
-                metrics.append(Metric(f"mse_worst_{name}_{optimiser}", worst, text, **limits))
+                metrics.append(Metric(f"mse_worst_{name}_{optimiser}", worst, text, unit=squared, **limits))
                 text = f"median test mean squared error, {case}"
-                metrics.append(Metric(f"mse_median_{name}_{optimiser}", median, text))
+                metrics.append(Metric(f"mse_median_{name}_{optimiser}", median, text, unit=squared))
                 limits = {"at_least": 1.0} if bounded else {}
                 text = f"fraction with {expected} wells, {case}"
-                metrics.append(Metric(f"wells_{name}_{optimiser}", correct.mean(), text, **limits))
+                metrics.append(Metric(f"wells_{name}_{optimiser}", correct.mean(), text, unit="1", **limits))
                 if bounded:
                     error = _position_error(wells, name, optimiser, truth["x"].values[:, 0], self.members)
                     text = f"largest position error of a well, {case}"
-                    metrics.append(Metric(f"wells_off_{name}_lm", error, text, at_most=largest_position_error))
+                    bound, unit = largest_position_error, units.of("state")
+                    metrics.append(Metric(f"wells_off_{name}_lm", error, text, at_most=bound, unit=unit))
         return metrics
 
 
@@ -217,7 +240,10 @@ def _all_wells(true: Mapping[str, xr.Dataset], found: Mapping[str, Sequence[xr.D
         several = len(ensembles) > 1  # one ensemble for each member, or all members in one
         for k, wells in enumerate(ensembles):
             parts.append((wells, {"case": case, "source": source, "member": k if several else wells["member"].values}))
-    return concat_labelled(parts, join="outer", fill_value={"inside_data": 1})
+    return concat_labelled(parts, join="outer", fill_value={"inside_data": True}).assign_attrs(
+        description="wells of the true functions and of all fits",
+        gauge=SHARED,
+    )
 
 
 def _position_error(wells: xr.Dataset, case: str, source: str, truth: np.ndarray, members: int) -> float:
