@@ -5,6 +5,7 @@ path = studies.get("gene_circuit", preset="quick").run("gene.nc", seed=0)
 studies.draw(path)
 """
 
+import importlib
 from typing import Any
 
 from studies.base import Study, draw
@@ -17,7 +18,9 @@ __all__ = ["Metric", "RunOptions", "Study", "draw", "get", "metrics_dataset", "n
 
 
 def __getattr__(name: str) -> Any:
-    """Raise an `AttributeError` that names the closest offered name and the module it lives in."""
+    """Import `contract` on first use; the error for an unknown name says the closest one and where it lives."""
+    if name == "contract":
+        return importlib.import_module("studies.contract")
     import workbench.checks
 
     places = {known: getattr(globals()[known], "__module__", __name__) for known in __all__}

@@ -44,12 +44,12 @@ class Metric:
     unit: str | None = None
 
 
-def metrics_dataset(numbers: Sequence[Metric]) -> xr.Dataset:
+def metrics_dataset(metrics: Sequence[Metric]) -> xr.Dataset:
     """Return metrics as a dataset, for the group ``analysis/metrics`` of a result file.
 
     Parameters
     ----------
-    numbers : sequence of Metric
+    metrics : sequence of Metric
         The metrics.
 
     Returns
@@ -71,14 +71,14 @@ def metrics_dataset(numbers: Sequence[Metric]) -> xr.Dataset:
         "at_most": "upper bound of the value",
         "at_least": "lower bound of the value",
     }
-    units = [metric.unit for metric in numbers]
+    units = [metric.unit for metric in metrics]
     common = units[0] if len(set(units)) == 1 else None
     variables = {
-        name: variable("quantity", np.array([getattr(n, name) for n in numbers], dtype=float), text, common)
+        name: variable("quantity", np.array([getattr(n, name) for n in metrics], dtype=float), text, common)
         for name, text in columns.items()
     }
-    variables["meaning"] = variable("quantity", [n.meaning for n in numbers], "meaning of the metric")
-    coords = {"quantity": variable("quantity", [n.name for n in numbers], "metric")}
+    variables["meaning"] = variable("quantity", [n.meaning for n in metrics], "meaning of the metric")
+    coords = {"quantity": variable("quantity", [n.name for n in metrics], "metric")}
     if len(set(units)) > 1:
         coords["unit"] = variable("quantity", [unit or "" for unit in units], "unit of the metric")
     return xr.Dataset(variables, coords, {"description": "metrics of the study, with their bounds"})

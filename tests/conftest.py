@@ -9,6 +9,8 @@ import workbench as wb
 
 torch.set_num_threads(1)
 
+collect_ignore = ["plugins"]  # toys, which tests load as plug-ins
+
 
 @pytest.fixture(autouse=True)
 def in_empty_folder(tmp_path, monkeypatch):

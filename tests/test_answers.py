@@ -8,8 +8,9 @@ import xarray as xr
 import workbench as wb
 from workbench.dataset.variables import Units
 from workbench.errors import DatasetError
+from workbench.potentials.bridge import require_potential
 from workbench.potentials.ensembles import stacked
-from workbench.potentials.potential import gauge_of, require_potential, units_of
+from workbench.potentials.potential import gauge_of, units_of
 
 BOX = [(-1.6, 1.6), (-1.0, 1.2)]
 ALIKE = Units(("nm", "nm"), potential="kJ/mol", time="ps")

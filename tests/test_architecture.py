@@ -1,6 +1,8 @@
 """The arrows of the design: who may import whom, what stays cheap, and that nothing goes round in circles."""
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -144,3 +146,27 @@ def test_every_module_and_public_name_is_documented():
             for node in tree.body:
                 if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in named:
                     assert ast.get_docstring(node), f"{path}: {node.name}"
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "message"),
+    [
+        ("workbench", "stationary_point", "did you mean 'stationary_points' (workbench.landscape.stationary_points)?"),
+        ("workbench", "systems", "it is a separate package, import systems"),
+        ("workbench", "get", "workbench has no attribute 'get'"),
+        ("systems", "PotentialSytem", "did you mean 'PotentialSystem' (systems.families.potential)?"),
+        ("studies", "Metrics", "did you mean 'Metric' (studies.metrics)?"),
+        ("studies", "workbench", "it is a separate package, import workbench"),
+    ],
+)
+def test_an_unknown_attribute_is_answered_by_the_nearest_and_its_place(package, name, message):
+    with pytest.raises(AttributeError, match=re.escape(message)):
+        getattr(importlib.import_module(package), name)
+
+
+def test_contracts_are_offered_by_their_packages():
+    import studies
+    import systems
+
+    assert callable(studies.contract.check)
+    assert callable(systems.contract.check)

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small import SMALL
 from typer.testing import CliRunner
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 import studies.contract
 import systems.contract
 import workbench
+import workbench as wb
 from workbench.cli import console
 from workbench.cli.app import app
 from workbench.files import results
@@ -217,3 +219,18 @@ def test_signals_end_the_run_without_leftovers(tmp_path, number, code, word):
     while living(group=child.pid) and time.monotonic() < patience:
         time.sleep(0.05)
     assert living(group=child.pid) == []
+
+
+def test_messages_name_the_options_of_the_command_line(tmp_path):
+    wb.save(tmp_path / "points.nc", data=wb.dataset.points(np.arange(9.0), potential=np.arange(9.0)))
+    fit = ("fit", tmp_path / "points.nc", "--match", "potential", "--modes", 1, "--hidden", "3", "--steps", 2)
+    assert call(*fit).exit_code == 0
+    assert "pass --overwrite" in call(*fit).stderr
+    assert call(*fit, "--overwrite").exit_code == 0
+    runs = wb.dataset.trajectories(np.zeros((3, 4, 1)), np.arange(4.0))
+    wb.save(tmp_path / "my runs.nc", data={"my-runs": runs, "others": runs})
+    said = call("fit", tmp_path / "my runs.nc", "--match", "velocity").stderr
+    assert "--data my-runs" in said
+    said = call("fit", tmp_path / "my runs.nc", "--match", "velocity", "--data", "others").stderr
+    assert "--differentiate" in said
+    assert "=True" not in said

@@ -219,3 +219,40 @@ def test_stiff_problems_exceed_the_budget_and_are_solved_as_advised():
         wb.simulate(stiff, [[1.0]], [0.0, 10.0], budget=3000)
     run = wb.simulate(stiff, [[1.0]], [0.0, 10.0], method="scipy_solver", options={"solver": "LSODA"})
     assert abs(float(run["x"][0, -1, 0])) < 1e-6
+
+
+class Tilted:
+    """A landscape of one's own that moves in time: a well at the parameter `place`."""
+
+    states, members, parameter = ("x",), None, "place"
+
+    class Well:
+        states, members = ("x",), None
+
+        def __init__(self, place):
+            self.place = place
+
+        def value(self, x):
+            return ((x - self.place) ** 2).sum(-1) / 2
+
+        def gradient(self, x):
+            return x - self.place
+
+        def hessian(self, x):
+            return torch.eye(1, dtype=torch.float64).expand(*x.shape, 1)
+
+    def __init__(self):
+        self.schedule = wb.Ramp(0.0, 1.0)
+
+    def at(self, *, time=None, place=None):
+        return self.Well(float(self.schedule(time)) if place is None else place)
+
+
+def test_a_landscape_of_ones_own_may_move():
+    """ẋ = t − x from x = 0: x = t − 1 + exp(−t)."""
+    time = np.linspace(0, 1, 6)
+    run = wb.simulate(Tilted(), [[0.0]], time, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(run.x.values[0, :, 0], time - 1 + np.exp(-time), atol=1e-7)
+    np.testing.assert_allclose(run["place"], time)
+    found = wb.branches(Tilted(), [(-2, 2)], (0.0, 1.0))
+    np.testing.assert_allclose(found.x.values[:, 0], found["place"].values, atol=1e-8)

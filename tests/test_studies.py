@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,7 +107,7 @@ def test_figures_are_drawn_from_the_file_alone(run, tmp_path):
     formats = ("png", "pdf") if study.name in APART else ("png",)
     drawn = study.draw(path, tmp_path / "figures", formats)
     assert len(drawn) >= 3 * len(formats)
-    moving = (Path(studies.__file__).parent / study.name / "animation.py").exists()
+    moving = study.name == "gene_circuit"
     assert {p.suffix for p in drawn} == {f".{one}" for one in formats} | ({".gif"} if moving else set())
     assert all(p.stat().st_size > 5000 for p in drawn)
     for path_of_film in (p for p in drawn if p.suffix == ".gif"):

@@ -40,4 +40,4 @@ class SimulationError(RuntimeError):
 
 
 class SimulationWarning(UserWarning):
-    """Issued when trajectories blow up: they are NaN from then on, and all others remain valid."""
+    """Issued when trajectories blow up (they are NaN from then on, all others remain valid), or steps are too long."""

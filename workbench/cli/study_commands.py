@@ -133,7 +133,8 @@ def plot(
     from workbench.files import results
 
     tree = results.read(file)
-    if "study" not in tree.attrs and "fits" in tree.children:
+    drawable = "fits" in tree.children or {"landscape", "data"} <= set(tree.children)
+    if "study" not in tree.attrs and drawable:
         from workbench import plot as drawing
         from workbench.overview import overview
 

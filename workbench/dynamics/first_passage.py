@@ -32,8 +32,9 @@ from workbench.dataset import seed_sequence, seed_text
 from workbench.dataset.variables import variable
 from workbench.dynamics.langevin import Noise, gradient_of, heun, stay_in_domain
 from workbench.errors import LandscapeError
+from workbench.potentials.bridge import require_potential, rows_of
 from workbench.potentials.ensembles import each_member
-from workbench.potentials.potential import Bounded, Potential, require_potential, rows_of, units_of
+from workbench.potentials.potential import Bounded, Potential, units_of
 
 __all__ = ["first_passage", "first_passage_exact", "mean_time"]
 

@@ -22,16 +22,8 @@ from workbench.dataset import seed_sequence, seed_text
 from workbench.dataset.variables import state_labels, variable
 from workbench.dynamics import langevin
 from workbench.errors import SimulationError, SimulationWarning
-from workbench.potentials.potential import (
-    Landscape,
-    Potential,
-    Sampled,
-    TimeVarying,
-    check_domain,
-    require_potential,
-    tensor_options,
-    units_of,
-)
+from workbench.potentials.bridge import require_potential, tensor_options
+from workbench.potentials.potential import Landscape, Potential, Sampled, TimeVarying, check_domain, units_of
 
 __all__ = ["simulate"]
 

@@ -7,7 +7,7 @@ __all__ = ["of_class", "of_landscape", "of_node", "of_play"]
 LANDSCAPE = (
     "Psi(x) = potential_scale*P(z) + offset[member], z[state] = (x[state] - x_shift[state])/x_scale[state]. "
     "P(z) = -(1/rho)*log((1/N)*sum_i s_i*exp(-rho*f_i(z))), i = 1..N over mode, rho = rho[member], "
-    "s_i = 1/(1 + exp(-10*(alpha_i/2 - 1))). "
+    "s_i = 1/(1 + exp(-10*(alpha_i/2 - 1))); all of alpha, V, W and b are taken at the member and mode. "
     "f_i of each member and mode is a network with layers k = 1..{layers}: "
     "a_1 = V1 z + b1; a_k = Vk z + softplus(Wk) h_(k-1) + bk for k = 2..{layers}, with h_k = softplus(a_k) and "
     "softplus(t) = log(1 + exp(t)) of every entry; f_i = a_{layers}, a number. "

@@ -50,7 +50,7 @@ COORDINATES = {
 }
 SIGNED = (np.int8, np.int16, np.int32, np.int64)
 DESCRIPTIONS = {  # by pattern of the path of a group
-    "/data*": "The observations as the fit used them; split says what each sample was used for.",
+    "/data*": "The observations; split says what each sample was used for: train, validation or test.",
     "/fits/*/history": "Losses, and what the model records of itself, at the steps of the optimiser of every member.",
     "/fits/*/restarts": "Validation loss of every starting point after screening.",
     "/fits/*/predictions": "Predictions of the fitted model at the data, their residuals and scores.",
@@ -309,7 +309,7 @@ def _encoding(tree: xr.DataTree) -> dict[str, dict[str, dict[str, Any]]]:
     packed = {"zlib": True, "complevel": 1, "shuffle": True, "fletcher32": True}
     return {
         node.path: {
-            str(name): packed
+            str(name): packed | ({"_FillValue": None} if name in node.coords and variable.dtype.kind == "f" else {})
             for name, variable in node.to_dataset().variables.items()
             if variable.dtype.kind in "fiu" and variable.ndim and variable.size
         }

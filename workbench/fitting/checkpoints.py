@@ -28,7 +28,9 @@ __all__ = ["identity", "load", "save"]
 
 def identity(task: Task, seeds: Sequence[np.random.SeedSequence], settings: Mapping[str, Any]) -> dict[str, str]:
     """Return what must agree for a fit to be resumed: model, initialisation, match, optimiser, seeds and data."""
-    total = hashlib.sha256()
+    total, given = hashlib.sha256(), hashlib.sha256()
+    for values in () if task.given is None else task.given.state_dict().values():
+        given.update(values.detach().cpu().numpy().tobytes())
     for part in task.parts.values():
         for name in sorted(map(str, part.variables)):
             values = part[name].values
@@ -38,6 +40,8 @@ def identity(task: Task, seeds: Sequence[np.random.SeedSequence], settings: Mapp
     return {
         "model": f"{model!r}, {json.dumps(model.config())}, {next(model.parameters()).dtype}",
         "init": repr(task.init),
+        "start": "drawn" if task.given is None else f"given, sha256 {given.hexdigest()[:16]}",
+        "bootstrap": str(task.bootstrap),
         "match": json.dumps(encoded(task.match, "match")),
         "optimiser": json.dumps(dict(settings)),
         "seeds": " ".join(map(seed_text, seeds)),

@@ -215,6 +215,7 @@ def fit(  # type: ignore[misc]
     models = [member.model for member in learned]
     for each in models:
         matched.finish(each, task.parts["train"])
+        _label(each, matched, data)
     history = history_of([member.records for member in learned], _recorded(models[0]), matched.loss_unit)
     best = models[best_member(history)].requires_grad_(False)
     several = isinstance(best, TrainablePotential)
@@ -275,6 +276,12 @@ def _check_warm_start(model: Any, members: int, restarts: int | None, modes: Any
         )
     if isinstance(model, TrainablePotential) and not model.fitted:
         raise ValueError("warm_start=True requires a fitted model, this one is not: fit it without warm_start first")
+
+
+def _label(model: Any, match: Match, data: xr.Dataset) -> None:
+    """Give a fitted potential the units that it or the data know, and the gauge of the match, in place."""
+    if isinstance(model, TrainablePotential):
+        model.units, model.gauge = model.units.agreed(match.units(data), "the model", "the data"), match.gauge
 
 
 def _recorded(model: Any) -> Any:

@@ -7,7 +7,8 @@ from workbench.dataset.variables import Units
 from workbench.errors import DatasetError
 from workbench.losses.match import Stress, quantities
 from workbench.materials.material import Material
-from workbench.potentials.potential import Potential, require_potential, units_of
+from workbench.potentials.bridge import require_potential
+from workbench.potentials.potential import Potential, units_of
 
 __all__ = ["predict"]
 

@@ -17,9 +17,20 @@ from workbench.dataset.tensors import SHEAR
 from workbench.dataset.variables import variable
 from workbench.fitting.predictions import predict
 from workbench.materials.material import Material
-from workbench.potentials.potential import Potential, require_potential
+from workbench.potentials.bridge import require_potential
+from workbench.potentials.potential import Potential
 
 __all__ = ["score"]
+
+MEASURES = {  # long names
+    "rmse": "root-mean-square error of the {}",
+    "relative_rmse": "root-mean-square error of the {}, relative to its standard deviation over the samples",
+    "r2": "coefficient of determination of the {}",
+    "l2": "root-mean-square error of the {}, relative to its root mean square, all components together",
+    "offset": "mean residual of the {}",
+    "error": "norm of the error of the {}, relative to that of its deviation from the mean",
+    "worst": "largest error of the {}, relative to the spread of a component",
+}
 
 
 def score(model: Potential | Material, data: xr.Dataset, *, offset: Literal["keep", "remove"] = "keep") -> xr.Dataset:
@@ -40,7 +51,7 @@ def score(model: Potential | Material, data: xr.Dataset, *, offset: Literal["kee
     Returns
     -------
     xarray.Dataset
-        ``<name>_rmse``, ``<name>_relative_rmse`` and ``<name>_r2``: over (part, member, state) for gradient and
+        ``<name>_rmse``, ``<name>_relative_rmse`` and ``<name>_r2``, of shape (part, member, state) for gradient and
         velocity, (part, component) for stress, and (part, member) for the potential; ``<name>_relative_l2``, the RMSE
         over the root mean square of the data, for all components together; ``potential_offset``, the mean residual
         of the potential. For stress also ``stress_relative_error``, √(Σ ‖r‖² / Σ ‖S − S̄‖²) with the tensor norm ‖S‖² =
@@ -113,7 +124,9 @@ def _scores(predicted: xr.Dataset, data: xr.Dataset, offset: str) -> xr.Dataset:
         name, _, kind = label.rpartition("_")
         unit = data[name].attrs.get("units") if kind in ("rmse", "offset") and name in data else None
         unit = unit if kind in ("rmse", "offset") and not label.endswith("relative_rmse") else "1"
-        values.attrs = variable((), 0.0, label.replace("_", " "), unit).attrs
+        name = label.removesuffix(f"_{kind}").removesuffix("_relative")
+        measure = "relative_rmse" if label.endswith("relative_rmse") else kind
+        values.attrs = variable((), 0.0, MEASURES[measure].format(name.replace("_", " ")), unit).attrs
     kept = [c for c in ("state", "component", "member") if c in predicted.coords]
     return xr.Dataset(scores).drop_vars([c for c in xr.Dataset(scores).coords if c not in kept])
 

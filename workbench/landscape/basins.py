@@ -20,8 +20,9 @@ from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.landscape.box import ZERO_EIGENVALUE, Box, distinct, landscape_in
 from workbench.landscape.eigenvector_following import search
 from workbench.landscape.steepest_descent import LOST, SADDLE, minima_reached
+from workbench.potentials.bridge import rows_of
 from workbench.potentials.ensembles import over_members
-from workbench.potentials.potential import Landscape, Potential, attributes_of, rows_of, units_of
+from workbench.potentials.potential import Landscape, Potential, attributes_of, units_of
 
 __all__ = ["basins"]
 

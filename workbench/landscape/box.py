@@ -16,7 +16,8 @@ import torch
 from scipy.stats import qmc
 from torch import Tensor
 
-from workbench.potentials.potential import Landscape, require_potential, tensor_options
+from workbench.potentials.bridge import require_potential, tensor_options
+from workbench.potentials.potential import Landscape
 
 __all__ = ["Box", "SAME_POINT", "SEARCH_MARGIN", "ZERO_EIGENVALUE", "distinct", "landscape_in", "sobol"]
 

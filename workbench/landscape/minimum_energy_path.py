@@ -26,8 +26,9 @@ from workbench.landscape.box import SAME_POINT, Box, distinct, landscape_in
 from workbench.landscape.eigenvector_following import search
 from workbench.landscape.graph import unstable_directions
 from workbench.landscape.steepest_descent import descent_paths
+from workbench.potentials.bridge import require_potential, rows_of
 from workbench.potentials.ensembles import over_members, points_of_member
-from workbench.potentials.potential import Landscape, Potential, attributes_of, require_potential, rows_of, units_of
+from workbench.potentials.potential import Landscape, Potential, attributes_of, units_of
 
 __all__ = ["minimum_energy_path"]
 

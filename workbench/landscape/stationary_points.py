@@ -20,8 +20,9 @@ from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.landscape.answers import stationary
 from workbench.landscape.box import ZERO_EIGENVALUE, Box, distinct, landscape_in, sobol
 from workbench.landscape.eigenvector_following import NEWTON, search
+from workbench.potentials.bridge import rows_of
 from workbench.potentials.ensembles import over_members
-from workbench.potentials.potential import Landscape, Potential, Sampled, attributes_of, rows_of, units_of
+from workbench.potentials.potential import Landscape, Potential, Sampled, attributes_of, units_of
 
 __all__ = ["stationary_points"]
 

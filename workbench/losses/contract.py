@@ -31,6 +31,9 @@ MATCHES: dict[str, type["Match"]] = {}  # by name
 class Match(ABC):
     """What a fit matches: an object that owns the settings of its loss, and answers all that `fit` asks.
 
+    The data reach it in canonical form, as points ``x(sample, state)``, trajectories ``x(trajectory, time, state)`` or
+    paths ``strain(trajectory, time, component)``, and its `problem` as rows over ``sample``, or as paths.
+
     A derived class is a frozen dataclass, whose fields are its settings; the class is known by its `name` from its
     definition on. It writes `problem`, and what else differs. Quantities of every sample, matched by least squares, are
     shorter to write as a `workbench.match.Quantity`.

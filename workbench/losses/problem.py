@@ -52,8 +52,9 @@ class Problem(ABC):
     Free are the parameters that require a gradient, without those that no data determine (`UNIDENTIFIED` of the model)
     unless the optimiser penalises them. A model of several members has one loss per member, a *copy*.
 
-    Every method but `load` is a pure function. What an evaluation may reuse from the one before, such as the initial
-    states of segments, is a `state` that the optimiser passes in and gets back.
+    Every method but `load` and `recorded`, which set the parameters of the model, is a pure function. What an
+    evaluation may reuse from the one before, such as the initial states of segments, is a `state` that the optimiser
+    passes in and gets back.
 
     Parameters
     ----------

@@ -24,7 +24,8 @@ from workbench.dataset.variables import Units, variable
 from workbench.errors import DatasetError
 from workbench.losses.contract import Match, Parts, flow_velocity
 from workbench.losses.least_squares import LeastSquares, noise_of
-from workbench.potentials.potential import Landscape, tensor_options, units_of
+from workbench.potentials.bridge import tensor_options
+from workbench.potentials.potential import Landscape, units_of
 
 __all__ = ["Gradient", "Joint", "Potential", "Quantity", "Velocity"]
 
@@ -98,7 +99,7 @@ class Quantity(Match):
 
     def problem(self, model: Any, parts: Parts, *, penalised: bool = False) -> LeastSquares:
         """Return the least-squares loss."""
-        return Joint((self,), (1.0,)).problem(model, parts, penalised=penalised)
+        return LeastSquares.of(model, parts, (self,), (1.0,), penalised=penalised)
 
     def predictions(self, model: Landscape, data: xr.Dataset) -> xr.Dataset:
         """Return the prediction and the residual, prediction − observation, with the dimensions of the data."""

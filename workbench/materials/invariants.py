@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from workbench.dataset.tensors import COLUMNS, COMPONENTS, FULL, IDENTITY, ROWS, SHEAR, dyad
-from workbench.potentials.potential import tensor_or_array
+from workbench.potentials.bridge import tensor_or_array
 from workbench.potentials.stored import storable_value
 
 __all__ = ["Invariants", "contract", "product"]

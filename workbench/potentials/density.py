@@ -17,7 +17,8 @@ import xarray as xr
 from workbench import dataset
 from workbench.checks import require_integer
 from workbench.dataset.variables import product, variable
-from workbench.potentials.potential import Potential, require_potential, tensor_options, units_of
+from workbench.potentials.bridge import require_potential, tensor_options
+from workbench.potentials.potential import Potential, units_of
 from workbench.potentials.support import Support
 
 __all__ = ["Density", "Supported"]

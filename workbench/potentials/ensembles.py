@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from workbench.potentials.potential import Ensemble, Landscape, TimeVarying, require_potential
+from workbench.potentials.bridge import require_potential
+from workbench.potentials.potential import Ensemble, Landscape, TimeVarying
 
 __all__ = [
     "each_member",

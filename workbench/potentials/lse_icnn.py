@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
 from workbench.checks import require_integer
+from workbench.potentials.bridge import tensor_or_array
 from workbench.potentials.convex import ConvexNetworks
 from workbench.potentials.initialisation import Initialisation, local_gradients, spread_samples
-from workbench.potentials.potential import tensor_or_array
 from workbench.potentials.trainable import SHARED, TrainablePotential, shared_scaling
 
 __all__ = ["ACTIVE", "LSEICNN", "log_gate", "soft_minimum", "soft_minimum_constant"]

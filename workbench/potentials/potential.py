@@ -1,23 +1,22 @@
-"""The interface of a potential, what a potential may offer beside it, and checks of their arguments.
+"""The interface of a potential, and what a potential may offer beside it.
 
 Every analysis needs `Potential` alone. What a potential can do beside is an interface of its own: names of its states
 and number of its members (`Landscape`), the members themselves (`Ensemble`), a domain (`Bounded`), a record of where
 its data were (`Sampled`), units (`Measured`), a stated zero (`Gauged`), modes (`Modal`), and a movement in time
-(`TimeVarying`). `require_potential` supplies names and the number of members where they are missing.
+(`TimeVarying`). `workbench.potentials.bridge.require_potential` supplies names and the number of members where they
+are missing.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import wraps
-from typing import Any, Protocol, runtime_checkable
+from __future__ import annotations
 
-import numpy as np
-import torch
-from numpy.typing import ArrayLike
-from torch import Tensor
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from workbench.dataset.variables import Units
-from workbench.potentials.schedules import Schedule
+
+if TYPE_CHECKING:
+    from workbench.potentials.schedules import Schedule
 
 __all__ = [
     "Bounded",
@@ -33,15 +32,10 @@ __all__ = [
     "attributes_of",
     "check_domain",
     "gauge_of",
-    "require_potential",
-    "rows_of",
-    "tensor_options",
-    "tensor_or_array",
     "units_of",
 ]
 
 FORMULA = "that of its formula"  # gauge of a potential that states none
-OPTIONAL = ("member", "check_domain", "inside_data", "mode_weights", "units", "gauge", "dtype", "device")
 
 
 @runtime_checkable
@@ -57,7 +51,7 @@ class Potential(Protocol):
 
     Examples
     --------
-    >>> import systems
+    >>> import numpy as np, systems
     >>> import workbench as wb
     >>> surface = systems.get("muller_brown")
     >>> isinstance(surface, wb.Potential)
@@ -171,87 +165,6 @@ class TimeVarying(Protocol):
         """Return the potential at a time, or at a value of the parameter, which is given by its name."""
 
 
-def tensor_options(potential: Any) -> dict[str, Any]:
-    """Return the dtype and device of a potential as keyword arguments for `torch.tensor` and similar functions."""
-    return {"dtype": getattr(potential, "dtype", torch.float64), "device": getattr(potential, "device", None)}
-
-
-def tensor_or_array(method: Callable[..., Tensor]) -> Callable[..., Any]:
-    """Extend a tensor method to arrays: an array x, shape (…, dim), yields an array; the last axis of x is checked."""
-
-    @wraps(method)
-    def bridged(self: Any, x: Any, *args: Any, **options: Any) -> Any:
-        is_tensor = isinstance(x, Tensor)
-        if not is_tensor:
-            x = torch.tensor(np.asarray(x, dtype=np.float64), **tensor_options(self))
-        if x.ndim == 0 or x.shape[-1] != len(self.states):
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}; expected (…, {len(self.states)}) with the states {self.states} along "
-                "the last axis"
-            )
-        result = method(self, x, *args, **options)
-        return result if is_tensor else result.detach().cpu().numpy()
-
-    return bridged
-
-
-def require_potential(candidate: Any, dim: int | Sequence[str] | None = None) -> Landscape:
-    """Return the candidate as a `Landscape`, or raise `TypeError` unless it implements `Potential`.
-
-    The states of a potential that does not name them are called x1, x2, …, if `dim` is their number, or as `dim` lists
-    them. A potential without a number of members is plain.
-    """
-    if isinstance(candidate, TimeVarying):
-        raise TypeError(
-            "expected a potential, got a time-dependent landscape, which is a potential only at a fixed time: "
-            f"take blend.at({candidate.parameter}=…) or blend.at(time=…)"
-        )
-    if not isinstance(candidate, Potential):
-        raise TypeError(
-            f"expected a potential (an LSEICNN, a PotentialSystem, blend.at(b=…), …), got {type(candidate).__name__}; "
-            "of a fit take fit.model, or fit.ensemble for all members; to use a formula of your own, subclass "
-            "systems.PotentialSystem"
-        )
-    if isinstance(candidate, Landscape):
-        return candidate
-    default = [f"x{k + 1}" for k in range(dim)] if isinstance(dim, int) else dim
-    states = getattr(candidate, "states", default)
-    if states is None:
-        raise TypeError(f"{type(candidate).__name__} does not name its states: give it an attribute `states`")
-    return _Named(candidate, states)
-
-
-class _Named:
-    """A potential with names of its states; its own methods need to take tensors only, and may return arrays."""
-
-    def __init__(self, potential: Any, states: Sequence[str]) -> None:
-        self.potential, self.states = potential, tuple(states)
-        self.members: int | None = getattr(potential, "members", None)
-        for name in OPTIONAL:  # as attributes: from Python 3.12 on, isinstance with a protocol ignores __getattr__
-            if hasattr(potential, name):
-                setattr(self, name, getattr(potential, name))
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "potential":  # of a copy, before it has any attribute
-            raise AttributeError(name)
-        return getattr(self.potential, name)
-
-    @tensor_or_array
-    def value(self, x: Tensor) -> Tensor:
-        """Return Ψ(x), shape (…), for x of shape (…, dim)."""
-        return torch.as_tensor(self.potential.value(x)).to(x)
-
-    @tensor_or_array
-    def gradient(self, x: Tensor) -> Tensor:
-        """Return ∇Ψ(x), shape (…, dim), for x of shape (…, dim)."""
-        return torch.as_tensor(self.potential.gradient(x)).to(x)
-
-    @tensor_or_array
-    def hessian(self, x: Tensor) -> Tensor:
-        """Return ∇²Ψ(x), shape (…, dim, dim), for x of shape (…, dim)."""
-        return torch.as_tensor(self.potential.hessian(x)).to(x)
-
-
 def units_of(potential: Any) -> Units:
     """Return the units of a potential; all are unknown unless it is `Measured`."""
     unknown = (None,) * len(potential.states)
@@ -287,12 +200,3 @@ def check_domain(potentials: Sequence[Any], x: Any) -> None:
     for potential in potentials:
         if isinstance(potential, Bounded):
             potential.check_domain(x)
-
-
-def rows_of(potential: Landscape, x: ArrayLike, name: str) -> Tensor:
-    """Return one state, shape (dim,), or several, (row, dim), as a tensor (row, dim); raise `ValueError` otherwise."""
-    rows = np.atleast_2d(np.asarray(x, dtype=np.float64))
-    dim = len(potential.states)
-    if rows.ndim != 2 or rows.shape[1] != dim or not np.isfinite(rows).all():
-        raise ValueError(f"{name} must be finite, with shape (row, {dim}); got an array of shape {np.shape(x)}")
-    return torch.tensor(rows, **tensor_options(potential))

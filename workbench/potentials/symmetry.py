@@ -20,17 +20,9 @@ from torch import Tensor
 
 from workbench import dataset
 from workbench.dataset.variables import Units
+from workbench.potentials.bridge import require_potential, tensor_options, tensor_or_array
 from workbench.potentials.ensembles import member_of
-from workbench.potentials.potential import (
-    Potential,
-    arbitrary_constant,
-    check_domain,
-    gauge_of,
-    require_potential,
-    tensor_options,
-    tensor_or_array,
-    units_of,
-)
+from workbench.potentials.potential import Potential, arbitrary_constant, check_domain, gauge_of, units_of
 
 __all__ = ["Symmetrised", "group", "augmented"]
 

@@ -13,8 +13,8 @@ from torch.func import functional_call, grad, jacrev, vmap
 
 from workbench.checks import require_integer
 from workbench.dataset.variables import Units
+from workbench.potentials.bridge import tensor_or_array
 from workbench.potentials.initialisation import Initialisation
-from workbench.potentials.potential import tensor_or_array
 from workbench.potentials.stored import Stored
 from workbench.potentials.support import Support
 

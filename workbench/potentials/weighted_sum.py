@@ -9,17 +9,9 @@ import torch
 from torch import Tensor
 
 from workbench.dataset.variables import Units
+from workbench.potentials.bridge import require_potential, tensor_options, tensor_or_array
 from workbench.potentials.ensembles import member_of, members_of
-from workbench.potentials.potential import (
-    Potential,
-    arbitrary_constant,
-    check_domain,
-    gauge_of,
-    require_potential,
-    tensor_options,
-    tensor_or_array,
-    units_of,
-)
+from workbench.potentials.potential import Potential, arbitrary_constant, check_domain, gauge_of, units_of
 
 __all__ = ["WeightedSum"]
 
