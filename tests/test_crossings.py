@@ -79,7 +79,7 @@ def test_truth_on_the_grid_has_the_zero_of_the_fit_near_the_samples():
     assert float(abs(gap.mean())) < 1e-10
     true = surface.value(np.stack(np.meshgrid(grid["x"], grid["y"], indexing="ij"), -1))
     np.testing.assert_allclose(grid["potential_true"] - grid["potential_offset"], true, atol=1e-10)
-    assert "share the zero of the fit" in grid.attrs["gauge"]
+    assert "shared by truth and fit" in grid.attrs["gauge"]
 
 
 def test_errors_of_positions_have_the_unit_of_the_states():
