@@ -114,7 +114,7 @@ class System(Parameters):
     reference: ClassVar[str] = ""
     potential_unit: ClassVar[str | None] = None
     time_unit: ClassVar[str | None] = None
-    gauge: ClassVar[str] = "that of the formula"
+    gauge: ClassVar[str] = "that of its formula"
     gradient_note: ClassVar[str] = ""
     observed: ClassVar[str] = "x"
     state_space: ClassVar[tuple[State, ...]] = ()

@@ -59,12 +59,16 @@ def test_everything_is_named_and_described(saved):
         assert all(dim in dataset.coords for dim in dataset.dims), node.path
         for name, variable in dataset.variables.items():
             assert "long_name" in variable.attrs, f"{node.path}/{name}"
-            assert variable.dtype.kind in "OU" or "units" in variable.attrs, f"{node.path}/{name}"
+            assert variable.attrs.get("units", "1") != "", f"{node.path}/{name}"
         assert not set(dataset.data_vars) & set(dataset.dims)
-    assert tree["analysis/stationary_points/index"].dtype == np.uint8
+        assert not any(variable.dtype.kind == "u" for variable in dataset.variables.values())
+        assert not dataset.data_vars or dataset.attrs["description"].endswith("."), node.path
+        assert "potential" not in dataset or dataset.attrs["gauge"], node.path
+    assert tree["analysis/stationary_points/index"].dtype == np.int8
     assert (tree.attrs["dtype"], tree.attrs["device"], tree.attrs["seed"]) == ("float64", "cpu", "0")
-    for name in ("Conventions", "title", "source", "references", "history", "schema", "git_commit", "git_dirty",
-                 "versions_json", "platform", "device", "dtype", "created_at", "threads"):  # fmt: skip
+    for name in ("Conventions", "title", "source", "references", "license", "creator", "history", "schema",
+                 "git_commit", "git_dirty", "versions_json", "platform", "device", "dtype", "created_at",
+                 "threads"):  # fmt: skip
         assert isinstance(tree.attrs[name], str | int | float | np.generic), name
     assert tree.attrs["schema"] == "workbench-result/2"
     assert "torch" in json.loads(tree.attrs["versions_json"])

@@ -444,7 +444,7 @@ def test_landscapes_of_files_without_a_study_are_drawn(name):
     assert done.exit_code == 0, done.output
     with open("drawn/mine-landscape.png", "rb") as file:
         assert file.read(4) == b"\x89PNG"
-    (axes, *_) = wb.plot.overview(results.read("mine.nc")).axes
+    (axes, *_) = wb.overview(results.read("mine.nc")).axes
     drawn = np.concatenate(
         [np.asarray(marks.get_offsets()) for marks in axes.collections if marks.get_label()[0] != "_"]
     )

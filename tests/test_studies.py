@@ -201,7 +201,7 @@ def test_an_interrupted_study_goes_on_from_its_checkpoints(tmp_path):
     assert comparison.differences(results.read(target), results.read(straight))[1] == {}
     for name, state in states.items():
         elapsed = results.read(target)[f"fits/{name}_adam/history/elapsed"].values[0]
-        kept = state["records"]["elapsed"].numpy()
+        kept = state["each"][0]["records"]["elapsed"].numpy()
         np.testing.assert_array_equal(elapsed[1:3], kept[1:3])  # it went on, and did not start again
 
 

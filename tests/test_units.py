@@ -314,7 +314,7 @@ def test_a_coordinate_of_the_users_own_named_unit_is_kept():
 
 
 def test_data_with_a_potential_say_where_it_is_zero():
-    assert Hinge().points(3, seed=0).attrs["gauge"] == "that of the formula"
+    assert Hinge().points(3, seed=0).attrs["gauge"] == "that of its formula"
     assert own_points().attrs["gauge"] == "that of the data"
     assert systems.get("rossi").paths(2, seed=0).attrs["gauge"] == "zero in the unstrained first phase"
     assert wb.simulate(Bond(), [[0.5]], TIME).attrs["gauge"] == "that of the potential analysed"

@@ -47,6 +47,7 @@ PUBLIC = {  # module: the names it offers
     "materials.invariants": ["Invariants"],
     "materials.material": ["Material", "Response"],
     "materials.state_node": ["StateNODE"],
+    "overview": ["overview"],
     "potentials.blend": ["Blend"],
     "potentials.density": ["Density"],
     "potentials.initialisation": ["Initialisation"],

@@ -19,6 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from workbench import plugins
 from workbench.checks import require_integer
 from workbench.interrupts import held_signals
 
@@ -97,7 +98,8 @@ def _in_processes(function: Callable, jobs: Sequence[tuple], workers: int, updat
     others = set(multiprocessing.active_children())
     listener = threading.Thread(target=_listen, args=(messages, update), daemon=True)
     listener.start()
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (messages,))
+    files = [str(path) for path in plugins.LOADED.values()]
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (messages, files))
     try:
         with held_signals():  # a pool interrupted during start-up cannot be shut down
             futures = [pool.submit(_call, function, index, job) for index, job in enumerate(jobs)]
@@ -125,14 +127,16 @@ def _in_processes(function: Callable, jobs: Sequence[tuple], workers: int, updat
         messages.close()
 
 
-def _begin(messages: Any) -> None:
-    """Initialise a worker process: signal handlers, one thread, the queue for its reports."""
+def _begin(messages: Any, files: Sequence[str]) -> None:
+    """Initialise a worker process: signal handlers, one thread, the queue for its reports, and the plug-ins."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, _stop)
     import torch
 
     torch.set_num_threads(1)
     _child["messages"] = messages
+    for file in files:
+        plugins.load(file)
 
 
 def _stop(number: int, frame: object) -> None:

@@ -25,7 +25,6 @@ __all__ = [
     "legend",
     "letters",
     "nullclines",
-    "overview",
     "path",
     "profile",
     "stationary_points",
@@ -179,42 +178,6 @@ def landscape(axes: Axes, potential: xr.DataArray, *, levels: Any = 24) -> Any:
     axes.contour(first, second, values, levels=np.asarray(filled.levels)[::2], colors="white", linewidths=0.4)
     axes.set(xlabel=label(first), ylabel=label(second), aspect="equal")
     return filled
-
-
-def overview(tree: xr.DataTree) -> Figure:
-    """Draw the landscape of a result file, in one or two dimensions, with the data and the stationary points.
-
-    Parameters
-    ----------
-    tree : xarray.DataTree
-        A result file with the groups /data and /landscape, such as ``workbench.load(path).tree``.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    potential = tree["landscape"].to_dataset()["potential"]
-    page, panels = figure(1, 1, size=(4, 3.2))
-    axes = panels[0, 0]
-    group = next(node for node in tree["data"].subtree if "x" in node.data_vars)
-    x = group.to_dataset()["x"].values.reshape(-1, group.sizes["state"])
-    known = any(node.path == "/analysis/stationary_points" for node in tree.subtree)
-    found = tree["analysis/stationary_points"].to_dataset() if known else None
-    if potential.ndim == 2:
-        page.colorbar(landscape(axes, potential), ax=axes, label=label(potential))
-        axes.plot(*x.T, ".", color="black", markersize=1.5, label="data")
-        if found is not None:
-            stationary_points(axes, found)
-    else:
-        line = potential[str(potential.dims[0])]
-        axes.plot(line, potential, color="black", label="fit")
-        axes.plot(x[:, 0], np.full(len(x), float(potential.min())), "|", color="0.45", label="data")
-        if found is not None:
-            at = np.column_stack([found["x"].values, found["potential"].values])
-            stationary_points(axes, found.drop_dims("state").assign(x=(("point", "axis"), at)))
-        axes.set(xlabel=label(line), ylabel=label(potential))
-    legend(page, [axes], columns=3)
-    return page
 
 
 def nullclines(axes: Axes, gradient: xr.DataArray) -> None:

@@ -6,13 +6,13 @@ the only ones in this package that import systems and studies.
 
 import signal
 import warnings
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from workbench import plugins
 from workbench.cli import console, fit_commands, study_commands
-from workbench.cli.console import Terminated, guarded
+from workbench.cli.console import Terminated, guarded, with_plugins
 from workbench.version import __version__
 
 __all__ = ["app", "main"]
@@ -32,7 +32,9 @@ def main() -> None:
         raise Terminated
 
     signal.signal(signal.SIGTERM, terminate)
-    warnings.showwarning = lambda message, *_, **__: console.err.print(f"warning: {message}", style="yellow")
+    warnings.showwarning = lambda message, *_, **__: console.err.print(
+        f"warning: {console.as_flags(str(message))}", style="yellow"
+    )
     app()
 
 
@@ -47,9 +49,7 @@ def _print_version(requested: bool) -> None:
 @guarded
 def common(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
-    plugin: Annotated[
-        list[Path] | None, typer.Option(help="Python file that registers systems or studies; may be repeated.")
-    ] = None,
+    plugin: console.Plugin = None,
     show_version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
@@ -57,11 +57,11 @@ def common(
     """Learn multi-well energy landscapes from data, analyse them and simulate on them."""
     console.flags["debug"] = debug
     for file in plugin or ():
-        console.run_plugin(file)
+        plugins.load(file)
 
 
 for name, command in (study_commands.COMMANDS | fit_commands.COMMANDS).items():
-    app.command(name)(guarded(command))
+    app.command(name)(guarded(with_plugins(command)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Consoles, options and error handling shared by all commands."""
 
 import functools
+import inspect
 import json
 import re
 import sys
@@ -15,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from workbench import plugins
 from workbench.errors import DatasetError
 
 __all__ = ["Json", "Output", "Overwrite", "Seed", "Settings", "Terminated", "Workers", "guarded", "parsed", "show"]
@@ -22,20 +24,19 @@ __all__ = ["Json", "Output", "Overwrite", "Seed", "Settings", "Terminated", "Wor
 out = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 flags = {"debug": False}
-plugins: set[str] = set()  # plug-in files that were run
 
 
 class Terminated(BaseException):
     """Raised when SIGTERM is received."""
 
 
-class PluginError(RuntimeError):
-    """Raised when a plug-in file fails; the message names file and line."""
-
-
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
+]
+Plugin = Annotated[
+    list[Path] | None,
+    typer.Option(help="Python file with systems, studies, matches or models of your own; may be repeated."),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of all random numbers, an integer.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Output file.")]
@@ -72,8 +73,10 @@ FLAGS = (  # settings in Python and their command-line equivalents
         r"\b(overwrite|resume|drop_missing|differentiate|bootstrap)=True",
         lambda found: f"--{found[1]}".replace("_", "-"),
     ),
-    (r"\btemperature=…", lambda found: "--temperature T"),
-    (r"\bname='(\w+)'", lambda found: f"--data {found[1]}"),
+    (r"\btemperature=(…|T\b)", lambda found: "--temperature T"),
+    (r"\bname='([^']+)'", lambda found: f"--data {found[1]}"),
+    (r"\b(step|within|seed|modes|members)=…", lambda found: f"--{found[1]} …"),
+    (r"run the file that defines it, before loading", lambda found: "give the file that defines it, --plugin FILE"),
     (
         r"\bworkbench\.learn\(workbench\.read_data\('(.*?)'\), match=…\)",
         lambda found: f"workbench fit {found[1]} --match …",
@@ -97,25 +100,30 @@ def as_flags(message: str) -> str:
 
 def _in_plugin(error: Exception) -> str:
     """Return where in a plug-in an error occurred, as a suffix of its message, or an empty string."""
-    frames = [at for at in traceback.extract_tb(error.__traceback__) if at.filename in plugins]
+    files = {str(path) for path in plugins.LOADED.values()} | {module.__file__ for module in _modules()}
+    frames = [at for at in traceback.extract_tb(error.__traceback__) if at.filename in files]
     return f" ({type(error).__name__} in the plug-in {frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 
-def run_plugin(file: Path) -> None:
-    """Run a file that registers systems or studies; `PluginError` reports errors by file and line."""
-    import runpy
+def _modules() -> list[Any]:
+    """Return the modules of all plug-ins."""
+    return [sys.modules[name] for name in plugins.LOADED if name in sys.modules]
 
-    if not file.is_file():
-        raise ValueError(f"the plug-in file {file} does not exist")
-    plugins.add(str(file))
-    try:
-        runpy.run_path(str(file), run_name=file.stem)
-    except Exception as error:
-        lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == str(file)]
-        line = error.lineno if isinstance(error, SyntaxError) and error.filename == str(file) else None
-        where = f"{file}, line {line or (lines[-1] if lines else '?')}"
-        text = error.msg if isinstance(error, SyntaxError) else error.args[0] if error.args else ""
-        raise PluginError(f"the plug-in {where}, fails: {type(error).__name__}: {text}") from error
+
+def with_plugins(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the option --plugin to a command, so that it may stand behind the name of the command, too."""
+    signature = inspect.signature(command, eval_str=True)
+
+    @functools.wraps(command)
+    def run(*args: Any, plugin: list[Path] | None = None, **options: Any) -> None:
+        for file in plugin or ():
+            plugins.load(file)
+        command(*args, **options)
+
+    option = inspect.Parameter("plugin", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Plugin)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
+    run.__annotations__ = {name: each.annotation for name, each in run.__signature__.parameters.items()}  # type: ignore[attr-defined]
+    return run
 
 
 def parsed(settings: list[str] | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from workbench.cli import console
-from workbench.cli.console import Json, Output, Overwrite, Seed, Workers, show
+from workbench.cli.console import Json, Output, Overwrite, Seed, Settings, Workers, parsed, show
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -27,8 +27,15 @@ def fit(
     data: Annotated[Path, typer.Argument(help="netCDF file with data, of any origin.")],
     match: Annotated[
         list[str],
-        typer.Option(help="potential, gradient, velocity or trajectory; repeat NAME=WEIGHT to match several."),
+        typer.Option(
+            help="potential, gradient, velocity, trajectory, stress, or a match of your own (--plugin); repeat "
+            "NAME=WEIGHT to match several."
+        ),
     ],
+    model: Annotated[
+        str, typer.Option(help="Class of the model; one of your own needs --plugin. Default: LSEICNN.")
+    ] = "LSEICNN",
+    settings: Settings = None,
     modes: Annotated[str, typer.Option(help="Number of convex modes, or auto to select it.")] = "3",
     hidden: Annotated[str, typer.Option(help="Widths of the hidden layers.")] = "8,8,8",
     members: Annotated[int, typer.Option(help="Number of independent fits; their spread estimates the error.")] = 1,
@@ -49,28 +56,38 @@ def fit(
     workers: Workers = 2,
     as_json: Json = False,
 ) -> None:
-    """Fit a landscape to data and save it with its stationary points."""
+    """Fit a landscape to data and save it with its stationary points; or fit another model, such as a material."""
+    from workbench.cli.models import constructed, optimiser_of
     from workbench.files import results
     from workbench.files.data import read_data
     from workbench.fitting.learn import learn
-    from workbench.fitting.levenberg_marquardt import LevenbergMarquardt
 
     target = results.check_target(output or data.with_name(f"{data.stem}-fit.nc"), overwrite=overwrite)
     observed = read_data(data, name=name, states=_names(states), drop_missing=drop_missing)
+    matched = _match(match)
+    architecture: dict[str, Any] = {
+        "modes": "auto" if modes == "auto" else _integer("modes", modes),
+        "hidden": [_integer("hidden", width) for width in hidden.split(",")],
+    }
+    if model != "LSEICNN" or settings:
+        architecture = {"model": constructed(model, observed, architecture, parsed(settings))}
     outcome = learn(
         observed,
-        match=_match(match),
-        modes="auto" if modes == "auto" else _integer("modes", modes),  # type: ignore[arg-type]
-        hidden=[_integer("hidden", width) for width in hidden.split(",")],
+        match=matched,
+        **architecture,
         members=members,
         restarts=restarts,
         bootstrap=bootstrap,
         differentiate=differentiate,
         seed=seed,
-        optimiser=None if steps is None else LevenbergMarquardt(steps=steps),
+        optimiser=None if steps is None else optimiser_of(matched, steps),
         workers=workers,
     )
-    origin = {"title": f"landscape learned from {data.name}", "input": str(data), "seed": outcome.fit.seed}
+    origin = {
+        "title": f"{'landscape' if outcome.landscape is not None else model} learned from {data.name}",
+        "input": str(data),
+        "seed": outcome.fit.seed,
+    }
     elapsed = sum(one.elapsed for one in outcome.fits.values())
     attrs = {**origin, "elapsed_seconds": elapsed, **outcome.attrs}
     results.save(target, **{**outcome, "attrs": attrs}, overwrite=overwrite)

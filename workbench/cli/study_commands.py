@@ -128,18 +128,20 @@ def plot(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw the figures of a study, or the landscape of a fit in one or two dimensions, from a result file."""
+    """Draw the figures of a study, or a landscape in one or two dimensions, or else the predictions of a fit."""
     import studies
     from workbench.files import results
 
     tree = results.read(file)
-    if "study" not in tree.attrs and {"landscape", "data"} <= set(tree.children):
+    if "study" not in tree.attrs and "fits" in tree.children:
         from workbench import plot as drawing
+        from workbench.overview import overview
 
-        target = (folder or file.parent) / f"{file.stem}-landscape.png"
+        what = "landscape" if "landscape" in tree.children else "predictions"
+        target = (folder or file.parent) / f"{file.stem}-{what}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         with drawing.style():
-            drawing.overview(tree).savefig(target, dpi=200)
+            overview(tree).savefig(target, dpi=200)
         show({"figures": [str(target)]}, as_json)
         return
     show({"figures": [str(path) for path in studies.draw(file, folder)]}, as_json)

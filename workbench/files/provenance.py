@@ -20,8 +20,9 @@ SCHEMA = "workbench-result/2"
 LIBRARIES = ("torch", "torchdiffeq", "numpy", "scipy", "xarray", "netCDF4", "matplotlib")
 REFERENCE = (
     "R. E. Jones, A. Buganza Tepole and J. N. Fuhg, Differentiable neural network representation of multi-well, "
-    "locally-convex potentials"
+    "locally-convex potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242"
 )
+LICENSE = "data and results: as their creator states; the software that wrote this file: Apache-2.0"
 
 
 def provenance(**more: object) -> dict[str, str | int | float]:
@@ -44,6 +45,8 @@ def provenance(**more: object) -> dict[str, str | int | float]:
         "title": "multi-well energy landscape",
         "source": f"{DISTRIBUTION} {__version__}",
         "references": REFERENCE,
+        "license": LICENSE,
+        "creator": f"written by {DISTRIBUTION} {__version__}",
         "history": f"{now} written by {Path(sys.argv[0]).name or 'python'} {' '.join(sys.argv[1:])}".strip(),
         "schema": SCHEMA,
         "git_commit": commit,

@@ -13,6 +13,7 @@ library parses the file, because HDF5 may crash on damaged files, and reject dam
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,20 @@ COORDINATES = {
     "source": "landscape analysed",
     "split": "role of the sample in the fit",
     "state": "component of the state",
+}
+SIGNED = (np.int8, np.int16, np.int32, np.int64)
+DESCRIPTIONS = {  # by pattern of the path of a group
+    "/data*": "The observations as the fit used them; split says what each sample was used for.",
+    "/fits/*/history": "Losses, and what the model records of itself, at the steps of the optimiser of every member.",
+    "/fits/*/restarts": "Validation loss of every starting point after screening.",
+    "/fits/*/predictions": "Predictions of the fitted model at the data, their residuals and scores.",
+    "/fits/*/scan": "The fits with different numbers of modes, of which one was chosen.",
+    "/fits/*": "Weights and scales of a fitted model; the attribute formula defines the model from them.",
+    "/landscape": "Potential and gradient on a grid, for readers without PyTorch.",
+    "/analysis/stationary_points": "Stationary points of the landscape in the box, minima first, lowest first.",
+    "/analysis/stationary_points_summary": "Stationary points matched across the members, with their spread.",
+    "/analysis/*": "An analysis of the landscape.",
+    "/simulation": "Trajectories on the landscape.",
 }
 
 
@@ -93,7 +108,7 @@ class Result:
     def extended(self, groups: Mapping[str, xr.Dataset]) -> xr.DataTree:
         """Return the tree with `groups`, such as "analysis/wells", added or replaced, and an entry in its history."""
         kept = {n.path: n.to_dataset(inherit=False) for n in self.tree.subtree if n.path.strip("/") not in groups}
-        added = {f"/{path}": cleaned(group) for path, group in groups.items()}
+        added = {f"/{path}": cleaned(_described(f"/{path}", group)) for path, group in groups.items()}
         tree = xr.DataTree.from_dict(kept | added)
         tree.attrs = self.tree.attrs | {"history": f"{provenance()['history']}\n{self.tree.attrs['history']}"}
         return tree
@@ -176,7 +191,7 @@ def tree_of(
     for name, fit in named.items():
         groups |= fit_groups(f"/fits/{name}", fit)
     groups |= _named("/landscape", landscape) | _named("/analysis", analysis) | _named("/simulation", simulation)
-    return xr.DataTree.from_dict({path: cleaned(group) for path, group in groups.items()})
+    return xr.DataTree.from_dict({path: cleaned(_described(path, group)) for path, group in groups.items()})
 
 
 def write(tree: xr.DataTree, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -266,22 +281,26 @@ def _named(root: str, content: xr.Dataset | Mapping[str, xr.Dataset] | None) -> 
 
 
 def cleaned(group: xr.Dataset) -> xr.Dataset:
-    """Return a group with storable attributes, described coordinates and integers in the smallest sufficient type."""
+    """Return a group with storable attributes, described coordinates, and the smallest sufficient signed integers."""
     group = group.assign_attrs({k: storable(v) for k, v in group.attrs.items()})
     for name, variable in group.data_vars.items():
         if variable.dtype.kind in "iu" and variable.size:
-            smallest = np.promote_types(
-                np.min_scalar_type(variable.values.min()), np.min_scalar_type(variable.values.max())
-            )
+            low, high = int(variable.values.min()), int(variable.values.max())
+            smallest = next(kind for kind in SIGNED if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
             group[name] = variable.astype(smallest, keep_attrs=True)
     for name, coordinate in group.coords.items():
         coordinate.attrs.setdefault("long_name", COORDINATES.get(str(name), str(name).replace("_", " ")))
-        coordinate.attrs.setdefault("units", "1")
     return group
 
 
+def _described(path: str, group: xr.Dataset) -> xr.Dataset:
+    """Return a group with a sentence on what it holds, unless it has one."""
+    kind = next((kind for kind in DESCRIPTIONS if fnmatch(path, kind)), "")
+    return group if not kind or "description" in group.attrs else group.assign_attrs(description=DESCRIPTIONS[kind])
+
+
 def _open(path: Path) -> xr.DataTree:
-    with xr.open_datatree(path, engine="netcdf4") as tree:
+    with xr.open_datatree(path, engine="netcdf4", decode_timedelta=False) as tree:
         return tree.load()
 
 

@@ -196,7 +196,7 @@ class Trainings:
 
     def state(self) -> dict[str, Any]:
         """Return all that determines the rest of the training."""
-        return {"each": [one.state() for one in self.each]}
+        return {"epoch": self.epoch, "each": [one.state() for one in self.each]}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a state of the same task and settings."""

@@ -188,6 +188,10 @@ def fit(  # type: ignore[misc]
             f"match={matched.name!r} refines a fitted model: first fit velocities (workbench.velocities estimates "
             f"them), then call fit(first.ensemble, data, match={matched.name!r}, warm_start=True)"
         )
+    settings: dict[str, Any] = {"members": members, "restarts": restarts, "validation_fraction": validation_fraction}
+    settings |= {"bootstrap": bootstrap, "warm_start": warm_start, "modes": modes}
+    objects = {"match": matched, "optimiser": minimiser, "init": init}
+    settings |= {name: encoded(each, name) for name, each in objects.items()}  # refused before the fit if it cannot be
     checkpoint_path = _checked_checkpoint(checkpoint, seed)
     sequence = dataset.seed_sequence(seed)
     shuffle, *seeds = np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key).spawn(1 + members)
@@ -214,9 +218,6 @@ def fit(  # type: ignore[misc]
     history = history_of([member.records for member in learned], _recorded(models[0]), matched.loss_unit)
     best = models[best_member(history)].requires_grad_(False)
     several = isinstance(best, TrainablePotential)
-    settings: dict[str, Any] = {"members": members, "restarts": restarts, "validation_fraction": validation_fraction}
-    settings |= {"bootstrap": bootstrap, "warm_start": warm_start, "modes": modes}
-    objects = {"match": matched, "optimiser": minimiser, "init": init}
     return (Fit if several else PathFit)(
         model=best,
         ensemble=best.stack(models).requires_grad_(False) if several else best,
@@ -228,7 +229,7 @@ def fit(  # type: ignore[misc]
         outcomes=tuple(member.outcome for member in learned),
         seed=dataset.seed_text(sequence),
         elapsed=time.perf_counter() - began,
-        settings=settings | {name: encoded(each, name) for name, each in objects.items()},
+        settings=settings,
     )
 
 

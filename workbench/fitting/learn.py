@@ -202,7 +202,9 @@ def _analysed(data: Any, fits: Mapping[str, Fit]) -> Answer:
     attrs = {} if last.caveat is None else {"caveat": last.caveat}
     if not isinstance(last.model, TrainablePotential):
         return Answer(data=data, fits=fits, attrs=attrs)
-    landscape = grid(last.model, last.model.box) if last.model.dim <= 2 else None
+    landscape = None
+    if last.model.dim <= 2:
+        landscape = grid(last.model, last.model.box, ensemble=last.ensemble, member=last.best)
     analysis: dict[str, xr.Dataset] = {}
     try:
         analysis["stationary_points"] = stationary_points(last.model, last.model.box)

@@ -107,8 +107,8 @@ class PathLoss(Problem):
         There are more residuals than parameters, so that the Jacobian is made by columns: the gradient of the gradient
         with respect to its cotangent.
         """
-        residuals, pull_back = vjp(lambda t: self._residuals(t, self.train).reshape(-1), theta)
-        _, push_forward = vjp(lambda v: pull_back(v)[0], torch.zeros_like(residuals))  # the transpose of a linear map
+        residuals, pull_back, *_ = vjp(lambda t: self._residuals(t, self.train).reshape(-1), theta)
+        _, push_forward, *_ = vjp(lambda v: pull_back(v)[0], torch.zeros_like(residuals))  # transpose of a linear map
         columns = vmap(lambda direction: push_forward(direction)[0], chunk_size=COLUMNS)(
             torch.eye(len(theta)).to(theta)
         )

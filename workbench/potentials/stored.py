@@ -106,7 +106,7 @@ def encoded(value: Any, what: str) -> Any:
         return value
     if str(value).startswith("torch."):  # a dtype
         return {"dtype": str(value).removeprefix("torch.")}
-    if is_dataclass(value) and VALUES.get(kind_of_value(type(value))) is type(value):
+    if is_dataclass(value) and kind_of_value(type(value)) in VALUES:
         parts = {field.name: encoded(getattr(value, field.name), what) for field in fields(value)}
         return {"kind": kind_of_value(type(value)), **parts}
     if isinstance(value, Mapping) and "kind" not in value:  # which marks the dataclasses

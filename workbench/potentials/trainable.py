@@ -254,12 +254,11 @@ class TrainablePotential(Stored, nn.Module, ABC):
         model = self._plain(**changes)
         if members is not None:
             for module in model.modules():
-                for table in (module._parameters, module._buffers):
-                    for name, p in table.items():
-                        if p is not None and not (module is model and name in (*SHARED, "offset")):
-                            several = p.detach().expand(members, *p.shape).clone()
-                            again = isinstance(p, nn.Parameter)
-                            table[name] = nn.Parameter(several, p.requires_grad) if again else several
+                for name, p in module._parameters.items():
+                    module._parameters[name] = nn.Parameter(_repeated(p, members), p.requires_grad)  # type: ignore
+                for name, b in module._buffers.items():
+                    if not (module is model and name in (*SHARED, "offset")):
+                        module._buffers[name] = _repeated(b, members)
             model.offset, model.members = model.offset.detach().repeat(members), members
             model.__dict__["_one"] = self._plain(**changes)  # evaluated with the parameters of every member
         return model
@@ -374,3 +373,8 @@ def _in_physical_units(formula: Callable[[Any, Tensor], Tensor]) -> Callable[...
         return self.potential_scale * scaled + self.offset[0]
 
     return value
+
+
+def _repeated(values: Any, members: int) -> Tensor:
+    """Return values with a leading member axis, shape (member, …)."""
+    return values.detach().expand(members, *values.shape).clone()
