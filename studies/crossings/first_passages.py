@@ -60,8 +60,8 @@ def laws() -> xr.Dataset:
         "kramers": variable("height", kramers, "mean first-passage time by Kramers' formula", time),
     }
     coords = {"height": variable("height", heights, "barrier over temperature", "1")}
-    sentence = "mean time from the shallow to the deep well of the double well (Eq 8), exact and by Kramers' formula"
-    return xr.Dataset(variables, coords, {"description": f"{sentence}, over the barrier"})
+    sentence = "Mean time from the shallow to the deep well of the double well (Eq 8), exact and by Kramers' formula"
+    return xr.Dataset(variables, coords, {"description": f"{sentence}, over the barrier."})
 
 
 def refinement(halvings: int, report: Report) -> xr.Dataset:
@@ -75,7 +75,7 @@ def refinement(halvings: int, report: Report) -> xr.Dataset:
     return xr.Dataset(
         {"error": variable("step", error, "largest error of an expectation at t = 1", "1")},
         {"step": variable("step", steps[:-2], "time step", time)},
-        {"description": "weak error of the integrator on the double well (Eq 8), over the time step"},
+        {"description": "Weak error of the integrator on the double well (Eq 8), over the time step."},
     )
 
 

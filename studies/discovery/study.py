@@ -77,7 +77,7 @@ class DiscoveryStudy(Study):
         scanned = _scanned([counts for _, counts, _ in done], labels, keys)
         wells = concat_labelled(
             (one.drop_vars("member"), {"fit": label}) for label, (_, _, one) in zip(labels, done, strict=True)
-        ).assign_attrs(description="wells of all fits with the selected number of modes", gauge=SHARED)
+        ).assign_attrs(description="Wells of all fits with the selected number of modes.", gauge=SHARED)
         results = np.array(bounded).reshape(len(TRUE_WELLS), len(bounds), self.fits, 3)
         metrics = metrics_dataset(self._metrics(scanned))
         analysis = {"wells": wells, "scanned": scanned, "bound": self._bound(results, bounds), "metrics": metrics}
@@ -115,7 +115,7 @@ class DiscoveryStudy(Study):
             "mode": variable("mode", np.arange(modes.shape[1]), "convex mode"),
             "x": variable("x", x, "position", units.of("state")),
         }
-        sentence = "learned and true potentials, and the convex modes, on a grid of the box"
+        sentence = "Learned and true potentials, and the convex modes, on a grid of the box."
         return xr.Dataset(variables, coords, {"description": sentence, "gauge": SHARED, **units.attrs()})
 
     def _bound(self, results: np.ndarray, bounds: list[float]) -> xr.Dataset:
@@ -137,7 +137,7 @@ class DiscoveryStudy(Study):
             "repetition": variable("repetition", np.arange(self.fits), "independent fit"),
             "case_title": variable("case", equations, "equation of the publication"),
         }
-        sentence = "accuracy and wells of fits with one mode per well, over the lower bound on the sharpness"
+        sentence = "Accuracy and wells of fits with one mode per well, over the lower bound on the sharpness."
         return xr.Dataset(variables, coords, {"description": sentence})
 
     def _metrics(self, scanned: xr.Dataset) -> list[Metric]:
@@ -214,11 +214,11 @@ def _scanned(counts: list[xr.Dataset], labels: list[str], keys: list[tuple[str, 
             case=variable("fit", list(names), "landscape"),
             noise=variable("fit", list(levels), "standard deviation of the noise over that of the potential", "1"),
         )
-        .assign_attrs(description="modes selected, wells found and test errors of all scans over the number of modes")
+        .assign_attrs(description="Modes selected, wells found and test errors of all scans over the number of modes.")
     )
 
 
 def _described(data: xr.Dataset, noise: float) -> xr.Dataset:
     """Return the data of a scan with a sentence of what they hold."""
-    sentence = f"values of the function at random points, with noise of {100 * noise:g} % of their standard deviation"
+    sentence = f"Values of the function at random points, with noise of {100 * noise:g} % of their standard deviation."
     return data.assign_attrs(description=sentence)

@@ -101,11 +101,11 @@ class MechanochemicalStudy(Study):
             for at, source in ((1, "fit"), (2, "symmetrised"))
         }
         stationary = points.by_family({"truth": true, **found}, true).assign_attrs(
-            description="stationary points of the true energy, of every member, and of every member symmetrised",
+            description="Stationary points of the true energy, of every member, and of every member symmetrised.",
             gauge=f"of the truth: {gauge_of(crystal)}; of every member: {gauge_of(fit.ensemble)}, before averaging "
             "over the group; `level` is free of it",
         )
-        data = data.assign_attrs(description="energy and its gradient at random states")
+        data = data.assign_attrs(description="Energy and its gradient at random states.")
         extrapolation = self._along_path(crystal, fit)
         curve = self._curve(others | {(self.samples, "plain"): members[fit.best]}, crystal, true)
         reported = list(metrics.of_accuracy(fit, wb.Symmetrised(fit.ensemble, crystal.symmetry)))
@@ -159,7 +159,7 @@ class MechanochemicalStudy(Study):
             "size": variable("size", sizes, "training and validation samples", "1"),
             "way": variable("way", list(TREATMENTS), ways),
         }
-        sentence = "test errors and points found, over the number of samples and the use of the symmetry"
+        sentence = "Test errors and points found, over the number of samples and the use of the symmetry."
         return xr.Dataset(variables, coords, {"description": sentence})
 
     def _along_path(self, crystal: Any, fit: wb.Fit) -> xr.Dataset:
@@ -198,7 +198,7 @@ class MechanochemicalStudy(Study):
             "member": variable("member", np.arange(fit.ensemble.members or 1), "independent fit"),
         }
         attrs = {
-            "description": "energies and gradients along the path of Eq 16, of every member, symmetrised, and true",
+            "description": "Energies and gradients along the path of Eq 16, of every member, symmetrised, and true.",
             "gauge": f"{gauge_of(crystal)}, {SHARED}",
             **units.attrs(),
         }
@@ -220,7 +220,7 @@ class MechanochemicalStudy(Study):
                 (*lead, "state"), slope, f"gradient of the potential{text}", units.of("gradient")
             )
         return planes.assign_attrs(
-            description="energies and gradients on planes of invariants, of the best member, symmetrised, and true",
+            description="Energies and gradients on planes of invariants, of the best member, symmetrised, and true.",
             gauge=f"{gauge_of(crystal)}, {SHARED}",
             **units.attrs(),
         )

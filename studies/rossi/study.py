@@ -179,7 +179,7 @@ class RossiStudy(Study):
         held_out = max(1, round(self.paths / 5))
         split = np.repeat(["train", "validation", "test"], [self.paths - held_out, held_out, self.test])
         return drawn.assign_coords(split=variable("trajectory", split, "role of the path in the fit")).assign_attrs(
-            description=f"strain paths and their responses, {CASES[case]}"
+            description=f"Strain paths and their responses, {CASES[case]}."
         )
 
     def _unseen(self, case: str, fits: Mapping[str, wb.PathFit], seed: np.random.SeedSequence) -> xr.Dataset:
@@ -227,7 +227,7 @@ class RossiStudy(Study):
             "time": variable("time", time, "time", units.time),
             "component": truths[0]["component"],
         }
-        sentence = f"responses to unseen loading programmes, learned and true, {CASES[case]}"
+        sentence = f"Responses to unseen loading programmes, learned and true, {CASES[case]}."
         return xr.Dataset(variables, coords, {"description": sentence, **units.attrs()})
 
     def _limit(self, case: str, seed: np.random.SeedSequence, **programme: Any) -> float:
@@ -262,8 +262,8 @@ class RossiStudy(Study):
             "strain": variable("strain", E11, "E11", units.of("state")),
         }
         attrs = {
-            "description": "energies of the phases of the two-phase material along uniaxial strain, learned by "
-            "generalised play and true",
+            "description": "Energies of the phases of the two-phase material along uniaxial strain, learned by "
+            "generalised play and true.",
             "gauge": f"{gauge_of(self.material('two_phase'))}, shared by truth and fit",
             **units.attrs(),
         }

@@ -103,7 +103,7 @@ class WellsStudy(Study):
             case=variable("case", list(FUNCTIONS), "landscape"),
             optimiser=variable("optimiser", list(OPTIMISERS), "optimiser"),
         )
-        counts = counts.assign_attrs(description="open gates, dominant modes and wells of every fit")
+        counts = counts.assign_attrs(description="Open gates, dominant modes and wells of every fit.")
         analysis = {"wells": wells, "counts": counts, "metrics": metrics_dataset(self._metrics(fits, counts, wells))}
         return {"data": data, "fits": fits, "landscape": self._landscape(exact, fits), "analysis": analysis}
 
@@ -120,7 +120,9 @@ class WellsStudy(Study):
         named = {"x": units.states[0], "potential": units.potential, "time": units.time}
         known = {name: unit for name, unit in named.items() if unit is not None}
         options: dict[str, Any] = {"split": split.tolist(), "states": ["x"], "units": known}
-        sentence = "values of the function at random points for training and validation, and equally spaced for testing"
+        sentence = (
+            "Values of the function at random points for training and validation, and equally spaced for testing."
+        )
         return wb.dataset.points(x, potential=exact.value(x), sigma=1.0, **options).assign_attrs(
             description=sentence, gauge=exact.gauge
         )
@@ -184,7 +186,7 @@ class WellsStudy(Study):
             "optimiser_title": variable("optimiser", list(OPTIMISERS.values()), "optimiser"),
         }
         attrs = {
-            "description": "potentials of all members and the true ones on a grid of the box",
+            "description": "Potentials of all members and the true ones on a grid of the box.",
             "gauge": SHARED,
             **units.attrs(),
         }
@@ -241,7 +243,7 @@ def _all_wells(true: Mapping[str, xr.Dataset], found: Mapping[str, Sequence[xr.D
         for k, wells in enumerate(ensembles):
             parts.append((wells, {"case": case, "source": source, "member": k if several else wells["member"].values}))
     return concat_labelled(parts, join="outer", fill_value={"inside_data": True}).assign_attrs(
-        description="wells of the true functions and of all fits",
+        description="Wells of the true functions and of all fits.",
         gauge=SHARED,
     )
 
