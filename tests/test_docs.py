@@ -8,7 +8,9 @@ from typer.testing import CliRunner
 
 import studies
 import systems
+import workbench as wb
 from workbench.cli.app import app
+from workbench.losses import contract
 
 GUIDE = Path(__file__).parent.parent / "docs" / "guide"
 PAGES = sorted(GUIDE.glob("*.md"))
@@ -22,14 +24,33 @@ def registries(monkeypatch):
         monkeypatch.setattr(registry, "_classes", dict(registry._classes))
 
 
+@pytest.fixture
+def matches():
+    """Forget the matches that a page defines."""
+    before = dict(contract.MATCHES)
+    yield
+    contract.MATCHES.clear()
+    contract.MATCHES.update(before)
+
+
 def test_the_guide_has_its_pages():
     assert {page.stem for page in PAGES} == {
-        "own-system", "own-data", "result-file", "analysing", "time-varying", "writing-a-study"
+        "own-system", "own-data", "extending", "result-file", "analysing", "time-varying", "writing-a-study"
     }  # fmt: skip
 
 
+def test_every_public_name_has_a_place_in_the_reference():
+    text = "\n".join(page.read_text() for page in (GUIDE.parent / "reference").glob("*.md"))
+    offered = [f"wb.{name}" for name in wb.__all__ if name not in ("__version__", "dataset", "plot", "match")]
+    offered += [f"wb.match.{name}" for name in wb.match.__all__ if name[0].isupper() and name != "Match"]
+    offered += [f"systems.{name}" for name in systems.__all__ if name not in ("contract", "register")]
+    offered += [f"studies.{name}" for name in studies.__all__ if name != "register"]
+    missing = [name for name in offered if f"heading: {name}\n" not in text or f"[`{name}`]" not in text]
+    assert not missing
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_python_of_the_page_runs(page, registries):
+def test_python_of_the_page_runs(page, registries, matches):
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
     assert blocks
     shared: dict = {"__name__": "__main__"}

@@ -364,3 +364,48 @@ assert "torch" not in sys.modules
 
 def test_device_is_chosen_on_loading(saved):
     assert wb.load(saved).models["psi"].device == torch.device("cpu")
+
+
+FORMULA = """
+import sys
+import numpy as np, xarray as xr
+
+group = xr.open_dataset(sys.argv[1], group="fits/fit")
+expected = "Psi(x) = potential_scale*P(z) + offset[member], z[state] = (x[state] - x_shift[state])/x_scale[state]. "
+assert group.formula.startswith(expected), group.formula
+for part in ("P(z) = -(1/rho)*log((1/N)*sum_i s_i*exp(-rho*f_i(z)))", "s_i = 1/(1 + exp(-10*(alpha_i/2 - 1)))",
+             "a_1 = V1 z + b1; a_k = Vk z + softplus(Wk) h_(k-1) + bk", "h_k = softplus(a_k)", "f_i = a_3, a number"):
+    assert part in group.formula, part
+
+def P(z, member, rho):
+    total = 0.0
+    for i in group.mode.values:
+        w = {name: group[name].values[member, i] for name in ("V1", "b1", "V2", "b2", "W2", "V3", "b3", "W3")}
+        a = w["V1"] @ z + w["b1"]
+        for k in (2, 3):
+            a = w[f"V{k}"] @ z + np.log(1 + np.exp(w[f"W{k}"])) @ np.log(1 + np.exp(a)) + w[f"b{k}"]
+        total += np.exp(-rho * a) / (1 + np.exp(-10 * (group.alpha.values[member, i] / 2 - 1)))
+    return -np.log(total / group.sizes["mode"]) / rho
+
+landscape = xr.open_dataset(sys.argv[1], group="landscape")
+m = int(landscape.attrs["member"])
+assert m == group.attrs["best_member"]
+axes = [landscape[name].values for name in group.state.values]
+worst = 0.0
+for index in np.ndindex(landscape.potential.shape):
+    x = np.array([axis[k] for axis, k in zip(axes, index)])
+    z = (x - group.x_shift.values) / group.x_scale.values
+    psi = group.potential_scale.values * P(z, m, group.rho.values[m]) + group.offset.values[m]
+    worst = max(worst, abs(psi - landscape.potential.values[index]))
+assert worst < 1e-12 * np.ptp(landscape.potential.values), worst
+assert "torch" not in sys.modules and "workbench" not in sys.modules
+"""
+
+
+def test_the_formula_of_a_file_gives_its_landscape_with_numpy_alone(tmp_path, circuit):
+    model, quick = wb.LSEICNN(2, 3, (5, 4)), wb.LevenbergMarquardt(steps=10)
+    fit = wb.fit(model, circuit.points(40, seed=0), match="potential", seed=0, members=2, restarts=1, optimiser=quick)
+    landscape = wb.grid(fit.model, fit.model.box, 7, ensemble=fit.ensemble, member=fit.best)
+    path = wb.save(tmp_path / "formula.nc", fits=fit, landscape=landscape)
+    done = subprocess.run([sys.executable, "-c", FORMULA, path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

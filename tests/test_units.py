@@ -162,8 +162,8 @@ TABLE = {  # case: unit of every variable, None for none
     "simulation": RUNS | TEXT | {"x": None, "potential": ENERGY, "time": "ps"},
     "simulation of one state": RUNS | {"x": "nm", "potential": ENERGY, "time": "ps"},
     "simulation of no units": RUNS | {"x": None, "potential": None, "time": None},
-    "first passage": {"trajectory": "1", "bound": None, "arrived": "1", "time": "ps", "mean": "ps", "interval": "ps"},
-    "first passage of no units": {"trajectory": "1", "bound": None, "arrived": "1"}
+    "first passage": {"trajectory": "1", "bound": None, "arrived": None, "time": "ps", "mean": "ps", "interval": "ps"},
+    "first passage of no units": {"trajectory": "1", "bound": None, "arrived": None}
     | dict.fromkeys(("time", "mean", "interval")),
 }  # fmt: skip
 

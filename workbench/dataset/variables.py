@@ -29,6 +29,7 @@ RULES = {  # powers of (potential, state, time)
     "velocity": (0, 1, -1),
     "time": (0, 0, 1),
     "rate": (0, 0, -1),
+    "mobility": (-1, 2, -1),  # M in ẋ = −M ∇Ψ
     "flow_potential": (0, 2, -1),  # of Ψ in ẋ = −∇Ψ
 }
 FACTOR = re.compile(r"([^\W\d]+|[%°])(?:\^?(-?\d+))?")  # such as nm, nm2 or nm^2
@@ -186,6 +187,23 @@ class Units:
         longest = self.states if len(self.states) >= len(other.states) else other.states
         merged = [a if a is not None else b for a, b in states] or list(longest)
         return Units(tuple(merged), self.potential or other.potential, self.time or other.time)
+
+    def motion(self) -> dict[str, str]:
+        """Return the attribute `mobility`, for answers that involve time, unless M = 1 follows from the units.
+
+        All motion here is that of ẋ = −∇Ψ, with mobility 1. Where Ψ has the unit state²/time, that is a number without
+        dimension; otherwise it is 1 in the units stated.
+
+        Examples
+        --------
+        >>> Units(("nm",), potential="kJ/mol", time="ps").motion()
+        {'mobility': '1 mol nm^2/kJ/ps'}
+        >>> Units(("nm",), potential="nm^2/ps", time="ps").motion()
+        {}
+        """
+        units = list(dict.fromkeys(self.by_state("mobility")))
+        known = [unit for unit in units if unit is not None]
+        return {} if not known or known == ["1"] else {"mobility": ", ".join(f"1 {unit}" for unit in known)}
 
     def attrs(self) -> dict[str, str]:
         """Return the attributes `potential_unit` and `time_unit`, those that are known."""

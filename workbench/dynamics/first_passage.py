@@ -153,7 +153,7 @@ def first_passage(
     if potential.members is not None:
         found = found.assign_coords(member=variable("member", np.arange(len(parts)), "member", "1"))
     settings = {"temperature": temperature, "step": step, "end": end, "radius": radius, "seed": seed_text(sequence)}
-    return found.assign_attrs(**settings, **units.attrs())
+    return found.assign_attrs(**settings, **units.attrs(), **units.motion())
 
 
 @torch.no_grad()
@@ -240,7 +240,7 @@ def _dataset(time: np.ndarray, arrived: np.ndarray, end: float, confidence: floa
     text = f"{confidence:.0%} confidence interval of the mean"
     variables = {
         "time": variable("trajectory", time, "time of arrival or censoring", unit),
-        "arrived": variable("trajectory", arrived, "arrived before the end", "1"),
+        "arrived": variable("trajectory", arrived, "arrived before the end"),
         "mean": variable((), mean, "mean first-passage time", unit),
         "interval": variable("bound", np.array([mean / factor, mean * factor]), text, unit),
     }

@@ -325,11 +325,11 @@ def _dataset(potential: Landscape | TimeVarying, x: np.ndarray, times: np.ndarra
         variables[potential.parameter] = variable("time", values, "parameter of the landscape")
     if isinstance(potential, Sampled):
         inside = np.asarray(potential.inside_data(x), dtype=bool)
-        variables["inside_data"] = variable(dims, inside, "inside the box of the data", "1")
+        variables["inside_data"] = variable(dims, inside, "inside the box of the data")
     coords = state_labels(potential.states, units) | {"time": variable("time", times, "time", units.time)}
     for k, dim in enumerate(dims[:-1]):
         coords[dim] = variable(dim, np.arange(x.shape[k]), dim, "1")
-    attrs = {"blown_up_json": json.dumps(_blown_up(gone, times)), "gauge": GAUGE, **units.attrs()}
+    attrs = {"blown_up_json": json.dumps(_blown_up(gone, times)), "gauge": GAUGE, **units.attrs(), **units.motion()}
     return xr.Dataset(variables, coords=coords, attrs=attrs)
 
 

@@ -70,6 +70,8 @@ class Task:
             what = "samples" if along == "sample" else "paths"
             raise DatasetError(f"split marks no 'validation' {what}; the fit needs some for model selection")
         if given is not None:
+            if isinstance(given, TrainablePotential):
+                given.units.agreed(match.units(data), "the model", "the data")
             return cls(_member(given, 0), parts, match, init, given, bootstrap)
         template = model
         if isinstance(model, TrainablePotential):

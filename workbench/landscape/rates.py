@@ -61,7 +61,7 @@ def rates(
         - ``time(point, side)``, its inverse;
 
         both NaN where there is no such minimum, and in the unit of time that the potential knows. The attribute
-        ``temperature`` holds T.
+        ``temperature`` holds T; ``mobility`` says in which units the mobility of the motion is 1.
 
     Raises
     ------
@@ -118,4 +118,4 @@ def rates(
     units = units_of(potential)
     found["rate"] = variable(("point", "side"), rate, "rate of crossing from that side", units.of("rate"))
     found["time"] = variable(("point", "side"), 1 / rate, "mean time to cross from that side", units.of("time"))
-    return found.assign_attrs(temperature=temperature)
+    return found.assign_attrs(temperature=temperature, **units.motion())
