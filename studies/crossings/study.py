@@ -35,7 +35,6 @@ from workbench import dataset
 from workbench.dataset.variables import variable
 from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.parallel import Report
-from workbench.potentials.potential import units_of
 
 __all__ = ["CrossingsStudy"]
 
@@ -132,7 +131,7 @@ class CrossingsStudy(Study):
         """Return potential and gradient on a grid, of the best member and true, and their offset near the samples."""
         result = beside_truth(fit.model, surface, surface.box, self.grid, near=lambda x: near_data(x, fit.data))
         texts = ("first coordinate", "second coordinate")
-        for name, text, unit in zip(surface.states, texts, units_of(surface).states, strict=True):
+        for name, text, unit in zip(surface.states, texts, surface.units.states, strict=True):
             result = result.assign_coords({name: variable(name, result[name].values, f"{name}, {text}", unit)})
         sentence = "Potential and gradient of the best member and of the true surface on a grid of the box."
         return result.assign_attrs(description=sentence)

@@ -28,7 +28,6 @@ from studies.run_options import RunOptions
 from systems import parameter
 from workbench.dataset.variables import product, variable
 from workbench.parallel import Report
-from workbench.potentials.potential import units_of
 
 __all__ = ["DiscoveryStudy"]
 
@@ -103,7 +102,7 @@ class DiscoveryStudy(Study):
             potential[row] = fit.model.value(x[:, None])
             true[row] = systems.get(key[0]).value(x[:, None])
             modes[row, : fit.model.modes] = fit.model.modes_value(x[:, None]).T
-        units = units_of(systems.get(keys[0][0]))
+        units = systems.get(keys[0][0]).units
         height = units.of("potential")
         variables = {
             "potential": variable(("fit", "x"), potential, "potential", height),
@@ -180,7 +179,7 @@ def scan(
     mse = float(((fit.model.value(TEST_POINTS) - exact.value(TEST_POINTS)) ** 2).mean())
     weakest = "weight of the dominant mode, smallest over the wells; 0 without wells"
     counts["modes_chosen"] = variable((), fit.model.modes, "number of modes selected", "1")
-    counts["mse"] = variable((), mse, "test mean squared error", product((units_of(exact).of("potential"), 2)))
+    counts["mse"] = variable((), mse, "test mean squared error", product((exact.units.of("potential"), 2)))
     counts["mode_weight"] = variable((), _weakest(wells), weakest, "1")
     return fit, counts, wells
 

@@ -37,7 +37,6 @@ from systems import parameter
 from workbench import dataset
 from workbench.dataset.variables import variable
 from workbench.parallel import Report
-from workbench.potentials.potential import gauge_of, units_of
 
 __all__ = ["GeneCircuitStudy"]
 
@@ -187,7 +186,7 @@ class GeneCircuitStudy(Study):
     def _landscape(self, truth: Mapping[str, Any], learned: Mapping[str, Any]) -> xr.Dataset:
         """Return potential and gradient, learned and true, on a grid of the box."""
         parts = [beside_truth(learned[case], truth[case], BOX, self.grid) for case in CASES]
-        grid, units = xr.concat(parts, "case", data_vars="all").assign_coords(_cases(truth)), units_of(truth["psi_1"])
+        grid, units = xr.concat(parts, "case", data_vars="all").assign_coords(_cases(truth)), truth["psi_1"].units
         for gene, (name, unit) in enumerate(zip(("x1", "x2"), units.states, strict=True), 1):
             axis = variable(name, grid[name].values, f"expression of gene {gene}", unit)
             grid = grid.assign_coords({name: axis})
@@ -208,7 +207,7 @@ class GeneCircuitStudy(Study):
                 found.append((points, {"source": source, "case": case}))
         return concat_labelled(found).assign_attrs(
             description="Stationary points of Ψ₁ and Ψ₂, of the exact circuit, the fit and the symmetrised fit.",
-            gauge="; ".join(f"of the {LANDSCAPES[name]}: {gauge_of(psi['psi_1'])}" for name, psi in sources.items()),
+            gauge="; ".join(f"of the {LANDSCAPES[name]}: {psi['psi_1'].gauge}" for name, psi in sources.items()),
         )
 
     def _blend(self, potentials: Mapping[str, Any]) -> wb.Blend:
@@ -230,10 +229,7 @@ class GeneCircuitStudy(Study):
         return joined.assign_attrs(
             split_time_true=split,
             description="Trajectories from held-out states on the time-varying Ψ_b, learned, symmetrised and true.",
-            gauge="; ".join(
-                f"{name}: of Ψ₁ and Ψ₂ each, {gauge_of(blends[source].first)}"
-                for name, source in (("potential", "fit"), ("potential_true", "truth"))
-            ),
+            gauge=f"of Ψ₁ and Ψ₂ each; potential: {blends['fit'].gauge}; potential_true: {blends['truth'].gauge}",
         )
 
 

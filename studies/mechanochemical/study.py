@@ -36,7 +36,6 @@ from studies.run_options import RunOptions
 from systems import parameter
 from workbench.dataset.variables import state_labels, variable
 from workbench.parallel import Report
-from workbench.potentials.potential import gauge_of, units_of
 
 __all__ = ["MechanochemicalStudy", "path"]
 
@@ -102,7 +101,7 @@ class MechanochemicalStudy(Study):
         }
         stationary = points.by_family({"truth": true, **found}, true).assign_attrs(
             description="Stationary points of the true energy, of every member, and of every member symmetrised.",
-            gauge=f"of the truth: {gauge_of(crystal)}; of every member: {gauge_of(fit.ensemble)}, before averaging "
+            gauge=f"of the truth: {crystal.gauge}; of every member: {fit.ensemble.gauge}, before averaging "
             "over the group; `level` is free of it",
         )
         data = data.assign_attrs(description="Energy and its gradient at random states.")
@@ -165,7 +164,7 @@ class MechanochemicalStudy(Study):
     def _along_path(self, crystal: Any, fit: wb.Fit) -> xr.Dataset:
         """Return energy and gradient along the path, of every member, symmetrised, and true, without offsets."""
         time = np.linspace(0, 1, 101)
-        x, units = path(time), units_of(crystal)
+        x, units = path(time), crystal.units
         symmetrised, offset = wb.Symmetrised(fit.ensemble, crystal.symmetry), metrics.offset(fit)[:, None]
         members, both = ("member", "time"), ("time", "state")
         columns = {
@@ -199,14 +198,14 @@ class MechanochemicalStudy(Study):
         }
         attrs = {
             "description": "Energies and gradients along the path of Eq 16, of every member, symmetrised, and true.",
-            "gauge": f"{gauge_of(crystal)}, {SHARED}",
+            "gauge": f"{crystal.gauge}, {SHARED}",
             **units.attrs(),
         }
         return xr.Dataset(variables, coords, attrs)
 
     def _planes(self, crystal: Any, fit: wb.Fit) -> xr.Dataset:
         """Return energies and gradients on four planes of invariants, of the best member, symmetrised, and true."""
-        planes, units = points.planes(self.grid), units_of(crystal)
+        planes, units = points.planes(self.grid), crystal.units
         x = planes["x"].values
         rows, lead = x.reshape(-1, crystal.dim), ("plane", "first", "second")
         offset = metrics.offset(fit)[fit.best]
@@ -221,7 +220,7 @@ class MechanochemicalStudy(Study):
             )
         return planes.assign_attrs(
             description="Energies and gradients on planes of invariants, of the best member, symmetrised, and true.",
-            gauge=f"{gauge_of(crystal)}, {SHARED}",
+            gauge=f"{crystal.gauge}, {SHARED}",
             **units.attrs(),
         )
 

@@ -30,7 +30,6 @@ from studies.run_options import RunOptions
 from systems import parameter
 from workbench.dataset.variables import Units, product, variable
 from workbench.parallel import Report
-from workbench.potentials.potential import units_of
 
 __all__ = ["WellsStudy"]
 
@@ -116,7 +115,7 @@ class WellsStudy(Study):
         random = exact.points(self.samples + self.validation, seed=seed)
         x = np.concatenate([random["x"].values, np.linspace(*BOX[0], 200)[:, None]])
         split = np.repeat(["train", "validation", "test"], [self.samples, self.validation, 200])
-        units = units_of(exact)
+        units = exact.units
         named = {"x": units.states[0], "potential": units.potential, "time": units.time}
         known = {name: unit for name, unit in named.items() if unit is not None}
         options: dict[str, Any] = {"split": split.tolist(), "states": ["x"], "units": known}
@@ -171,7 +170,7 @@ class WellsStudy(Study):
         x = np.linspace(*BOX[0], self.grid)
         learned = np.stack([[fits[f"{n}_{o}"].ensemble.value(x[:, None]) for o in OPTIMISERS] for n in FUNCTIONS])
         true = np.stack([exact[name].value(x[:, None]) for name in FUNCTIONS])
-        units, equations = units_of(exact[FUNCTIONS[0]]), [one.reference.rpartition(", ")[2] for one in exact.values()]
+        units, equations = exact[FUNCTIONS[0]].units, [one.reference.rpartition(", ")[2] for one in exact.values()]
         height = units.of("potential")
         variables = {
             "potential": variable(("case", "optimiser", "member", "x"), learned, "potential", height),
