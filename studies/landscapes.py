@@ -8,7 +8,6 @@ import xarray as xr
 
 import workbench as wb
 from workbench.dataset.variables import variable
-from workbench.potentials.potential import gauge_of
 
 __all__ = ["beside_truth"]
 
@@ -63,4 +62,4 @@ def beside_truth(
     grid["potential_true"] = truth.copy(data=truth.values + offset)
     grid["potential_offset"] = variable((), offset, text, unit)
     shared = "shared by truth and fit: potential_offset is added to the true potential"
-    return grid.assign_attrs(gauge=f"{gauge_of(learned)}, {shared}")
+    return grid.assign_attrs(gauge=f"{parts[0].attrs['gauge']}, {shared}")

@@ -81,7 +81,7 @@ def metrics_dataset(metrics: Sequence[Metric]) -> xr.Dataset:
     coords = {"quantity": variable("quantity", [n.name for n in metrics], "metric")}
     if len(set(units)) > 1:
         coords["unit"] = variable("quantity", [unit or "" for unit in units], "unit of the metric")
-    return xr.Dataset(variables, coords, {"description": "metrics of the study, with their bounds"})
+    return xr.Dataset(variables, coords, {"description": "Metrics of the study, with their bounds."})
 
 
 def judged(tree: xr.DataTree) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ import studies
 import systems
 import workbench as wb
 from studies.crossings import first_passages
-from studies.crossings import study as crossings_study
 from studies.crossings.metrics import crossings, of_crossings, of_points
 from studies.crossings.study import near_data
+from systems.muller_brown import MullerBrown
 from workbench.dataset.variables import Units
 
 
@@ -60,14 +60,14 @@ def test_table_of_crossings():
 
 
 def test_landscape_carries_the_units_of_the_surface(monkeypatch):
-    monkeypatch.setattr(crossings_study, "units_of", lambda potential: Units(("nm", "Å")))
+    monkeypatch.setattr(MullerBrown, "units", Units(("nm", "Å"), potential="kJ/mol"))
     surface, study = systems.get("muller_brown"), studies.get("crossings", grid=3)
     data = surface.points(5, seed=0).assign_coords(split=("sample", ["train"] * 5))
     grid = study._landscape(surface, SimpleNamespace(model=surface, data=data))
     assert grid["near_data"].dtype == bool
     assert "units" not in grid["near_data"].attrs
     assert [grid[name].attrs["units"] for name in ("x", "y")] == ["nm", "Å"]
-    assert grid["potential_offset"].attrs.get("units") == grid["potential"].attrs.get("units")
+    assert grid["potential_offset"].attrs["units"] == grid["potential"].attrs["units"] == "kJ/mol"
 
 
 def test_truth_on_the_grid_has_the_zero_of_the_fit_near_the_samples():
@@ -79,7 +79,7 @@ def test_truth_on_the_grid_has_the_zero_of_the_fit_near_the_samples():
     assert float(abs(gap.mean())) < 1e-10
     true = surface.value(np.stack(np.meshgrid(grid["x"], grid["y"], indexing="ij"), -1))
     np.testing.assert_allclose(grid["potential_true"] - grid["potential_offset"], true, atol=1e-10)
-    assert "share the zero of the fit" in grid.attrs["gauge"]
+    assert "shared by truth and fit" in grid.attrs["gauge"]
 
 
 def test_errors_of_positions_have_the_unit_of_the_states():

@@ -66,14 +66,17 @@ def test_every_study_is_declared_and_its_file_rebuilds_it(run):
     assert {"value", "at_most", "at_least", "meaning"} <= set(numbers.data_vars)
 
 
+POTENTIALS = {"potential", "potential_true", "well_potential", "saddle_potential"}
+
+
 def test_groups_say_what_they_hold_and_where_their_potential_is_zero(run):
     _, path = run
     tree = results.read(path)
-    own = [node for name in tree.children if name != "fits" for node in tree[name].subtree if node.data_vars]
-    assert len(own) >= 4
-    for node in own:
-        assert node.attrs["description"], node.path
-        if any(str(name).removesuffix("_true").endswith("potential") for name in node.data_vars):
+    groups = [node for node in tree.subtree if node.data_vars]
+    assert len(groups) >= 8
+    for node in groups:
+        assert node.attrs["description"].endswith("."), node.path
+        if POTENTIALS & set(node.data_vars) and not node.path.endswith("predictions"):  # zero where their fit is
             assert node.attrs["gauge"], node.path
 
 

@@ -21,7 +21,6 @@ import systems
 import workbench as wb
 from workbench.dataset.variables import variable
 from workbench.parallel import Report
-from workbench.potentials.potential import units_of
 
 __all__ = ["laws", "passage", "refinement"]
 
@@ -37,7 +36,7 @@ def passage(height: float, count: int, end: float, seed: np.random.SeedSequence,
     run = wb.first_passage(well, shallow, deep, barrier / height, **options)
     report(1, 1, "arrived")
     exact = wb.first_passage_exact(well, shallow, deep + ARRIVAL_RADIUS, barrier / height)
-    units, arrived = units_of(well), float(run["arrived"].mean())
+    units, arrived = well.units, float(run["arrived"].mean())
     return run[["mean", "interval"]].assign(
         temperature=variable((), barrier / height, "temperature", units.of("potential")),
         exact=variable((), exact, "mean first-passage time by quadrature", units.of("time")),
@@ -54,14 +53,14 @@ def laws() -> xr.Dataset:
     prefactor = float(found["time"][2].min()) * np.exp(-heights[-1])
     kramers = prefactor * np.exp(heights)  # only the exponential depends on T
     exact = [wb.first_passage_exact(well, shallow, deep, barrier / h) for h in heights]
-    time = units_of(well).of("time")
+    time = well.units.of("time")
     variables = {
         "exact": variable("height", exact, "mean first-passage time by quadrature", time),
         "kramers": variable("height", kramers, "mean first-passage time by Kramers' formula", time),
     }
     coords = {"height": variable("height", heights, "barrier over temperature", "1")}
-    sentence = "mean time from the shallow to the deep well of the double well (Eq 8), exact and by Kramers' formula"
-    return xr.Dataset(variables, coords, {"description": f"{sentence}, over the barrier"})
+    sentence = "Mean time from the shallow to the deep well of the double well (Eq 8), exact and by Kramers' formula"
+    return xr.Dataset(variables, coords, {"description": f"{sentence}, over the barrier."})
 
 
 def refinement(halvings: int, report: Report) -> xr.Dataset:
@@ -71,11 +70,11 @@ def refinement(halvings: int, report: Report) -> xr.Dataset:
     limit = expected[-1] + (expected[-1] - expected[-2]) / 3  # Richardson extrapolation
     error = [np.abs(u - limit).max() for u in expected[:-2]]
     report(1, 1, "refined")
-    time = units_of(systems.get("asymmetric_quartic")).of("time")
+    time = systems.get("asymmetric_quartic").units.of("time")
     return xr.Dataset(
         {"error": variable("step", error, "largest error of an expectation at t = 1", "1")},
         {"step": variable("step", steps[:-2], "time step", time)},
-        {"description": "weak error of the integrator on the double well (Eq 8), over the time step"},
+        {"description": "Weak error of the integrator on the double well (Eq 8), over the time step."},
     )
 
 

@@ -41,7 +41,7 @@ def crossings(true: xr.Dataset, learned: Mapping[int, xr.Dataset | None]) -> xr.
         "saddle": variable("crossing", [s for s, _ in names], "index of the saddle among the true points"),
         "well": variable("crossing", [w for _, w in names], "index of the well among the true points"),
     }
-    sentence = "barriers and rates of all crossings from well to well, of the true surface and of every member"
+    sentence = "Barriers and rates of all crossings from well to well, of the true surface and of every member."
     attrs = {"description": sentence, "temperature": float(true.attrs["temperature"]), **units.attrs()}
     return xr.Dataset(variables, coords, attrs)
 

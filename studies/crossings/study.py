@@ -35,7 +35,6 @@ from workbench import dataset
 from workbench.dataset.variables import variable
 from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.parallel import Report
-from workbench.potentials.potential import units_of
 
 __all__ = ["CrossingsStudy"]
 
@@ -122,7 +121,7 @@ class CrossingsStudy(Study):
                 f"level = {self.level:g} keeps {len(low)} of {8 * wanted} samples, fewer than {wanted}; raise it"
             )
         kept = drawn.isel(sample=low).assign_coords(sample=np.arange(wanted))
-        sentence = f"gradients of the true surface at states where its potential is below {self.level:g}"
+        sentence = f"Gradients of the true surface at states where its potential is below {self.level:g}."
         kept = kept.assign_attrs(description=sentence)
         fitted = dataset.assign_split(kept.isel(sample=slice(0, self.samples)), for_split)
         split = np.concatenate([fitted["split"].values, np.full(self.test, "test", dtype="<U10")])
@@ -132,9 +131,9 @@ class CrossingsStudy(Study):
         """Return potential and gradient on a grid, of the best member and true, and their offset near the samples."""
         result = beside_truth(fit.model, surface, surface.box, self.grid, near=lambda x: near_data(x, fit.data))
         texts = ("first coordinate", "second coordinate")
-        for name, text, unit in zip(surface.states, texts, units_of(surface).states, strict=True):
+        for name, text, unit in zip(surface.states, texts, surface.units.states, strict=True):
             result = result.assign_coords({name: variable(name, result[name].values, f"{name}, {text}", unit)})
-        sentence = "potential and gradient of the best member and of the true surface on a grid of the box"
+        sentence = "Potential and gradient of the best member and of the true surface on a grid of the box."
         return result.assign_attrs(description=sentence)
 
     def _passages(self, runs: list[xr.Dataset]) -> xr.Dataset:
@@ -142,9 +141,9 @@ class CrossingsStudy(Study):
         heights = variable("height", list(self.heights), "barrier over temperature", "1")
         joined = xr.concat(runs, "height", combine_attrs="drop_conflicts").assign_coords(height=heights)
         sentence = (
-            "mean first-passage time from the shallow to the deep well of the double well (Eq 8), over the barrier"
+            "Mean first-passage time from the shallow to the deep well of the double well (Eq 8), over the barrier"
         )
-        return joined.assign_attrs(description=f"{sentence}: simulated, and by quadrature")
+        return joined.assign_attrs(description=f"{sentence}: simulated, and by quadrature.")
 
 
 def _points(found: list[dict[str, xr.Dataset]]) -> tuple[xr.Dataset, xr.Dataset]:
@@ -152,12 +151,12 @@ def _points(found: list[dict[str, xr.Dataset]]) -> tuple[xr.Dataset, xr.Dataset]
     parts = ((one["points"], {"source": "fit" if k else "truth", "member": k - 1}) for k, one in enumerate(found))
     of_truth, of_member = (one["points"].attrs["gauge"] for one in found[:2])
     points = concat_labelled(parts).assign_attrs(
-        description="stationary points of the true surface and of every member, near the samples",
+        description="Stationary points of the true surface and of every member, near the samples.",
         gauge=f"of the truth: {of_truth}; of every member: {of_member}",
     )
     members = points.isel(point=(points["source"] == "fit").values).drop_vars("source")
     summary = wb.summary(members).assign_attrs(
-        description="stationary points of the members, matched: mean and standard deviation over the members",
+        description="Stationary points of the members, matched: mean and standard deviation over the members.",
         gauge=f"of every member: {of_member}; `above` is free of it",
     )
     return points, summary
@@ -168,10 +167,10 @@ def _paths(true: Mapping[str, xr.Dataset], fitted: Mapping[int, Mapping[str, xr.
     paths = {k: one["path"] for k, one in fitted.items() if "path" in one}
     number = variable("member", list(paths), "independent fit")
     joined = xr.concat(paths.values(), "member").assign_coords(member=number) if paths else xr.Dataset()
-    sentence = "minimum-energy path between the two deepest wells"
+    sentence = "Minimum-energy path between the two deepest wells"
     return {
-        "paths/truth": true["path"].assign_attrs(description=f"{sentence}, true surface"),
-        "paths/fit": joined.assign_attrs(description=f"{sentence}, every member"),
+        "paths/truth": true["path"].assign_attrs(description=f"{sentence}, true surface."),
+        "paths/fit": joined.assign_attrs(description=f"{sentence}, every member."),
     }
 
 

@@ -28,7 +28,6 @@ from studies.run_options import RunOptions
 from systems import parameter
 from workbench.dataset.variables import product, variable
 from workbench.parallel import Report
-from workbench.potentials.potential import units_of
 
 __all__ = ["DiscoveryStudy"]
 
@@ -77,7 +76,7 @@ class DiscoveryStudy(Study):
         scanned = _scanned([counts for _, counts, _ in done], labels, keys)
         wells = concat_labelled(
             (one.drop_vars("member"), {"fit": label}) for label, (_, _, one) in zip(labels, done, strict=True)
-        ).assign_attrs(description="wells of all fits with the selected number of modes", gauge=SHARED)
+        ).assign_attrs(description="Wells of all fits with the selected number of modes.", gauge=SHARED)
         results = np.array(bounded).reshape(len(TRUE_WELLS), len(bounds), self.fits, 3)
         metrics = metrics_dataset(self._metrics(scanned))
         analysis = {"wells": wells, "scanned": scanned, "bound": self._bound(results, bounds), "metrics": metrics}
@@ -103,7 +102,7 @@ class DiscoveryStudy(Study):
             potential[row] = fit.model.value(x[:, None])
             true[row] = systems.get(key[0]).value(x[:, None])
             modes[row, : fit.model.modes] = fit.model.modes_value(x[:, None]).T
-        units = units_of(systems.get(keys[0][0]))
+        units = systems.get(keys[0][0]).units
         height = units.of("potential")
         variables = {
             "potential": variable(("fit", "x"), potential, "potential", height),
@@ -115,7 +114,7 @@ class DiscoveryStudy(Study):
             "mode": variable("mode", np.arange(modes.shape[1]), "convex mode"),
             "x": variable("x", x, "position", units.of("state")),
         }
-        sentence = "learned and true potentials, and the convex modes, on a grid of the box"
+        sentence = "Learned and true potentials, and the convex modes, on a grid of the box."
         return xr.Dataset(variables, coords, {"description": sentence, "gauge": SHARED, **units.attrs()})
 
     def _bound(self, results: np.ndarray, bounds: list[float]) -> xr.Dataset:
@@ -137,7 +136,7 @@ class DiscoveryStudy(Study):
             "repetition": variable("repetition", np.arange(self.fits), "independent fit"),
             "case_title": variable("case", equations, "equation of the publication"),
         }
-        sentence = "accuracy and wells of fits with one mode per well, over the lower bound on the sharpness"
+        sentence = "Accuracy and wells of fits with one mode per well, over the lower bound on the sharpness."
         return xr.Dataset(variables, coords, {"description": sentence})
 
     def _metrics(self, scanned: xr.Dataset) -> list[Metric]:
@@ -180,7 +179,7 @@ def scan(
     mse = float(((fit.model.value(TEST_POINTS) - exact.value(TEST_POINTS)) ** 2).mean())
     weakest = "weight of the dominant mode, smallest over the wells; 0 without wells"
     counts["modes_chosen"] = variable((), fit.model.modes, "number of modes selected", "1")
-    counts["mse"] = variable((), mse, "test mean squared error", product((units_of(exact).of("potential"), 2)))
+    counts["mse"] = variable((), mse, "test mean squared error", product((exact.units.of("potential"), 2)))
     counts["mode_weight"] = variable((), _weakest(wells), weakest, "1")
     return fit, counts, wells
 
@@ -214,11 +213,11 @@ def _scanned(counts: list[xr.Dataset], labels: list[str], keys: list[tuple[str, 
             case=variable("fit", list(names), "landscape"),
             noise=variable("fit", list(levels), "standard deviation of the noise over that of the potential", "1"),
         )
-        .assign_attrs(description="modes selected, wells found and test errors of all scans over the number of modes")
+        .assign_attrs(description="Modes selected, wells found and test errors of all scans over the number of modes.")
     )
 
 
 def _described(data: xr.Dataset, noise: float) -> xr.Dataset:
     """Return the data of a scan with a sentence of what they hold."""
-    sentence = f"values of the function at random points, with noise of {100 * noise:g} % of their standard deviation"
+    sentence = f"Values of the function at random points, with noise of {100 * noise:g} % of their standard deviation."
     return data.assign_attrs(description=sentence)

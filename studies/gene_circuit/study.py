@@ -37,16 +37,15 @@ from systems import parameter
 from workbench import dataset
 from workbench.dataset.variables import variable
 from workbench.parallel import Report
-from workbench.potentials.potential import gauge_of, units_of
 
 __all__ = ["GeneCircuitStudy"]
 
 CASES = {"psi_1": 0.1, "psi_2": 1.0}  # inhibition of Ψ₁ and Ψ₂
 QUESTIONS = {
-    "paths": "minimum-energy paths between the wells of Ψ₂",
-    "basins": "basins of attraction of Ψ₂",
-    "branches": "branches of stationary points of Ψ_b over b, with their bifurcations",
-    "split": "smallest b with two minima of Ψ_b, and its time",
+    "paths": "Minimum-energy paths between the wells of Ψ₂",
+    "basins": "Basins of attraction of Ψ₂",
+    "branches": "Branches of stationary points of Ψ_b over b, with their bifurcations",
+    "split": "Smallest b with two minima of Ψ_b, and its time",
 }
 LANDSCAPES = {
     "truth": "exact circuit",
@@ -55,8 +54,8 @@ LANDSCAPES = {
     "long": "fit to long trajectories",
 }
 DESIGNS = {
-    "cover": "states and velocities on many short trajectories, a few early samples each",
-    "long": "states and velocities on a few long trajectories; those of the test split are held out",
+    "cover": "States and velocities on many short trajectories, a few early samples each.",
+    "long": "States and velocities on a few long trajectories; those of the test split are held out.",
 }
 
 
@@ -108,7 +107,7 @@ class GeneCircuitStudy(Study):
         splits = {name: results.pop(f"split/{name}") for name in blends}
         split = xr.concat(list(splits.values()), "source", combine_attrs="drop_conflicts")
         split = split.assign_coords(source=variable("source", list(splits), "landscape analysed"))
-        split = split.assign_attrs(description=f"{QUESTIONS['split']}, of the exact circuit and of the fits")
+        split = split.assign_attrs(description=f"{QUESTIONS['split']}, of the exact circuit and of the fits.")
         simulation = self._simulate(blends, float(splits["truth"].time), for_starts)
         reported = [
             *metrics.of_fields(truth, fits, symmetrised, landscape["x"].values),
@@ -179,7 +178,7 @@ class GeneCircuitStudy(Study):
         jobs = [(name.split("/")[0], blend, self.resolution) for name, blend in wanted.items()]
         found = dict(zip(wanted, options.parallel(questions.ask, jobs, labels=list(wanted)), strict=True))
         return {
-            name: result.assign_attrs(description=f"{QUESTIONS[question]}, of the {LANDSCAPES[source]}")
+            name: result.assign_attrs(description=f"{QUESTIONS[question]}, of the {LANDSCAPES[source]}.")
             for name, result in found.items()
             for question, source in [name.split("/")]
         }
@@ -187,13 +186,13 @@ class GeneCircuitStudy(Study):
     def _landscape(self, truth: Mapping[str, Any], learned: Mapping[str, Any]) -> xr.Dataset:
         """Return potential and gradient, learned and true, on a grid of the box."""
         parts = [beside_truth(learned[case], truth[case], BOX, self.grid) for case in CASES]
-        grid, units = xr.concat(parts, "case", data_vars="all").assign_coords(_cases(truth)), units_of(truth["psi_1"])
+        grid, units = xr.concat(parts, "case", data_vars="all").assign_coords(_cases(truth)), truth["psi_1"].units
         for gene, (name, unit) in enumerate(zip(("x1", "x2"), units.states, strict=True), 1):
             axis = variable(name, grid[name].values, f"expression of gene {gene}", unit)
             grid = grid.assign_coords({name: axis})
         x = np.stack(np.meshgrid(grid["x1"], grid["x2"], indexing="ij"), -1)
         grid["x"] = variable(("x1", "x2", "state"), x, "state", units.of("state"))
-        sentence = "potentials and gradients of the best members and of the exact circuit on a grid of the box"
+        sentence = "Potentials and gradients of the best members and of the exact circuit on a grid of the box."
         return grid.assign_attrs(description=sentence)
 
     def _stationary_points(self, sources: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
@@ -207,8 +206,8 @@ class GeneCircuitStudy(Study):
                 points["inside_data"] = variable("point", inside, "inside the box of the data")
                 found.append((points, {"source": source, "case": case}))
         return concat_labelled(found).assign_attrs(
-            description="stationary points of Ψ₁ and Ψ₂, of the exact circuit, the fit and the symmetrised fit",
-            gauge="; ".join(f"of the {LANDSCAPES[name]}: {gauge_of(psi['psi_1'])}" for name, psi in sources.items()),
+            description="Stationary points of Ψ₁ and Ψ₂, of the exact circuit, the fit and the symmetrised fit.",
+            gauge="; ".join(f"of the {LANDSCAPES[name]}: {psi['psi_1'].gauge}" for name, psi in sources.items()),
         )
 
     def _blend(self, potentials: Mapping[str, Any]) -> wb.Blend:
@@ -229,11 +228,8 @@ class GeneCircuitStudy(Study):
         joined["potential_true"] = runs["truth"]["potential"].assign_attrs(long_name="potential, true")
         return joined.assign_attrs(
             split_time_true=split,
-            description="trajectories from held-out states on the time-varying Ψ_b, learned, symmetrised and true",
-            gauge="; ".join(
-                f"{name}: of Ψ₁ and Ψ₂ each, {gauge_of(blends[source].first)}"
-                for name, source in (("potential", "fit"), ("potential_true", "truth"))
-            ),
+            description="Trajectories from held-out states on the time-varying Ψ_b, learned, symmetrised and true.",
+            gauge=f"of Ψ₁ and Ψ₂ each; potential: {blends['fit'].gauge}; potential_true: {blends['truth'].gauge}",
         )
 
 

@@ -36,7 +36,6 @@ from studies.run_options import RunOptions
 from systems import parameter
 from workbench.dataset.variables import state_labels, variable
 from workbench.parallel import Report
-from workbench.potentials.potential import gauge_of, units_of
 
 __all__ = ["MechanochemicalStudy", "path"]
 
@@ -101,11 +100,11 @@ class MechanochemicalStudy(Study):
             for at, source in ((1, "fit"), (2, "symmetrised"))
         }
         stationary = points.by_family({"truth": true, **found}, true).assign_attrs(
-            description="stationary points of the true energy, of every member, and of every member symmetrised",
-            gauge=f"of the truth: {gauge_of(crystal)}; of every member: {gauge_of(fit.ensemble)}, before averaging "
+            description="Stationary points of the true energy, of every member, and of every member symmetrised.",
+            gauge=f"of the truth: {crystal.gauge}; of every member: {fit.ensemble.gauge}, before averaging "
             "over the group; `level` is free of it",
         )
-        data = data.assign_attrs(description="energy and its gradient at random states")
+        data = data.assign_attrs(description="Energy and its gradient at random states.")
         extrapolation = self._along_path(crystal, fit)
         curve = self._curve(others | {(self.samples, "plain"): members[fit.best]}, crystal, true)
         reported = list(metrics.of_accuracy(fit, wb.Symmetrised(fit.ensemble, crystal.symmetry)))
@@ -159,13 +158,13 @@ class MechanochemicalStudy(Study):
             "size": variable("size", sizes, "training and validation samples", "1"),
             "way": variable("way", list(TREATMENTS), ways),
         }
-        sentence = "test errors and points found, over the number of samples and the use of the symmetry"
+        sentence = "Test errors and points found, over the number of samples and the use of the symmetry."
         return xr.Dataset(variables, coords, {"description": sentence})
 
     def _along_path(self, crystal: Any, fit: wb.Fit) -> xr.Dataset:
         """Return energy and gradient along the path, of every member, symmetrised, and true, without offsets."""
         time = np.linspace(0, 1, 101)
-        x, units = path(time), units_of(crystal)
+        x, units = path(time), crystal.units
         symmetrised, offset = wb.Symmetrised(fit.ensemble, crystal.symmetry), metrics.offset(fit)[:, None]
         members, both = ("member", "time"), ("time", "state")
         columns = {
@@ -198,15 +197,15 @@ class MechanochemicalStudy(Study):
             "member": variable("member", np.arange(fit.ensemble.members or 1), "independent fit"),
         }
         attrs = {
-            "description": "energies and gradients along the path of Eq 16, of every member, symmetrised, and true",
-            "gauge": f"{gauge_of(crystal)}, {SHARED}",
+            "description": "Energies and gradients along the path of Eq 16, of every member, symmetrised, and true.",
+            "gauge": f"{crystal.gauge}, {SHARED}",
             **units.attrs(),
         }
         return xr.Dataset(variables, coords, attrs)
 
     def _planes(self, crystal: Any, fit: wb.Fit) -> xr.Dataset:
         """Return energies and gradients on four planes of invariants, of the best member, symmetrised, and true."""
-        planes, units = points.planes(self.grid), units_of(crystal)
+        planes, units = points.planes(self.grid), crystal.units
         x = planes["x"].values
         rows, lead = x.reshape(-1, crystal.dim), ("plane", "first", "second")
         offset = metrics.offset(fit)[fit.best]
@@ -220,8 +219,8 @@ class MechanochemicalStudy(Study):
                 (*lead, "state"), slope, f"gradient of the potential{text}", units.of("gradient")
             )
         return planes.assign_attrs(
-            description="energies and gradients on planes of invariants, of the best member, symmetrised, and true",
-            gauge=f"{gauge_of(crystal)}, {SHARED}",
+            description="Energies and gradients on planes of invariants, of the best member, symmetrised, and true.",
+            gauge=f"{crystal.gauge}, {SHARED}",
             **units.attrs(),
         )
 

@@ -46,7 +46,7 @@ def table(fits: Mapping[str, wb.PathFit], owners: Mapping[str, str], runs: Mappi
         "fit": variable("fit", list(rows), "case and kind of model"),
         "case": variable("fit", [owners[name] for name in rows], "material and programme of the training data"),
     }
-    sentence = "errors and invariances of all fits on held-out paths and unseen programmes"
+    sentence = "Errors and invariances of all fits on held-out paths and unseen programmes."
     return xr.Dataset(variables, coords, {"description": sentence})
 
 

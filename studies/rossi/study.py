@@ -50,7 +50,6 @@ from studies.run_options import RunOptions
 from systems import parameter
 from workbench.dataset.variables import variable
 from workbench.parallel import Report
-from workbench.potentials.potential import gauge_of, units_of
 
 __all__ = ["RossiStudy"]
 
@@ -179,7 +178,7 @@ class RossiStudy(Study):
         held_out = max(1, round(self.paths / 5))
         split = np.repeat(["train", "validation", "test"], [self.paths - held_out, held_out, self.test])
         return drawn.assign_coords(split=variable("trajectory", split, "role of the path in the fit")).assign_attrs(
-            description=f"strain paths and their responses, {CASES[case]}"
+            description=f"Strain paths and their responses, {CASES[case]}."
         )
 
     def _unseen(self, case: str, fits: Mapping[str, wb.PathFit], seed: np.random.SeedSequence) -> xr.Dataset:
@@ -196,7 +195,7 @@ class RossiStudy(Study):
             truths.append(material.paths(count, samples=self.samples, seed=child, **options))
         E = np.stack([truth["strain"].values for truth in truths])
         responses = [[fit.model.respond(strain, time) for strain in E] for fit in fits.values()]
-        each, units = ("programme", "trajectory", "time"), units_of(material)
+        each, units = ("programme", "trajectory", "time"), material.units
         tensor, lost = (*each, "component"), "energy dissipated in the step that ends here"
         columns: dict[str, tuple[tuple[str, ...], Any, str, str]] = {
             "strain": (tensor, E, "strain", "state"),
@@ -227,7 +226,7 @@ class RossiStudy(Study):
             "time": variable("time", time, "time", units.time),
             "component": truths[0]["component"],
         }
-        sentence = f"responses to unseen loading programmes, learned and true, {CASES[case]}"
+        sentence = f"Responses to unseen loading programmes, learned and true, {CASES[case]}."
         return xr.Dataset(variables, coords, {"description": sentence, **units.attrs()})
 
     def _limit(self, case: str, seed: np.random.SeedSequence, **programme: Any) -> float:
@@ -251,7 +250,7 @@ class RossiStudy(Study):
         starts = [(1 - c) * ends[0] + c * ends[1] + np.zeros((self.grid, 1)) for c in phases]
         learned = np.array([model.respond(E, start=start).potential[:, 0] for start in starts])
         exact = [systems.get("rossi", frozen=c).respond(E[:, 0])["potential"] for c in phases]
-        units, text = units_of(self.material("two_phase")), "energy relative to the unstrained first phase"
+        units, text = self.material("two_phase").units, "energy relative to the unstrained first phase"
         energy, both = units.of("potential"), ("phase", "strain")
         variables = {
             "potential": variable(both, learned - learned[0, -1], text, energy),
@@ -262,9 +261,9 @@ class RossiStudy(Study):
             "strain": variable("strain", E11, "E11", units.of("state")),
         }
         attrs = {
-            "description": "energies of the phases of the two-phase material along uniaxial strain, learned by "
-            "generalised play and true",
-            "gauge": f"{gauge_of(self.material('two_phase'))}, shared by truth and fit",
+            "description": "Energies of the phases of the two-phase material along uniaxial strain, learned by "
+            "generalised play and true.",
+            "gauge": f"{self.material('two_phase').gauge}, shared by truth and fit",
             **units.attrs(),
         }
         return xr.Dataset(variables, coords, attrs)

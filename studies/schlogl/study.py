@@ -110,7 +110,7 @@ class SchloglStudy(Study):
         }
         split = variable("trajectory", np.full(self.trajectories, "train"), "role of the trajectory in the fit")
         runs = runs.assign_coords(split=split).assign_attrs(
-            description="trajectories of the reactions, simulated exactly and recorded at the sampling times"
+            description="Trajectories of the reactions, simulated exactly and recorded at the sampling times."
         )
         return {
             "data": {"trajectories": runs},
@@ -144,7 +144,7 @@ class SchloglStudy(Study):
         result = result.assign(_judged(result["probability"]))
         fraction, text = (runs["x"].values[..., 0] < ANTIMODE).mean(0), "fraction of trajectories with fewer than 256"
         result["below_data"] = variable("time", fraction, f"{text} molecules", "1")
-        sentence = "probability of every number of molecules, by every source, and its distance from the exact one"
+        sentence = "Probability of every number of molecules, by every source, and its distance from the exact one."
         return result.assign_attrs({"description": sentence} | ({} if complete else {"note": LEFT_OUT}))
 
     def _metrics(self, densities: xr.Dataset, judged: list[float]) -> list[Metric]:
@@ -245,7 +245,7 @@ def _modes(densities: xr.Dataset) -> xr.Dataset:
         "rank": variable("rank", np.arange(3), "position among the modes, from the left", "1"),
     }
     places = variable(list(coords), positions, "mode of the density, number of molecules", "1")
-    return xr.Dataset({"mode_place": places}, coords, {"description": "modes of the densities over time"})
+    return xr.Dataset({"mode_place": places}, coords, {"description": "Modes of the densities over time."})
 
 
 def _landscape(densities: xr.Dataset) -> xr.Dataset:
@@ -259,7 +259,7 @@ def _landscape(densities: xr.Dataset) -> xr.Dataset:
         grid[name] = variable(("time", "X"), values, text, "1")
     return grid.assign_attrs(
         description="−log of the probability over time and number of molecules, for the joint density (mean of its "
-        "members) and the exact distribution",
+        "members) and the exact distribution.",
         gauge="the sum of exp(−potential) over X is 1 at every time, for the learned and the true potential alike",
     )
 

@@ -30,7 +30,6 @@ from studies.run_options import RunOptions
 from systems import parameter
 from workbench.dataset.variables import Units, product, variable
 from workbench.parallel import Report
-from workbench.potentials.potential import units_of
 
 __all__ = ["WellsStudy"]
 
@@ -103,7 +102,7 @@ class WellsStudy(Study):
             case=variable("case", list(FUNCTIONS), "landscape"),
             optimiser=variable("optimiser", list(OPTIMISERS), "optimiser"),
         )
-        counts = counts.assign_attrs(description="open gates, dominant modes and wells of every fit")
+        counts = counts.assign_attrs(description="Open gates, dominant modes and wells of every fit.")
         analysis = {"wells": wells, "counts": counts, "metrics": metrics_dataset(self._metrics(fits, counts, wells))}
         return {"data": data, "fits": fits, "landscape": self._landscape(exact, fits), "analysis": analysis}
 
@@ -116,11 +115,13 @@ class WellsStudy(Study):
         random = exact.points(self.samples + self.validation, seed=seed)
         x = np.concatenate([random["x"].values, np.linspace(*BOX[0], 200)[:, None]])
         split = np.repeat(["train", "validation", "test"], [self.samples, self.validation, 200])
-        units = units_of(exact)
+        units = exact.units
         named = {"x": units.states[0], "potential": units.potential, "time": units.time}
         known = {name: unit for name, unit in named.items() if unit is not None}
         options: dict[str, Any] = {"split": split.tolist(), "states": ["x"], "units": known}
-        sentence = "values of the function at random points for training and validation, and equally spaced for testing"
+        sentence = (
+            "Values of the function at random points for training and validation, and equally spaced for testing."
+        )
         return wb.dataset.points(x, potential=exact.value(x), sigma=1.0, **options).assign_attrs(
             description=sentence, gauge=exact.gauge
         )
@@ -169,7 +170,7 @@ class WellsStudy(Study):
         x = np.linspace(*BOX[0], self.grid)
         learned = np.stack([[fits[f"{n}_{o}"].ensemble.value(x[:, None]) for o in OPTIMISERS] for n in FUNCTIONS])
         true = np.stack([exact[name].value(x[:, None]) for name in FUNCTIONS])
-        units, equations = units_of(exact[FUNCTIONS[0]]), [one.reference.rpartition(", ")[2] for one in exact.values()]
+        units, equations = exact[FUNCTIONS[0]].units, [one.reference.rpartition(", ")[2] for one in exact.values()]
         height = units.of("potential")
         variables = {
             "potential": variable(("case", "optimiser", "member", "x"), learned, "potential", height),
@@ -184,7 +185,7 @@ class WellsStudy(Study):
             "optimiser_title": variable("optimiser", list(OPTIMISERS.values()), "optimiser"),
         }
         attrs = {
-            "description": "potentials of all members and the true ones on a grid of the box",
+            "description": "Potentials of all members and the true ones on a grid of the box.",
             "gauge": SHARED,
             **units.attrs(),
         }
@@ -241,7 +242,7 @@ def _all_wells(true: Mapping[str, xr.Dataset], found: Mapping[str, Sequence[xr.D
         for k, wells in enumerate(ensembles):
             parts.append((wells, {"case": case, "source": source, "member": k if several else wells["member"].values}))
     return concat_labelled(parts, join="outer", fill_value={"inside_data": True}).assign_attrs(
-        description="wells of the true functions and of all fits",
+        description="Wells of the true functions and of all fits.",
         gauge=SHARED,
     )
 
