@@ -20,15 +20,9 @@ FOLDER = Path(__file__).parent / "plugins"
 QUICK = ["--steps", 12, "--restarts", 1, "--seed", 0, "--workers", 1, "--json"]
 
 
-@pytest.fixture(autouse=True)
-def in_tmp_path(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def loaded():
     """Load all toys, and forget their systems and studies afterwards."""
-    known = [dict(registry._classes) for registry in (systems.SYSTEMS, studies.STUDIES)]
     systems.names(), studies.names()
     known = [dict(registry._classes) for registry in (systems.SYSTEMS, studies.STUDIES)]
     modules = {path.stem: plugins.load(path) for path in sorted(FOLDER.glob("toy_*.py"))}
