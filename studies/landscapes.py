@@ -18,6 +18,7 @@ def beside_truth(
     within: Sequence[tuple[float, float]],
     points: int,
     near: Callable[[np.ndarray], np.ndarray] | None = None,
+    fit: wb.Fit | None = None,
 ) -> xr.Dataset:
     """Return a fit of gradients or velocities and the true landscape on a grid, with the zero of the fit.
 
@@ -35,12 +36,15 @@ def beside_truth(
     near : callable, optional
         Whether states, shape (row, dim), are near the data, shape (row,): the mean is over these points alone, and they
         are marked by `near_data`. Default: over all points.
+    fit : Fit, optional
+        The fit whose best member `learned` is: the spread of its members is added.
 
     Returns
     -------
     xarray.Dataset
         ``potential`` and ``potential_true`` over one dimension per state, ``gradient`` and ``gradient_true`` over these
-        and ``state``, ``potential_offset`` without dimensions, and ``near_data``, if asked for.
+        and ``state``, ``potential_offset`` without dimensions, and ``near_data`` and the spread of the members,
+        ``potential_std`` and ``gradient_std``, if asked for.
 
     Examples
     --------
@@ -50,7 +54,8 @@ def beside_truth(
     >>> bool(abs((grid.potential - grid.potential_true).mean()) < 1e-12)
     True
     """
-    parts = [wb.grid({name: psi}, within, points) for name, psi in (("", learned), ("true", true))]
+    members = {} if fit is None else {"ensemble": fit.ensemble, "member": fit.best}
+    parts = [wb.grid(learned, within, points, **members), wb.grid({"true": true}, within, points)]
     grid = xr.merge(parts, join="exact", compat="equals", combine_attrs="drop_conflicts")
     truth, gap = grid["potential_true"], grid["potential"] - grid["potential_true"]
     if near is not None:

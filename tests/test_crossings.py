@@ -63,7 +63,7 @@ def test_landscape_carries_the_units_of_the_surface(monkeypatch):
     monkeypatch.setattr(MullerBrown, "units", Units(("nm", "Å"), potential="kJ/mol"))
     surface, study = systems.get("muller_brown"), studies.get("crossings", grid=3)
     data = surface.points(5, seed=0).assign_coords(split=("sample", ["train"] * 5))
-    grid = study._landscape(surface, SimpleNamespace(model=surface, data=data))
+    grid = study._landscape(surface, SimpleNamespace(model=surface, ensemble=None, best=0, data=data))
     assert grid["near_data"].dtype == bool
     assert "units" not in grid["near_data"].attrs
     assert [grid[name].attrs["units"] for name in ("x", "y")] == ["nm", "Å"]
@@ -74,7 +74,7 @@ def test_truth_on_the_grid_has_the_zero_of_the_fit_near_the_samples():
     surface, study = systems.get("muller_brown"), studies.get("crossings", grid=5)
     data = surface.points(5, seed=0).assign_coords(split=("sample", ["train"] * 5))
     higher = wb.WeightedSum([surface], [2.0])
-    grid = study._landscape(surface, SimpleNamespace(model=higher, data=data))
+    grid = study._landscape(surface, SimpleNamespace(model=higher, ensemble=None, best=0, data=data))
     gap = (grid["potential"] - grid["potential_true"]).where(grid["near_data"])
     assert float(abs(gap.mean())) < 1e-10
     true = surface.value(np.stack(np.meshgrid(grid["x"], grid["y"], indexing="ij"), -1))

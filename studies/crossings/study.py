@@ -129,7 +129,7 @@ class CrossingsStudy(Study):
 
     def _landscape(self, surface: Any, fit: wb.Fit) -> xr.Dataset:
         """Return potential and gradient on a grid, of the best member and true, and their offset near the samples."""
-        result = beside_truth(fit.model, surface, surface.box, self.grid, near=lambda x: near_data(x, fit.data))
+        result = beside_truth(fit.model, surface, surface.box, self.grid, lambda x: near_data(x, fit.data), fit)
         texts = ("first coordinate", "second coordinate")
         for name, text, unit in zip(surface.states, texts, surface.units.states, strict=True):
             result = result.assign_coords({name: variable(name, result[name].values, f"{name}, {text}", unit)})

@@ -96,7 +96,7 @@ class GeneCircuitStudy(Study):
         learned = {case: fits[case].model for case in CASES}
         symmetrised = {case: wb.Symmetrised(psi, truth[case].symmetry) for case, psi in learned.items()}
         sources = {"truth": truth, "fit": learned, "symmetrised": symmetrised}
-        landscape = self._landscape(truth, learned)
+        landscape = self._landscape(truth, fits)
         points = self._stationary_points(sources)
         blends = {name: self._blend(psi) for name, psi in sources.items()}
         blends["long"] = self._blend({case: fits[f"{case}_long"].model for case in CASES})
@@ -183,10 +183,13 @@ class GeneCircuitStudy(Study):
             for question, source in [name.split("/")]
         }
 
-    def _landscape(self, truth: Mapping[str, Any], learned: Mapping[str, Any]) -> xr.Dataset:
-        """Return potential and gradient, learned and true, on a grid of the box."""
-        parts = [beside_truth(learned[case], truth[case], BOX, self.grid) for case in CASES]
-        grid, units = xr.concat(parts, "case", data_vars="all").assign_coords(_cases(truth)), truth["psi_1"].units
+    def _landscape(self, truth: Mapping[str, Any], fits: Mapping[str, wb.Fit]) -> xr.Dataset:
+        """Return potential and gradient, learned with the spread of the members and true, on a grid of the box."""
+        parts = [beside_truth(fits[case].model, truth[case], BOX, self.grid, fit=fits[case]) for case in CASES]
+        grid, units = xr.concat(parts, "case", data_vars="all", combine_attrs="drop_conflicts"), truth["psi_1"].units
+        member = variable("case", [fits[case].best for case in CASES], "member of the fit that is shown")
+        grid = grid.assign_coords(_cases(truth) | {"member": member})
+        grid.attrs.pop("member", None)
         for gene, (name, unit) in enumerate(zip(("x1", "x2"), units.states, strict=True), 1):
             axis = variable(name, grid[name].values, f"expression of gene {gene}", unit)
             grid = grid.assign_coords({name: axis})

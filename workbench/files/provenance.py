@@ -17,7 +17,7 @@ from workbench.version import DISTRIBUTION, __version__
 __all__ = ["SCHEMA", "provenance"]
 
 SCHEMA = "workbench-result/2"
-LIBRARIES = ("torch", "torchdiffeq", "numpy", "scipy", "xarray", "netCDF4", "matplotlib")
+LIBRARIES = ("torch", "torchdiffeq", "numpy", "scipy", "xarray", "netCDF4", "matplotlib", "scikit-learn")
 REFERENCE = (
     "R. E. Jones, A. Buganza Tepole and J. N. Fuhg, Differentiable neural network representation of multi-well, "
     "locally-convex potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242"

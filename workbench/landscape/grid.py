@@ -171,9 +171,9 @@ def _with_spread(
         "gradient_std": (gradient, _deviation(np.asarray(one.gradient(rows)) for one in members)),
     }
     for name, (like, spread) in spreads.items():
-        found[name + tail] = variable(
-            like.dims, spread.reshape(like.shape), names[name] + text, like.attrs.get("units")
-        )
+        note = f"sample standard deviation of {len(members)} members: their spread, not the whole error"
+        long_name, unit = names[name] + text, like.attrs.get("units")
+        found[name + tail] = variable(like.dims, spread.reshape(like.shape), long_name, unit, description=note)
     return found
 
 
