@@ -1,5 +1,7 @@
 """The landscape of a fit beside the true one, on a grid and with a common zero."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -95,6 +95,7 @@ def _in_processes(function: Callable, jobs: Sequence[tuple], workers: int, updat
     """Return the results of all jobs, computed by a pool of processes that forward their reports to `update`."""
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
+    messages.cancel_join_thread()  # a worker that is killed may leave it locked, and no report is worth waiting for
     others = set(multiprocessing.active_children())
     listener = threading.Thread(target=_listen, args=(messages, update), daemon=True)
     listener.start()

@@ -57,18 +57,19 @@ class Training:
         A copy that becomes non-finite returns to its state before these epochs, and continues with half the step
         factor; after more than `MOST_RETRIES` such failures it no longer changes. Other copies are not affected.
         """
-        before, began = self._snapshot(), time.perf_counter()
+        before, began, recorded = self._snapshot(), time.perf_counter(), len(self.records)
         try:
             for _ in range(epochs):
                 self._step()
             self._roll_back(before)
+            self.epoch += epochs
+            self.elapsed += time.perf_counter() - began
+            if self.epoch % self.settings.every == 0:
+                self.evaluate()
         except BaseException:
             self.restore(before)
+            del self.records[recorded:]
             raise
-        self.epoch += epochs
-        self.elapsed += time.perf_counter() - began
-        if self.epoch % self.settings.every == 0:
-            self.evaluate()
 
     def state(self) -> dict[str, Any]:
         """Return all that determines the rest of the training, as tensors and plain values."""

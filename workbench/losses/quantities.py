@@ -47,12 +47,12 @@ class Quantity(Match):
     Examples
     --------
     >>> import workbench as wb
-    >>> class Curvature(wb.match.Quantity):
+    >>> class Bending(wb.match.Quantity):
     ...     def predicted(self, model, x):
     ...         return model.hessian(x)[..., 0, 0]
     >>> x = np.linspace(-1, 1, 30)
-    >>> data = wb.dataset.points(x).assign(curvature=("sample", 12 * x**2 - 4))
-    >>> fit = wb.fit(wb.LSEICNN(1, 2, (4,)), data, match=Curvature(), seed=0, restarts=1)
+    >>> data = wb.dataset.points(x).assign(bending=("sample", 12 * x**2 - 4))
+    >>> fit = wb.fit(wb.LSEICNN(1, 2, (4,)), data, match=Bending(), seed=0, restarts=1)
     >>> fit.error < 0.1
     True
     """
