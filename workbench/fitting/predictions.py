@@ -1,11 +1,13 @@
 """Predictions of a model at the coordinates of the data, and the residuals, prediction − observation."""
 
+from typing import Any
+
 import xarray as xr
 
 from workbench import dataset
 from workbench.dataset.variables import Units
 from workbench.errors import DatasetError
-from workbench.losses.match import Stress, quantities
+from workbench.losses.match import Stress, parsed, quantities
 from workbench.materials.material import Material
 from workbench.potentials.bridge import require_potential
 from workbench.potentials.potential import Potential, units_of
@@ -13,7 +15,7 @@ from workbench.potentials.potential import Potential, units_of
 __all__ = ["predict"]
 
 
-def predict(model: Potential | Material, data: xr.Dataset) -> xr.Dataset:
+def predict(model: Potential | Material, data: xr.Dataset, *, match: Any = None) -> xr.Dataset:
     """Predict every quantity that the data contain, at the coordinates of the data.
 
     Parameters
@@ -22,6 +24,8 @@ def predict(model: Potential | Material, data: xr.Dataset) -> xr.Dataset:
         A potential, an ensemble of potentials, or a material.
     data : xarray.Dataset
         Points or trajectories that contain a potential, gradient or velocity; paths for a material.
+    match : str, Match, mapping or sequence, optional
+        A match of one's own, such as ``fit.match``, whose quantity is predicted, too.
 
     Returns
     -------
@@ -51,12 +55,13 @@ def predict(model: Potential | Material, data: xr.Dataset) -> xr.Dataset:
     """
     if isinstance(model, Material):
         return Stress().predictions(model, data)
-    data = dataset.check(data)
+    matched = None if match is None else parsed(match)
+    data = dataset.check(data) if matched is None else matched.checked(data)
     model = require_potential(model, data.sizes.get("state"))
     data = dataset.with_states(data, model.states)
     units_of(model).agreed(Units.read(data), "the model", "the data")
-    found = [match.predictions(model, data) for match in quantities() if set(match.needs) <= set(data)]
+    found = [each.predictions(model, data) for each in quantities(matched) if set(each.needs) <= set(data)]
     if not found:
-        known = ", ".join(match.name for match in quantities())
+        known = ", ".join(each.name for each in quantities(matched))
         raise DatasetError(f"the data contain no quantity to predict; expected one or more of {known}")
     return xr.merge(found, compat="no_conflicts")

@@ -7,7 +7,7 @@ each component of a quantity y are
 """
 
 from collections.abc import Hashable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -16,6 +16,7 @@ from workbench import dataset
 from workbench.dataset.tensors import SHEAR
 from workbench.dataset.variables import variable
 from workbench.fitting.predictions import predict
+from workbench.losses.match import parsed
 from workbench.materials.material import Material
 from workbench.potentials.bridge import require_potential
 from workbench.potentials.potential import Potential
@@ -33,7 +34,9 @@ MEASURES = {  # long names
 }
 
 
-def score(model: Potential | Material, data: xr.Dataset, *, offset: Literal["keep", "remove"] = "keep") -> xr.Dataset:
+def score(
+    model: Potential | Material, data: xr.Dataset, *, offset: Literal["keep", "remove"] = "keep", match: Any = None
+) -> xr.Dataset:
     """Score the predictions of a model for every quantity that the data contain.
 
     A potential fitted to its gradient is determined up to a constant; ``offset="remove"`` subtracts the mean residual
@@ -47,6 +50,8 @@ def score(model: Potential | Material, data: xr.Dataset, *, offset: Literal["kee
         Points, trajectories, or for a material paths with stress.
     offset : {"keep", "remove"}, optional
         Whether to remove the mean residual of the potential. Default: "keep".
+    match : str, Match, mapping or sequence, optional
+        A match of one's own, such as ``fit.match``, whose quantity is scored, too.
 
     Returns
     -------
@@ -83,10 +88,10 @@ def score(model: Potential | Material, data: xr.Dataset, *, offset: Literal["kee
         data = dataset.check(data, ["stress"])
         residuals, data = _samples(predict(model, data)[["stress", "stress_residual"]], data), _samples(data, data)
     else:
-        data = dataset.flat(dataset.check(data))
+        data = dataset.flat(dataset.check(data) if match is None else parsed(match).checked(data))
         model = require_potential(model, data.sizes["state"])
         data = dataset.with_states(data, model.states)
-        residuals = predict(model, data)
+        residuals = predict(model, data, match=match)
     if "split" not in data.coords:
         return _scores(residuals, data, offset)
     parts = {part: (data["split"] == part).values for part in dataset.SPLITS}
@@ -99,9 +104,8 @@ def _scores(predicted: xr.Dataset, data: xr.Dataset, offset: str) -> xr.Dataset:
     """Return the scores of flat predictions, over (sample, component) and perhaps member."""
     scores: dict[str, xr.DataArray] = {}
     for name in (str(n).removesuffix("_residual") for n in predicted if str(n).endswith("_residual")):
-        if name not in data:
-            continue
-        truth, residual = data[name], predicted[f"{name}_residual"]
+        residual = predicted[f"{name}_residual"]
+        truth = data[name] if name in (*dataset.QUANTITIES,) else _observed(predicted, name)
         if name == "potential":
             scores["potential_offset"] = residual.mean("sample")
             residual = residual - scores["potential_offset"] if offset == "remove" else residual
@@ -129,6 +133,12 @@ def _scores(predicted: xr.Dataset, data: xr.Dataset, offset: str) -> xr.Dataset:
         values.attrs = variable((), 0.0, MEASURES[measure].format(name.replace("_", " ")), unit).attrs
     kept = [c for c in ("state", "component", "member") if c in predicted.coords]
     return xr.Dataset(scores).drop_vars([c for c in xr.Dataset(scores).coords if c not in kept])
+
+
+def _observed(predicted: xr.Dataset, name: str) -> xr.DataArray:
+    """Return what a quantity of one's own was compared with, which need not be the variable of its name."""
+    observed = predicted[name] - predicted[f"{name}_residual"]
+    return observed.isel(member=0, drop=True) if "member" in observed.dims else observed
 
 
 def _samples(paths: xr.Dataset, data: xr.Dataset) -> xr.Dataset:

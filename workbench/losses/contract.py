@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 import xarray as xr
 
 from workbench import dataset
@@ -18,13 +19,14 @@ from workbench.potentials.potential import Landscape
 from workbench.potentials.stored import storable_value
 from workbench.potentials.trainable import TrainablePotential
 
-__all__ = ["MATCHES", "Match", "Parts", "Split", "noisy"]
+__all__ = ["MATCHES", "Match", "Parts", "Split", "flow_velocity"]
 
 TRUSTED_ERROR_SIGMA = 3.0  # largest validation error of a trusted landscape, in units of the noise level
 TRUSTED_ERROR_SPREAD = 0.3  # the same relative to the spread of the data, where their noise level is unknown
 Parts = Mapping[str, xr.Dataset]  # the parts "train" and "validation" of the data of a fit
 Split = Callable[[xr.Dataset], xr.Dataset]  # assigns the parts, where the data do not
 MATCHES: dict[str, type["Match"]] = {}  # by name
+DERIVATIVE_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Match(ABC):
         Whether it only refines a model that is fitted already (``warm_start=True``).
     gauge : str
         Which value of Ψ is 0 after the fit, in words.
+    trust, doubt : str
+        What not to trust after a fit with a large error, and what else may be the reason, in words.
     optimiser : str
         Name of the default optimiser.
 
@@ -73,10 +77,16 @@ class Match(ABC):
     pointwise: ClassVar[bool] = False
     continues: ClassVar[bool] = False
     gauge: ClassVar[str] = "zero at the lowest training sample"
+    trust: ClassVar[str] = "its wells"
+    doubt: ClassVar[str] = "the system is not the gradient flow of a potential"
     optimiser: ClassVar[str] = "LevenbergMarquardt"
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            raise TypeError(
+                f"the settings of the match {cls.__name__} must be fields of a frozen dataclass, not __init__"
+            )
         if "name" not in vars(cls):
             cls.name = cls.__name__.lower()
         other = MATCHES.get(cls.name)
@@ -113,6 +123,8 @@ class Match(ABC):
 
     def check(self, model: Any) -> None:
         """Raise `ValueError` or `TypeError` unless the match can fit this model."""
+        if isinstance(model, type):
+            raise ValueError(f"model must be an object, {model.__name__}(…), got the class")
         if not isinstance(model, TrainablePotential):
             raise ValueError(
                 f"match={self.name!r} fits a trainable potential, such as an LSEICNN, and a material requires "
@@ -127,7 +139,7 @@ class Match(ABC):
         DatasetError
             If the data lack what is matched, or do not fit the model.
         """
-        data = dataset.check(data)
+        data = self.checked(data)
         if "state" not in data.dims:
             raise DatasetError("the data are strain paths: fit a material to them with match='stress'")
         if data.sizes["state"] != model.dim:
@@ -139,6 +151,14 @@ class Match(ABC):
             data = dataset.with_states(data, model.states)
         return model, split(data)
 
+    def checked(self, data: xr.Dataset) -> xr.Dataset:
+        """Return the data in canonical form: float64, with the sampling dimensions first."""
+        if not isinstance(data, xr.Dataset):
+            return dataset.check(data)
+        own = [name for name in self.needs if name in data]
+        whole = {name: data[name].astype(np.float64) for name in own if data[name].dtype.kind in "iub"}
+        return dataset.check(data.assign(whole), own)
+
     @property
     def needs(self) -> tuple[str, ...]:
         """Variables that the data must hold beside the states."""
@@ -148,6 +168,8 @@ class Match(ABC):
         """Raise `DatasetError` if the data, points or trajectories, lack what is matched."""
         for name in self.needs:
             if name not in data:
+                if name in dataset.QUANTITIES:
+                    dataset.check(data, [name])  # says what is missing
                 known = ", ".join(map(str, data.data_vars))
                 raise DatasetError(f"match={self.name!r} needs the variable {name!r}; the data hold {known}")
 
@@ -167,17 +189,21 @@ class Match(ABC):
 
     def start(self, template: Any, train: xr.Dataset, rng: np.random.Generator, init: Initialisation, turn: int) -> Any:
         """Return start number `turn` of a fit, a model with the scales of `template`."""
-        model = template.like(members=None)
-        model.load_state_dict(template.state_dict())
-        return model.begin(self.known(train, rng), rng, init, turn)
+        if template.NATIVE:
+            model = template.like(members=None)
+            model.load_state_dict(template.state_dict())
+        else:
+            model = template.fresh(rng)
+        started = model.begin(self.known(train, rng), rng, init, turn)
+        check_derivatives(started, train["x"].values)
+        return started
 
     def finish(self, model: Any, train: xr.Dataset) -> None:
         """Fix what the loss leaves free after a fit, in place: the lowest value of Ψ at a training sample becomes 0."""
-        import torch
-
         x = torch.tensor(train["x"].values).to(model.offset)
         with torch.no_grad():
             model.offset -= model.value(x).min()
+        model.gauge = self.gauge
 
     def units(self, data: xr.Dataset) -> Units:
         """Return the units of a model that is fitted to the data."""
@@ -194,19 +220,23 @@ class Match(ABC):
         """Return the error, by default the root of the loss."""
         return loss**0.5
 
+    def noisy(self, data: xr.Dataset) -> bool:
+        """Return whether the data state the noise level of what is matched, which errors are then relative to."""
+        return bool({"sigma", f"sigma_{self.name}"} & set(data.data_vars))
+
     def unit(self, data: xr.Dataset) -> str:
         """Return the unit of the error: noise levels, if the data state them, else the spread of the data."""
-        return "sigma" if noisy(data) else "of the spread of the data"
+        return "sigma" if self.noisy(data) else "of the spread of the data"
 
     def caveat(self, error: float, data: xr.Dataset) -> str | None:
         """Return the reason not to trust the model, if its validation error is large; otherwise None."""
-        stated = noisy(data)
+        stated = self.noisy(data)
         if error <= (TRUSTED_ERROR_SIGMA if stated else TRUSTED_ERROR_SPREAD):
             return None
         size = f"{error:.2g} times the noise level" if stated else f"{error:.2g} of the spread of the data"
         return (
-            f"the validation error is {size}: do not trust its wells. Try more steps, modes or restarts; if that does "
-            "not help, the noise is larger than stated, or the system is not the gradient flow of a potential"
+            f"the validation error is {size}: do not trust {self.trust}. Try more steps, modes or restarts, or more data; "
+            f"if that does not help, the noise is larger than stated, or {self.doubt}"
         )
 
     # ---- predictions -------------------------------------------------------------------------------------------------
@@ -221,9 +251,19 @@ class Match(ABC):
         return inspect.isabstract(cls)
 
 
-def noisy(data: xr.Dataset) -> bool:
-    """Return whether the data state their noise level, which errors are then relative to."""
-    return any(str(name).startswith("sigma") for name in data.data_vars)
+def check_derivatives(model: TrainablePotential, x: np.ndarray) -> None:
+    """Raise `ValueError` if a class of one's own gives a gradient that is not the derivative of its value."""
+    if type(model).__module__.startswith("workbench."):
+        return
+    at = torch.tensor(x[:4]).to(model.offset).requires_grad_()
+    expected = torch.autograd.grad(model.value(at).sum(), at)[0]
+    found = model.gradient(at.detach()).detach()
+    error, size = float((found - expected).abs().max()), float(expected.abs().max())
+    if error > DERIVATIVE_TOLERANCE[model.dtype] * max(size, float(model.potential_scale / model.x_scale.max())):
+        raise ValueError(
+            f"the gradient of {type(model).__name__} is not the derivative of its value: they differ by {error:.2g} of "
+            f"{size:.2g}; write both, or value alone"
+        )
 
 
 def flow_velocity(model: Landscape, x: xr.DataArray, units: Units) -> xr.Variable:

@@ -31,15 +31,15 @@ class Observations:
         Product of 1/scale, the square roots of the weights, and 1/√(number of values).
     entries : dict of str to slice
         Entries of each quantity.
-    axes : tuple of int
-        Number of axes of each quantity beside the samples.
+    shapes : tuple of tuple of int
+        Shape of each quantity for one sample.
     """
 
     x: tuple[Tensor, ...]
     target: Tensor
     factor: Tensor
     entries: dict[str, slice]
-    axes: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
 
     @classmethod
     def of(
@@ -55,7 +55,7 @@ class Observations:
         `matches` are quantities with relative weights (`workbench.losses.quantities`), `scales` those of the training
         data (see `scales_of`), which apply where the data have no `sigma`.
         """
-        targets, factors, entries, axes, end = [], [], {}, [], 0
+        targets, factors, entries, shapes, end = [], [], {}, [], 0
         inputs: list[Tensor] = []
         for match, weight in zip(matches, weights, strict=True):
             observed = match.observed(samples)
@@ -67,11 +67,11 @@ class Observations:
                 factor *= np.sqrt(given / given.mean())
             targets.append(target)
             factors.append(factor)
-            axes.append(observed.ndim - 1)
+            shapes.append(observed.shape[1:])
             entries[match.name] = slice(end, end := end + target.shape[1])
             inputs.append(torch.tensor(np.ascontiguousarray(match.inputs(samples))).to(like))
         tensors = [torch.tensor(np.ascontiguousarray(np.hstack(part))).to(like) for part in (targets, factors)]
-        return cls(tuple(inputs), tensors[0], tensors[1], entries, tuple(axes))
+        return cls(tuple(inputs), tensors[0], tensors[1], entries, tuple(shapes))
 
 
 def scales_of(samples: xr.Dataset, matches: Sequence[Any]) -> dict[str, np.ndarray]:
@@ -98,7 +98,7 @@ def noise_of(samples: xr.Dataset, kind: str, match: Any) -> np.ndarray | None:
     for label in (f"{kind}_{name}", f"{kind}_{opposite}", kind):
         if label in samples:
             values = samples[label].values.reshape(samples.sizes["sample"], -1)
-            if values.shape[1] > 1 and name in samples and "state" not in samples[name].dims:
+            if values.shape[1] > 1 and name in samples and samples[name].ndim == 1:
                 raise DatasetError(f"{label} is given per component, but {name} is a scalar: give one value per sample")
             return values
     return None
@@ -230,7 +230,14 @@ class LeastSquares(Problem):
     def _predict(self, theta: Tensor, x: tuple[Tensor, ...]) -> Tensor:
         """Return the predictions with parameters θ at x, shape (…, sample, entry)."""
         model, columns = self.at(theta), []
-        for match, inputs, axes in zip(self.matches, x, self.observations.axes, strict=True):
+        for match, inputs, shape in zip(self.matches, x, self.observations.shapes, strict=True):
             y = match.predicted(model, inputs)
-            columns.append(y.flatten(-axes) if axes else y.unsqueeze(-1))
+            expected = (len(inputs), *shape)
+            if not isinstance(y, Tensor) or y.shape[-len(expected) :] != expected:
+                found = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
+                raise ValueError(
+                    f"predicted of the match {match.name!r} returned {found} for {len(inputs)} samples; expected a "
+                    f"tensor of shape (…, {', '.join(map(str, expected))}), that of the observations"
+                )
+            columns.append(y.flatten(-len(shape)) if shape else y.unsqueeze(-1))
         return torch.cat(columns, -1)

@@ -22,6 +22,7 @@ R. E. Jones, A. Buganza Tepole, J. N. Fuhg, Differentiable neural network repres
 potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242.
 """
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -45,6 +46,7 @@ from workbench.potentials.trainable import TrainablePotential
 
 __all__ = ["Density", "Likelihood", "Samples", "kernel_potential"]
 
+CONDITIONAL_GAUGE = "undetermined: exp(−Ψ) is normalised for each value of the conditions by the density alone"
 KERNEL_SAMPLES = 2000  # at most, for the kernel estimate from which a density is initialised
 
 
@@ -228,14 +230,14 @@ class Density(Match):
 
     def prepared(self, model: Any, data: xr.Dataset, split: Split) -> tuple[Any, xr.Dataset]:
         """Return a flat copy of the model with the support, and the data, split, with its states."""
-        data, support = split(dataset.check(data)), self._support
+        data, support = split(self.checked(data)), self._support
         if "time" in model.states and "time" in data.dims:
             data = dataset.timed(data)
         if data.sizes["state"] != model.dim:
             raise DatasetError(
                 f"the data have {data.sizes['state']}-dimensional states, but the model has dim = {model.dim}"
             )
-        model = model.like(members=model.members)
+        model = copy.deepcopy(model)
         if model.states == tuple(f"x{i + 1}" for i in range(model.dim)):
             model.states = tuple(map(str, data["state"].values))
         data = dataset.with_states(data, model.states)
@@ -274,6 +276,7 @@ class Density(Match):
         if not density.conditions:
             with torch.no_grad():
                 model.offset += torch.tensor(density.log_normaliser(np.empty(0))).to(model.offset)
+        model.gauge = self.gauge if not density.conditions else CONDITIONAL_GAUGE
 
     def units(self, data: xr.Dataset) -> Units:
         """Return the units of the data, with Ψ in units of the temperature: dimensionless."""

@@ -10,7 +10,6 @@ name from its definition on.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields
 from typing import Any
 
 from workbench.dataset import nearest
@@ -78,10 +77,12 @@ def known_matches() -> list[str]:
     return sorted(name for name, cls in MATCHES.items() if not cls.is_abstract() and cls is not Joint)
 
 
-def quantities() -> list[Quantity]:
-    """Return the quantities that a potential predicts without further settings, those of this package first."""
-    found = [cls for cls in MATCHES.values() if issubclass(cls, Quantity) and not cls.is_abstract()]
-    return [cls() for cls in found if all(field.default is not MISSING for field in fields(cls))]
+def quantities(match: Match | None = None) -> list[Quantity]:
+    """Return the quantities of this package, and those of a match, which a potential predicts."""
+    built_in: list[Quantity] = [Potential(), Gradient(), Velocity()]
+    given = match.matches if isinstance(match, Joint) else [match]
+    own = [each for each in given if isinstance(each, Quantity) and each not in built_in]
+    return [*built_in, *own]
 
 
 def _one(match: Any) -> Match:
@@ -90,6 +91,8 @@ def _one(match: Any) -> Match:
         return match
     if isinstance(match, str) and match in MATCHES and MATCHES[match] not in (Joint, Quantity):
         return MATCHES[match]()
+    if isinstance(match, type) and issubclass(match, Match):
+        raise ValueError(f"a match is an object, such as {match.__name__}(), got the class {match.__name__}")
     known = known_matches()
     hint = nearest(match, known) if isinstance(match, str) else ""
     raise ValueError(f"cannot match {match!r}{hint or '.'} Known: {', '.join(known)}")

@@ -29,6 +29,10 @@ from workbench.potentials.potential import Landscape, units_of
 
 __all__ = ["Gradient", "Joint", "Potential", "Quantity", "Velocity"]
 
+DATA_GAUGE = "that of the data"
+SAMPLES_TRIED = 8  # to see whether the constant of Ψ matters
+ROUNDING = 1e3  # units in the last place that rounding may change
+
 
 @dataclass(frozen=True)
 class Quantity(Match):
@@ -94,20 +98,48 @@ class Quantity(Match):
                 f"the data hold {self.opposite!r} but no {self.name!r}: use match={self.opposite!r} "
                 "(velocity = −gradient)"
             )
-        dataset.check(data, [name for name in self.needs if name in dataset.QUANTITIES])
         super().check_data(data)
 
     def problem(self, model: Any, parts: Parts, *, penalised: bool = False) -> LeastSquares:
         """Return the least-squares loss."""
         return LeastSquares.of(model, parts, (self,), (1.0,), penalised=penalised)
 
+    def noisy(self, data: xr.Dataset) -> bool:
+        """Return whether the data state the noise level of the quantity."""
+        return noise_of(dataset.flat(data), "sigma", self) is not None
+
+    def fixes(self, model: Any, train: xr.Dataset) -> bool:
+        """Return whether the predictions of a model change with its constant, which the data then determine."""
+        at = torch.tensor(self.inputs(train.isel(sample=slice(0, SAMPLES_TRIED)))).to(model.offset)
+        before = model.offset.clone()
+        with torch.no_grad():
+            first = self.predicted(model, at)
+            model.offset += model.potential_scale
+            second = self.predicted(model, at)
+            model.offset.copy_(before)
+        size = float(first.abs().max() + before.abs().max() + model.potential_scale)
+        return bool(((second - first).abs() > ROUNDING * torch.finfo(first.dtype).eps * size).any())
+
+    def finish(self, model: Any, train: xr.Dataset) -> None:
+        """Fix the constant of Ψ, unless the data determine it."""
+        if self.fixes(model, train):
+            model.gauge = DATA_GAUGE
+        else:
+            super().finish(model, train)
+
     def predictions(self, model: Landscape, data: xr.Dataset) -> xr.Dataset:
         """Return the prediction and the residual, prediction − observation, with the dimensions of the data."""
         samples = dataset.flat(data)
-        at = torch.tensor(self.inputs(samples), **tensor_options(model))
+        at, observed = torch.tensor(self.inputs(samples), **tensor_options(model)), self.observed(samples)
         with torch.no_grad():
             flat = np.asarray(torch.as_tensor(self.predicted(model, at)).cpu())
-        shown = data[self.name] if self.name in data else xr.DataArray(self.observed(samples), dims=("sample",))
+        like = data[self.name] if self.name in data and data[self.name].size == observed.size else None
+        if like is None:  # the observations are made from other variables
+            sampling, own = data["x"].isel(state=0, drop=True), [f"{self.name}_{k}" for k in range(observed.ndim - 1)]
+            shape = (*sampling.shape, *observed.shape[1:])
+            shown = xr.DataArray(observed.reshape(shape), dims=(*sampling.dims, *own))
+        else:
+            shown = like.copy(data=observed.reshape(like.shape))
         lead = () if model.members is None else ("member",)
         values = flat.reshape((() if model.members is None else (model.members,)) + shown.shape)
         unit = _common(shown.attrs.get("units"), units_of(model).of(self.rule) if self.rule else None)
@@ -133,7 +165,7 @@ class Potential(Quantity):
     Potential()
     """
 
-    gauge: ClassVar[str] = "that of the data"
+    gauge: ClassVar[str] = DATA_GAUGE
     rule: ClassVar[str] = "potential"
 
     def predicted(self, model: Any, x: torch.Tensor) -> torch.Tensor:
@@ -147,9 +179,6 @@ class Potential(Quantity):
     def known(self, train: xr.Dataset, rng: np.random.Generator | None = None) -> xr.Dataset:  # noqa: ARG002
         """Return the states and the potential."""
         return train[["x", "potential"]]
-
-    def finish(self, model: Any, train: xr.Dataset) -> None:
-        """Leave the constant, which the data determine."""
 
 
 @dataclass(frozen=True)
@@ -267,12 +296,6 @@ class Joint(Match):
         """Names of the quantities, with their weights."""
         return {match.name: weight for match, weight in zip(self.matches, self.relative, strict=True)}
 
-    @property
-    def gauge(self) -> str:  # type: ignore[override]
-        """Which value of Ψ is 0 after the fit."""
-        fixed = [match.gauge for match in self.matches if match.gauge == Potential.gauge]
-        return fixed[0] if fixed else Match.gauge
-
     def check_data(self, data: xr.Dataset) -> None:
         """Raise `DatasetError` if the data lack a quantity, or give noise levels for some of them alone."""
         for match in self.matches:
@@ -294,9 +317,24 @@ class Joint(Match):
         return found
 
     def finish(self, model: Any, train: xr.Dataset) -> None:
-        """Fix the constant of Ψ, if no quantity determines it."""
-        if self.gauge == Match.gauge:
+        """Fix the constant of Ψ as the quantity says that determines it, or has a rule of its own; else as usual."""
+        own = [
+            match for match in self.matches if type(match).finish is not Quantity.finish or match.fixes(model, train)
+        ]
+        if own:
+            own[0].finish(model, train)
+        else:
             super().finish(model, train)
+
+    def noisy(self, data: xr.Dataset) -> bool:
+        """Return whether the data state noise levels."""
+        return any(match.noisy(data) for match in self.matches)
+
+    def checked(self, data: xr.Dataset) -> xr.Dataset:
+        """Return the data in canonical form."""
+        for match in self.matches:
+            data = match.checked(data)
+        return data
 
     def units(self, data: xr.Dataset) -> Units:
         """Return the units that the quantities say."""

@@ -258,6 +258,10 @@ class Trajectory(Match):
                 "x was smoothed by velocities(...); match='trajectory' needs the trajectories as observed"
             )
 
+    def noisy(self, data: xr.Dataset) -> bool:
+        """Return whether the data state the noise level of the states."""
+        return bool({"sigma", "sigma_x"} & set(data.data_vars))
+
     def problem(self, model: Any, parts: Parts, *, penalised: bool = False) -> Shooting:
         """Return the loss of the segments of the trajectories."""
         scale = spread_of(parts["train"])

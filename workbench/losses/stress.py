@@ -137,6 +137,8 @@ class Stress(Match):
 
     optimiser: ClassVar[str] = "PathTraining"
     gauge: ClassVar[str] = "undetermined: stress determines the energy up to a constant"
+    trust: ClassVar[str] = "its stress"
+    doubt: ClassVar[str] = "the material has a memory or a symmetry that the model has not"
 
     def check(self, model: Any) -> None:
         """Raise `ValueError` unless the model is a material."""

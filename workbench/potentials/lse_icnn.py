@@ -304,7 +304,7 @@ class LSEICNN(TrainablePotential):
             raise IndexError(f"member {index} of {self.members or 1} does not exist; members are counted from 0")
         one = self.like(members=None)
         one.load_state_dict({k: v if k in SHARED else v[index][None] for k, v in self.state_dict().items()})
-        return one
+        return one if any(p.requires_grad for p in self.parameters()) else one.requires_grad_(False)
 
     @staticmethod
     def stack(models: Sequence[Any]) -> Any:

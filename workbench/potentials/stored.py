@@ -6,6 +6,7 @@ so. The arguments are recorded at construction; they must be plain values (numbe
 mappings of them) or instances of dataclasses marked by `storable_value`, which are stored as ``{"kind": name, …}``.
 """
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -36,6 +37,9 @@ class Stored:
         if "__init__" in vars(cls):
             cls.__init__ = _recording(cls.__init__)  # type: ignore[method-assign]
 
+    def completed(self) -> None:
+        """Finish the construction, after the constructors of all classes; by default nothing is left."""
+
     def config(self) -> dict[str, Any]:
         """Return the constructor arguments as plain values; `TypeError` for one that cannot be stored."""
         arguments, name = vars(self).get("arguments"), type(self).__name__
@@ -56,7 +60,7 @@ class Stored:
 def storable_value(cls: type[T]) -> type[T]:
     """Allow instances of a dataclass as constructor arguments of stored models, and as settings of a fit.
 
-    Its name, by which files know it, is the attribute `name` of the class, or the name of the class.
+    Files know it by the name of the class, with its module if it is one of the user's own.
     """
     VALUES[kind_of_value(cls)] = cls
     return cls
@@ -109,15 +113,15 @@ def encoded(value: Any, what: str) -> Any:
     if is_dataclass(value) and kind_of_value(type(value)) in VALUES:
         parts = {field.name: encoded(getattr(value, field.name), what) for field in fields(value)}
         return {"kind": kind_of_value(type(value)), **parts}
-    if isinstance(value, Mapping) and "kind" not in value:  # which marks the dataclasses
-        return {str(name): encoded(each, what) for name, each in value.items()}
+    if isinstance(value, Mapping) and "kind" not in value and all(isinstance(name, str) for name in value):
+        return {name: encoded(each, what) for name, each in value.items()}  # "kind" marks the dataclasses
     if isinstance(value, list | tuple):
         return [encoded(each, what) for each in value]
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number of NumPy
         return value.item()
     raise TypeError(
         f"the argument {what} is of the type {type(value).__name__} and cannot be stored in a result file: use "
-        "numbers, text, lists or mappings of them, or override config() and build()"
+        "numbers, text, lists of them or mappings from text to them, or override config() and build()"
     )
 
 
@@ -133,6 +137,11 @@ def _value_class(kind: str) -> type:
         f"a setting is of the class {name} of the module {module or 'workbench'}, which is not loaded: import it, or "
         "run the file that defines it, before loading"
     )
+
+
+def _own(value: Any) -> Any:
+    """Return a copy of a list or mapping, which a constructor may change."""
+    return copy.copy(value) if isinstance(value, list | dict) else value
 
 
 def _recording(init: Callable[..., None]) -> Callable[..., None]:
@@ -153,7 +162,9 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
                 if parameter.kind is parameter.VAR_POSITIONAL and named.get(name):
                     named = None  # type: ignore[assignment] # arguments without names cannot be stored
                     break
-            self.__dict__["arguments"] = named
+            self.__dict__["arguments"] = None if named is None else {k: _own(v) for k, v in named.items()}
+            init(self, *args, **options)
+            return self.completed()
         return init(self, *args, **options)
 
     return recording

@@ -64,6 +64,9 @@ class Support:
                 raise ValueError(f"the bounds of an integer support must be integers, got {interval} for {name}")
         require_integer(2, nodes=self.nodes)
 
+    def __hash__(self) -> int:
+        return hash((tuple(self.bounds.items()), self.integer, self.nodes))
+
     @property
     def states(self) -> tuple[str, ...]:
         """Names of the states over which the density is normalised; other states of a model are conditions."""

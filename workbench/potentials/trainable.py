@@ -1,8 +1,7 @@
 """The base of potentials that a fit can train: write Ψ̂(x̂), and derivatives, scaling and members come free."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,6 +14,7 @@ from workbench.checks import require_integer
 from workbench.dataset.variables import Units
 from workbench.potentials.bridge import tensor_or_array
 from workbench.potentials.initialisation import Initialisation
+from workbench.potentials.scaled import in_physical_units, over_rows
 from workbench.potentials.stored import Stored
 from workbench.potentials.support import Support
 
@@ -29,7 +29,8 @@ class TrainablePotential(Stored, nn.Module, ABC):
 
         Ψ(x) = s Ψ̂((x − shift)/scale) + offset.
 
-    A derived class writes Ψ̂ as its method `value`, with torch operations that are twice differentiable, and declares
+    A derived class writes Ψ̂ as its method `value`, with torch operations that are twice differentiable (its derivatives
+    with respect to the scaled states may be written, too, as `gradient` and `hessian`), and declares
     its parameters as `torch.nn.Parameter` in its constructor, which is called as ``NAME(dim, states=…)`` and may have
     further settings. If wanted, it writes `initialise`. Everything else is inherited: `value`, `gradient` and
     `hessian` in physical units, for arrays and tensors; the scales, which a fit takes from its data; ensembles; storage
@@ -42,7 +43,7 @@ class TrainablePotential(Stored, nn.Module, ABC):
     states : sequence of str, optional
         Names of the state variables, by default x1, x2, …
     members : int, optional
-        Number of members of an ensemble whose parameters have a member axis of their own; see `like` otherwise.
+        For classes whose parameters have a member axis of their own, as those of `LSEICNN`; others have `like`.
     device, dtype : optional
         Device and floating-point type, as in torch.
 
@@ -95,8 +96,11 @@ class TrainablePotential(Stored, nn.Module, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "value" in vars(cls) and not cls.NATIVE:
-            cls.value = _in_physical_units(cls.value)  # type: ignore[method-assign]
+        if "forward" in vars(cls):
+            raise TypeError(f"{cls.__name__} writes forward: write the formula as value(self, x); forward is inherited")
+        for power, name in enumerate(("value", "gradient", "hessian")):
+            if name in vars(cls) and not cls.NATIVE:
+                setattr(cls, name, in_physical_units(vars(cls)[name], power))
 
     def __init__(
         self,
@@ -109,6 +113,8 @@ class TrainablePotential(Stored, nn.Module, ABC):
     ) -> None:
         super().__init__()
         require_integer(dim=dim, members=1 if members is None else members)
+        if members is not None and not self.NATIVE:
+            raise ValueError("members are made from a plain potential, by fit(…, members=…) or like(members=…)")
         if states is not None and len(states) != dim:
             raise ValueError(f"expected {dim} names of states, one per input, got {list(states)}")
         self.dim, self.members = dim, members
@@ -157,20 +163,27 @@ class TrainablePotential(Stored, nn.Module, ABC):
         return self
 
     def recorded(self) -> dict[str, Tensor]:
-        """Return what the history of a fit records of the parameters: tensors of shape (member, …) by name."""
+        """Return what the history of a fit records of the parameters: tensors of shape (member, …) by name.
+
+        A plain potential has no member axis.
+        """
         return {}
 
     # ---- inherited ---------------------------------------------------------------------------------------------------
 
+    def completed(self) -> None:
+        """Give all floating-point parameters the type of the model."""
+        self.to(dtype=self.dtype)
+
     @tensor_or_array
     def gradient(self, x: Tensor) -> Tensor:
         """Return ∇Ψ(x), shape (…, dim), for x of shape (…, dim)."""
-        return self._each("gradient", x) if self.members else _over_rows(grad(self._of_one), x)
+        return self._each("gradient", x) if self.members else over_rows(grad(self._of_one), x)
 
     @tensor_or_array
     def hessian(self, x: Tensor) -> Tensor:
         """Return ∇²Ψ(x), shape (…, dim, dim), for x of shape (…, dim)."""
-        return self._each("hessian", x) if self.members else _over_rows(jacrev(grad(self._of_one)), x)
+        return self._each("hessian", x) if self.members else over_rows(jacrev(grad(self._of_one)), x)
 
     def forward(self, x: Tensor, quantity: str = "value") -> Tensor:
         """Return the method named `quantity` evaluated at x; the entry point of `torch.func.functional_call`."""
@@ -272,7 +285,16 @@ class TrainablePotential(Stored, nn.Module, ABC):
             own = {k: v[index][None] if k == "offset" else v[index] for k, v in state.items() if k not in SHARED}
             state = {**state, **own}
         one.load_state_dict(state)
-        return one
+        return one if any(p.requires_grad for p in self.parameters()) else one.requires_grad_(False)
+
+    def fresh(self, rng: np.random.Generator) -> Self:
+        """Return a new plain model with the scales of this one; `rng` seeds what its constructor draws."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.integers(2**63)))
+            model = self._plain()
+        for name in (*SHARED, "offset"):
+            getattr(model, name).copy_(getattr(self, name))
+        return model
 
     @staticmethod
     def stack(models: Sequence[Any]) -> Any:
@@ -288,10 +310,14 @@ class TrainablePotential(Stored, nn.Module, ABC):
 
     def _plain(self, **changes: Any) -> Self:
         """Return a plain model with the recorded arguments, and the type, device and labels of this one."""
-        arguments = self.arguments | {"dim": self.dim} | changes
-        arguments |= {"states": self.states} if "states" in self.arguments else {}
-        model = type(self)(**arguments).to(device=self.device, dtype=self.dtype)
-        return self._labelled(model)
+        own = {"dim": self.dim, "states": self.states}
+        with torch.random.fork_rng(devices=[]):  # what a constructor draws is replaced
+            if self.arguments is None:
+                model = type(self).build(self.config())
+            else:
+                known = {name: value for name, value in own.items() if name in self.arguments}
+                model = type(self)(**(self.arguments | known | changes))
+        return self._labelled(model.to(device=self.device, dtype=self.dtype))
 
     def _labelled(self, model: Any) -> Any:
         """Give a model the names, support, units and gauge of this one, and return it."""
@@ -338,41 +364,6 @@ def shared_scaling(models: Sequence[Any]) -> list[dict[str, Tensor]]:
                 f"members of an ensemble must share their scaling, but {name} differs between these models"
             )
     return states
-
-
-def _over_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return a function of one state, shape (dim,), at x, shape (…, dim)."""
-    rows = vmap(function)(x.reshape(-1, x.shape[-1]))
-    return rows.reshape(x.shape[:-1] + rows.shape[1:])
-
-
-def _in_physical_units(formula: Callable[[Any, Tensor], Tensor]) -> Callable[..., Any]:
-    """Return the method `value` of a class whose author wrote Ψ̂ as `formula`."""
-
-    @wraps(formula)
-    def value(self: Any, x: Any) -> Any:
-        if self.__dict__["_inside"]:  # called by the formula of a derived class
-            return formula(self, x)
-        return physical(self, x)
-
-    @tensor_or_array
-    def physical(self: Any, x: Tensor) -> Tensor:
-        if self.members:
-            return self._each("value", x)
-        self.__dict__["_inside"] = True
-        try:
-            scaled = formula(self, (x - self.x_shift) / self.x_scale)
-        finally:
-            self.__dict__["_inside"] = False
-        if not isinstance(scaled, Tensor) or scaled.shape != x.shape[:-1]:
-            found = f"shape {tuple(scaled.shape)}" if isinstance(scaled, Tensor) else type(scaled).__name__
-            raise ValueError(
-                f"value of {type(self).__name__} returned {found} for x of shape {tuple(x.shape)}; expected a tensor "
-                f"of shape {tuple(x.shape[:-1])}: index the states along the last axis, or sum over it"
-            )
-        return self.potential_scale * scaled + self.offset[0]
-
-    return value
 
 
 def _repeated(values: Any, members: int) -> Tensor:
