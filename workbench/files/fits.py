@@ -1,5 +1,6 @@
 """Fits in result files: their groups, and the same fits rebuilt from them."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,16 +10,17 @@ import xarray as xr
 from torch.nn import Module
 
 from workbench.dataset import nearest
-from workbench.errors import FileError
+from workbench.errors import DatasetError, FileError
 from workbench.files.weights import to_dataset
 from workbench.fitting.outcome import Outcome
 from workbench.fitting.predictions import predict
 from workbench.fitting.result import Fit, PathFit
 from workbench.fitting.scores import score
+from workbench.losses.stress import Stress
 from workbench.potentials.stored import Stored, decoded
 from workbench.potentials.trainable import TrainablePotential
 
-__all__ = ["Named", "StoredFits", "fit_groups", "origin_of"]
+__all__ = ["Named", "StoredFits", "data_of", "digest_of", "fit_groups", "origin_of"]
 
 LONGEST_HISTORY = 1000
 
@@ -37,6 +39,9 @@ class StoredFits(Mapping[str, Fit]):
     def __init__(self, result: Any) -> None:
         self.result = result
         self.names = [name for name in result.models if "settings_json" in result.tree[f"fits/{name}"].attrs]
+
+    def __repr__(self) -> str:
+        return f"<fits of {self.result.path}: {', '.join(self.names) or 'none'}>"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -80,7 +85,10 @@ class StoredFits(Mapping[str, Fit]):
                 f"{self.result.path} holds several datasets, none of them called {name}: the fit cannot be rebuilt; "
                 "use its model"
             )
-        return _own(node if named is None else named)
+        data, digest = _own(node if named is None else named), self.result.tree[f"fits/{name}"].attrs["data_sha256"]
+        if digest_of(data) != digest:
+            raise FileError(f"{self.result.path} holds other data than those of the fit {name}; use its model")
+        return data
 
 
 def _own(node: xr.DataTree) -> xr.Dataset:
@@ -104,6 +112,7 @@ def fit_groups(root: str, fit: Any) -> dict[str, xr.Dataset]:
         "settings_json": json.dumps(fit.settings),
         "elapsed_seconds": fit.elapsed,
         "best_member": fit.best,
+        "data_sha256": digest_of(fit.data),
         "error": fit.error,
         "error_unit": fit.unit,
     }
@@ -115,6 +124,25 @@ def fit_groups(root: str, fit: Any) -> dict[str, xr.Dataset]:
         f"{root}/predictions": _predictions(fit),
     }
     return groups if fit.scan is None else groups | {f"{root}/scan": fit.scan}
+
+
+def data_of(fits: Mapping[str, Any]) -> xr.Dataset | dict[str, xr.Dataset] | None:
+    """Return the data of fits: one dataset if they share it, else one for each, by the names of the fits."""
+    data = {name: fit.data for name, fit in fits.items() if isinstance(fit, Fit)}
+    if len({digest_of(each) for each in data.values()}) == 1:
+        return next(iter(data.values()))
+    return data or None
+
+
+def digest_of(data: xr.Dataset) -> str:
+    """Return the SHA-256 digest of the values of all variables of a dataset, by name, in a file or not."""
+    total = hashlib.sha256()
+    for name in sorted(map(str, data.variables)):
+        values = data[name].values
+        plain = values.astype("U") if values.dtype.kind in "OU" else values.astype(np.float64)
+        total.update(f"{name} {plain.shape}".encode())
+        total.update(json.dumps(plain.tolist()).encode() if plain.dtype.kind == "U" else plain.tobytes())
+    return total.hexdigest()
 
 
 def origin_of(fit: Any) -> dict[str, Any]:
@@ -138,5 +166,14 @@ def _predictions(fit: Fit) -> xr.Dataset:
     own = fit.match.predictions(fit.ensemble, fit.data)
     if own is not None and not any(str(name).endswith("_residual") for name in own):
         return own
-    scored = [predict(fit.ensemble, fit.data), score(fit.ensemble, fit.data)]
-    return xr.merge(scored if own is None else [own, *scored], compat="no_conflicts")
+    try:
+        scored = [predict(fit.ensemble, fit.data, match=fit.match), score(fit.ensemble, fit.data, match=fit.match)]
+    except DatasetError:  # a match of one's own, and no quantity beside it
+        return xr.Dataset() if own is None else own
+    found = xr.merge(scored, compat="no_conflicts")
+    return found if "potential" not in found else found.assign_attrs(gauge=_gauge(fit.model))
+
+
+def _gauge(model: Any) -> str:
+    """Return where the energy of a model is zero."""
+    return model.gauge if isinstance(model, TrainablePotential) else Stress.gauge

@@ -25,7 +25,7 @@ from workbench.atomic import check_seal, check_target, is_sealed, replacing, sea
 from workbench.dataset import nearest, storable
 from workbench.errors import FileError
 from workbench.files.comparison import first_difference
-from workbench.files.fits import Named, StoredFits, fit_groups, origin_of
+from workbench.files.fits import Named, StoredFits, data_of, fit_groups, origin_of
 from workbench.files.provenance import SCHEMA, provenance
 from workbench.files.weights import from_dataset
 from workbench.fitting.result import Fit
@@ -132,7 +132,7 @@ def save(
     path : str or pathlib.Path
         Target file, in an existing directory.
     data : xarray.Dataset or mapping, optional
-        Data, or datasets by name. Default: the data of a single `Fit`.
+        Data, or datasets by name. Default: the data of the fits, by their names if they differ.
     fits : Fit, PathFit, model or mapping, optional
         One fit, stored as "fit", or several by name.
     landscape, simulation, analysis : xarray.Dataset or mapping, optional
@@ -180,9 +180,8 @@ def tree_of(
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.DataTree:
     """Return the tree of a result file; the arguments are those of `save`."""
-    if isinstance(fits, Fit) and data is None:
-        data = fits.data
     named = dict(fits or {}) if isinstance(fits, Mapping | None) else {"fit": fits}
+    data = data_of(named) if data is None else data
     origin = origin_of(next(iter(named.values()))) if named else {}
     if len(named) > 1:  # seed and time of each fit are stored in its group
         origin = {name: origin[name] for name in ("device", "dtype")}
@@ -235,7 +234,8 @@ def load(path: str | Path) -> Result:
     Returns
     -------
     Result
-        The groups as ``tree``, also by path, ``result["analysis/wells"]``; the fits as ``models`` and ``ensembles``.
+        The groups as ``tree``, also by path, ``result["analysis/wells"]``; the fitted models as ``models`` and
+        ``ensembles``; the fits as `fit` returned them as ``fits``.
 
     Raises
     ------
@@ -258,7 +258,8 @@ def load(path: str | Path) -> Result:
             raise FileError(f"{path}: cannot rebuild the model of /fits/{name}: {error}") from None
         ensembles[name] = model
         several = isinstance(model, TrainablePotential) and model.members is not None
-        models[name] = model.member(int(node.attrs.get("best_member", 0))) if several else model
+        best = model.member(int(node.attrs.get("best_member", 0))) if several else model
+        models[name] = best.requires_grad_(False)
     return Result(Path(path), tree, models, ensembles)
 
 

@@ -162,6 +162,7 @@ def _described(kind: "Kind", model: Any, entry: str) -> Described:
 def _plain_entry(model: Any, name: str) -> Entry:
     """Return variable, dimensions and description of an entry of a class without names of its own."""
     label, axes = name.replace(".", "_"), model.state_dict()[name].ndim
+    label = f"parameter_{label}" if label in ("member", "state", *SCALES) else label
     dims = tuple(f"{label}_{axis}" for axis in range(axes))
     if isinstance(model, TrainablePotential) and model.members and not model.NATIVE:
         dims = ("member", *dims[1:])
@@ -170,15 +171,19 @@ def _plain_entry(model: Any, name: str) -> Entry:
 
 # ---- LSE-ICNN ------------------------------------------------------------------------------------------------------
 
-SCALES: dict[str, tuple[tuple[str, ...], str, str | None]] = {  # dimensions, description, quantity that gives the unit
-    "alpha": (("member", "mode"), "parameter of the gate", None),
+SCALES: dict[str, tuple[tuple[str, ...], str, str]] = {  # dimensions, description, quantity that gives the unit
     "offset": (("member",), "offset of the potential", "potential"),
     "potential_scale": ((), "scale of the potential", "potential"),
-    "u": (("member",), "logarithm of (sharpness − its lower bound)", None),
     "x_high": (("state",), "upper corner of the bounding box of the data", "state"),
     "x_low": (("state",), "lower corner of the bounding box of the data", "state"),
     "x_scale": (("state",), "scale of the inputs", "state"),
     "x_shift": (("state",), "shift of the inputs", "state"),
+}
+
+
+SHARPNESS = {
+    "alpha": (("member", "mode"), "parameter of the gate"),
+    "u": (("member",), "logarithm of (sharpness − its lower bound)"),
 }
 
 
@@ -187,7 +192,7 @@ def _scale_entry(model: TrainablePotential, name: str) -> Described | None:
     if name not in SCALES:
         return None
     dims, meaning, rule = SCALES[name]
-    return name, dims, meaning, model.units.of(rule) if rule else "1"
+    return name, dims, meaning, model.units.of(rule)
 
 
 def _scale_labels(model: TrainablePotential) -> dict[str, Sequence[Any]]:
@@ -204,6 +209,8 @@ def _sharpness(model: Any) -> dict[str, xr.Variable]:
 
 def _landscape_entry(model: LSEICNN, name: str) -> Entry | Described | None:
     """Return variable, dimensions and description; "convex.W.0" is W2, from layer 1 to layer 2."""
+    if name in SHARPNESS:
+        return (name, *SHARPNESS[name])
     if not name.startswith("convex."):
         return _scale_entry(model, name)
     _, letter, number = name.split(".")

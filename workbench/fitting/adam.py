@@ -193,7 +193,7 @@ def _learn_together(
             if time.perf_counter() - saved > CHECKPOINT_INTERVAL:
                 save()
                 saved = time.perf_counter()
-            report(min(training.epoch, settings.epochs - 1), settings.epochs, f"median error {training.error:.1e}")
+            report(min(training.epoch, settings.epochs - 1), settings.epochs, training.reached)
     except BaseException as stop:
         if isinstance(stop, FitError):
             stop.model = training.learned()[0].model
@@ -206,7 +206,7 @@ def _learn_together(
         save()
     if training.epoch % settings.every:
         training.evaluate()  # not in the checkpoint, so that a longer fit resumes as if it had not stopped
-    report(settings.epochs, settings.epochs, f"median error {training.error:.1e}")
+    report(settings.epochs, settings.epochs, training.reached)
     return training.learned()
 
 

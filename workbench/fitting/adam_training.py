@@ -180,9 +180,10 @@ class Trainings:
         return min(one.epoch for one in self.each)
 
     @property
-    def error(self) -> float:
-        """Median of the lowest held-out losses, as an error."""
-        return float(torch.cat([one.lowest.cpu() for one in self.each]).median()) ** 0.5
+    def reached(self) -> str:
+        """Median of the lowest held-out losses, as progress reports show it."""
+        lowest = float(torch.cat([one.lowest.cpu() for one in self.each]).median())
+        return f"median {self.each[0].problem.formatted(lowest)}"
 
     def advance(self, epochs: int) -> None:
         """Train all up to so many epochs beyond the slowest."""

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
+import torch
 import xarray as xr
 
 from workbench import dataset
@@ -215,7 +216,7 @@ def fit(  # type: ignore[misc]
     models = [member.model for member in learned]
     for each in models:
         matched.finish(each, task.parts["train"])
-        _label(each, matched, data)
+        _label(each, matched, data, task.parts["train"] if warm_start else None)
     history = history_of([member.records for member in learned], _recorded(models[0]), matched.loss_unit)
     best = models[best_member(history)].requires_grad_(False)
     several = isinstance(best, TrainablePotential)
@@ -243,10 +244,14 @@ def _check(optimiser: Any, init: Any, match: Match, model: Any, *, modes: Any, i
         raise ValueError(f"optimiser must be one of {known}, got {optimiser!r}")
     if modes not in (None, "auto"):
         raise ValueError(f"modes must be 'auto', or None for the number of modes of the model; got {modes!r}")
-    if modes is not None and not (match.pointwise and isinstance(model, LSEICNN)):
+    if modes is not None and not isinstance(model, LSEICNN):
         raise ValueError(
-            "modes='auto' selects the number of modes of an LSEICNN by errors sample by sample, which "
-            f"match={match.name!r} of {type(model).__name__} has not; compare fit.error for different numbers of modes"
+            f"modes='auto' selects the number of modes of an LSEICNN; {type(model).__name__} is none: omit it"
+        )
+    if modes is not None and not match.pointwise:
+        raise ValueError(
+            f"modes='auto' compares errors sample by sample, which match={match.name!r} does not give: compare "
+            "fit.error for different numbers of modes"
         )
     if not isinstance(model, TrainablePotential):
         for name in (name for name, stated in inapplicable.items() if stated):
@@ -278,10 +283,14 @@ def _check_warm_start(model: Any, members: int, restarts: int | None, modes: Any
         raise ValueError("warm_start=True requires a fitted model, this one is not: fit it without warm_start first")
 
 
-def _label(model: Any, match: Match, data: xr.Dataset) -> None:
-    """Give a fitted potential the units that it or the data know, and the gauge of the match, in place."""
-    if isinstance(model, TrainablePotential):
-        model.units, model.gauge = model.units.agreed(match.units(data), "the model", "the data"), match.gauge
+def _label(model: Any, match: Match, data: xr.Dataset, train: xr.Dataset | None) -> None:
+    """Give a fitted potential the units that it or the data know and, if it was given, the box of the new data."""
+    if not isinstance(model, TrainablePotential):
+        return
+    model.units = model.units.agreed(match.units(data), "the model", "the data")
+    if train is not None and model.support is None:
+        for name, corner in (("x_low", train["x"].values.min(0)), ("x_high", train["x"].values.max(0))):
+            getattr(model, name).copy_(torch.tensor(corner).to(model.offset))
 
 
 def _recorded(model: Any) -> Any:

@@ -92,7 +92,7 @@ def learn(
     model: TrainablePotential | Material | None = None,
     modes: int | Literal["auto"] = 3,
     hidden: Sequence[int] = (8, 8, 8),
-    members: int = 1,
+    members: int | None = None,
     restarts: int | None = None,
     bootstrap: bool = False,
     differentiate: bool = False,

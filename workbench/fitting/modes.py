@@ -225,7 +225,8 @@ def mode_counts(
     locally-convex potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242 (the count of gates).
     """
     if not isinstance(fit, Fit) or not isinstance(fit.ensemble, LSEICNN):
-        raise TypeError(f"mode_counts needs a Fit of an LSEICNN, which holds the data, got {type(fit).__name__}")
+        what = f"a Fit of {type(fit.ensemble).__name__}" if isinstance(fit, Fit) else type(fit).__name__
+        raise TypeError(f"mode_counts needs a Fit of an LSEICNN, which holds the data, got {what}")
     if not fit.match.pointwise:
         raise ValueError(f"mode_counts needs the error of Ψ, which a fit with match={fit.match.name!r} does not give")
     ensemble = fit.ensemble
@@ -248,9 +249,12 @@ def _resolution(fit: "Fit") -> np.ndarray:
     """Return the error of Ψ of every member on the held-out samples, shape (member,)."""
     held_out = dataset.flat(fit.data)
     held_out = held_out.isel(sample=(held_out["split"] == "validation").values)
-    residuals = predict(fit.ensemble, held_out)
+    residuals = predict(fit.ensemble, held_out, match=fit.match)
     if "potential" in fit.match.weights:
         return np.sqrt((residuals["potential_residual"].values ** 2).mean(-1))
     name = next(iter(fit.match.weights))
-    relative = np.sqrt((residuals[f"{name}_residual"].values ** 2).mean((-2, -1)) / (held_out[name].values ** 2).mean())
+    residual = residuals[f"{name}_residual"].values
+    observed = residuals[name].values - residual
+    own = tuple(range(1, residual.ndim))  # all axes but that of the members
+    relative = np.sqrt((residual**2).mean(own) / (observed**2).mean(own))
     return relative * np.asarray(fit.ensemble.value(dataset.flat(fit.data)["x"].values)).std(-1)

@@ -153,7 +153,7 @@ class Training:
             model = task.match.start(task.template, task.parts["train"], self.rng, task.init, turn)
         else:
             model = task.begin(seed, turn)
-        problem = task.match.problem(model.requires_grad_(True), task.parts)
+        problem = task.match.problem(model, task.parts)
         if not isinstance(problem, PathLoss):
             raise ValueError(
                 f"PathTraining fits materials to stress, not match={task.match.name!r}: use LevenbergMarquardt or Adam"

@@ -124,8 +124,9 @@ class Fit:
         Parameters
         ----------
         fits : sequence of Fit
-            The fits; their splits may differ, as those of `dataset.folds` do. All samples that are not marked "test"
-            then count as "train" in the joined fit, because together the members have learned from all of them.
+            The fits; their splits may differ, as those of `dataset.folds` do, if their scales do not: those of a
+            density are given by its support. All samples that are not marked "test" then count as "train" in the joined
+            fit, because together the members have learned from all of them.
 
         Returns
         -------
@@ -135,14 +136,14 @@ class Fit:
         Raises
         ------
         ValueError
-            If data or match differ.
+            If data, match or scales differ.
         """
         first, same_split = fits[0], True
         for other in fits[1:]:
             without_split = (fit.data.drop_vars("split", errors="ignore") for fit in (first, other))
-            if not (xr.Dataset.identical(*without_split) and other.match == first.match):
+            if not (xr.Dataset.equals(*without_split) and other.match == first.match):
                 raise ValueError("only fits of the same data and match can be joined, and these differ")
-            same_split &= other.data.identical(first.data)
+            same_split &= other.data.equals(first.data)
         data = first.data
         if not same_split:
             role = xr.where(data["split"] == "test", "test", "train").assign_attrs(data["split"].attrs)
@@ -155,7 +156,7 @@ class Fit:
             for name in ("history", "restarts")
         )
         return cls(
-            model=models[best_member(history)],
+            model=models[best_member(history)].requires_grad_(False),
             ensemble=models[0].stack(models).requires_grad_(False),
             history=history,
             restarts=restarts,

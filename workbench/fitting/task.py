@@ -123,6 +123,4 @@ class Task:
 
 def _member(model: Any, index: int) -> Any:
     """Return a copy of one member of a model, with free parameters."""
-    if isinstance(model, TrainablePotential):
-        return model.member(index)
-    return freed(model)
+    return freed(model.member(index) if isinstance(model, TrainablePotential) else model)

@@ -235,7 +235,7 @@ class Match(ABC):
             return None
         size = f"{error:.2g} times the noise level" if stated else f"{error:.2g} of the spread of the data"
         return (
-            f"the validation error is {size}: do not trust {self.trust}. Try more steps, modes or restarts, or more data; "
+            f"the validation error is {size}: do not trust {self.trust}. Try more steps, modes, restarts or data; "
             f"if that does not help, the noise is larger than stated, or {self.doubt}"
         )
 

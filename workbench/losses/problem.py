@@ -3,7 +3,7 @@
 import copy
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,10 +17,14 @@ __all__ = ["Problem", "Weighted", "freed"]
 
 
 def freed(model: Any) -> Any:
-    """Return a copy of a model with free parameters; those of a fitted model, which are all frozen, become free."""
+    """Return a copy of a model whose parameters are free, but for those that its constructor fixes."""
     copied = copy.deepcopy(model)
-    fitted = not any(p.requires_grad for p in copied.parameters())
-    return copied.requires_grad_(True) if fitted else copied
+    if not any(p.requires_grad for p in copied.parameters()):  # it was fitted
+        fresh = type(model).build(model.config())
+        free = {name for name, p in fresh.named_parameters() if p.requires_grad}
+        for name, p in copied.named_parameters():
+            p.requires_grad_(name in free)
+    return copied
 
 
 class Weighted:
@@ -187,7 +191,8 @@ class Problem(ABC):
         if not isinstance(self.model, TrainablePotential):
             return {}
         self.load(theta)
-        return {name: values.detach() for name, values in self.model.recorded().items()}
+        lead = slice(None) if self.model.NATIVE or self.model.members else None  # a plain model has no member axis
+        return {name: values.detach()[lead] for name, values in self.model.recorded().items()}
 
     def at(self, theta: Tensor) -> Weighted:
         """Return the model with parameters θ."""
@@ -207,13 +212,8 @@ class Problem(ABC):
 def _marked(model: nn.Module, mark: str) -> dict[str, Any]:
     """Return the parameters that a mark names, of the model or of the potentials in it, with the values of the mark."""
     found = {}
-    for prefix, potential in _potentials(model):
-        marked = getattr(potential, mark)
+    for prefix, module in model.named_modules():
+        marked = getattr(module, mark, ())
         for name in marked:
             found[f"{prefix}.{name}" if prefix else name] = marked[name] if isinstance(marked, Mapping) else True
     return found
-
-
-def _potentials(model: nn.Module) -> Iterator[tuple[str, TrainablePotential]]:
-    """Yield the trainable potentials in a model, itself perhaps, with their prefixes of parameter names."""
-    return ((name, module) for name, module in model.named_modules() if isinstance(module, TrainablePotential))

@@ -318,11 +318,10 @@ class Joint(Match):
 
     def finish(self, model: Any, train: xr.Dataset) -> None:
         """Fix the constant of Ψ as the quantity says that determines it, or has a rule of its own; else as usual."""
-        own = [
-            match for match in self.matches if type(match).finish is not Quantity.finish or match.fixes(model, train)
-        ]
-        if own:
-            own[0].finish(model, train)
+        own = (m for m in self.matches if type(m).finish is not Quantity.finish or m.fixes(model, train))
+        match = next(own, None)
+        if match is not None:
+            match.finish(model, train)
         else:
             super().finish(model, train)
 

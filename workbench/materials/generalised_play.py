@@ -132,7 +132,7 @@ class GeneralisedPlay(Material):
 
         self.w, self.d = zeros(operators, len(invariants.linear)), zeros(operators)
         self.b, self.k, self.r = zeros(operators), zeros(operators), zeros(operators)  # before softplus
-        self.r.requires_grad_(hardening)
+        self.UNIDENTIFIED = () if hardening else ("r",)
         self.a = zeros()
 
     def coefficients(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -92,6 +92,8 @@ class Material(Stored, nn.Module, ABC):
     Mech. Eng. 48, 101–118 (1985), doi:10.1016/0045-7825(85)90070-2
     """
 
+    UNIDENTIFIED: tuple[str, ...] = ()  # parameters that no data determine, as for a `TrainablePotential`
+
     invariants: Invariants
     internal: int
     potential: LSEICNN
