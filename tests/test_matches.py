@@ -51,7 +51,7 @@ def test_names_mappings_objects_and_sequences_mean_matches():
     ("match", "message"),
     [
         ("gradeint", "cannot match 'gradeint', did you mean 'gradient'"),
-        (3, "cannot match 3. Known: density"),
+        (3, "cannot match 3. Known: .*density, gradient"),
         ("density", "a density needs a support, such as match=wb.match.Density"),
         ({}, "match is empty"),
         ({"potential": 0.0}, "the weight of 'potential' must be positive"),
@@ -323,6 +323,216 @@ def test_several_fits_are_rebuilt_with_their_own_data(fits, tmp_path):
         loaded.fits["jiont"]
     bare = wb.load(wb.save(tmp_path / "bare.nc", fits=fits["joint"].model))
     assert list(bare.fits) == []
-    lost = wb.load(wb.save(tmp_path / "lost.nc", fits=some))
-    with pytest.raises(wb.FileError, match="holds no data, without which joint is no fit"):
-        lost.fits["joint"]
+
+
+# ---- what a match of one's own may do
+
+
+@dataclass(frozen=True)
+class Boltzmann(wb.match.Quantity):
+    """exp(−βΨ), which determines the constant of Ψ; the data hold its logarithm times a factor."""
+
+    beta: float = 1.0
+
+    @property
+    def needs(self):
+        return ("scaled",)
+
+    def observed(self, samples):
+        return np.exp(samples["scaled"].values / 2)
+
+    def predicted(self, model, x):
+        return torch.exp(-self.beta * model.value(x))
+
+
+def weighted_points(beta=1.0):
+    x = np.linspace(-1.5, 1.5, 60)
+    psi = (x**2 - 1) ** 2 + 0.7
+    return wb.dataset.points(x).assign(scaled=("sample", -2 * beta * psi)), psi
+
+
+@pytest.mark.parametrize("match", [Boltzmann(beta=2.0), [Boltzmann(beta=2.0), "gradient"]], ids=["alone", "joint"])
+def test_a_match_with_settings_that_determines_the_constant(match, tmp_path):
+    data, psi = weighted_points(beta=2.0)
+    x = data.x.values
+    data = data.assign(gradient=(("sample", "state"), 4 * x**3 - 4 * x))
+    fit = wb.fit(wb.LSEICNN(1, 2, (6,)), data, match=match, seed=0, optimiser=wb.LevenbergMarquardt(steps=120))
+    assert fit.error < 0.05
+    assert fit.model.gauge == "that of the data"
+    np.testing.assert_allclose(fit.model.value(x), psi, atol=0.1)
+    result = wb.load(wb.save(tmp_path / "own.nc", fits=fit))
+    again = result.fits["fit"]
+    assert again.match == fit.match
+    assert float(result["fits/fit/predictions/boltzmann_r2"].sel(part="train")[0]) > 0.99
+    assert float(wb.score(again.model, again.data, match=again.match).boltzmann_r2.sel(part="train")) > 0.99
+    assert "boltzmann" not in wb.predict(fit.model, data)  # with which settings?
+
+
+def test_a_prediction_of_the_wrong_shape_is_named():
+    class Sideways(wb.match.Quantity):
+        def predicted(self, model, x):
+            return model.value(x).unsqueeze(-1)
+
+    data = double_well().assign(sideways=("sample", np.ones(40)))
+    for optimiser in (QUICK, wb.Adam(epochs=5)):
+        with pytest.raises(ValueError, match=r"predicted of the match 'sideways' returned \(\d+, 1\)|\(1, \d+, 1\)"):
+            wb.fit(wb.LSEICNN(1, 1, (3,)), data, match=Sideways(), seed=0, optimiser=optimiser)
+
+
+def test_integer_observations_in_another_order_are_the_same():
+    class Pair(wb.match.Quantity):
+        def predicted(self, model, x):
+            return torch.stack([model.value(x), 2 * model.value(x)], -1)
+
+    x = np.linspace(-2, 2, 40)
+    counts = np.round(10 * (x**2 - 1) ** 2).astype(int)
+    rows = np.stack([counts, 2 * counts], -1)
+    points = wb.dataset.points(x)
+    fits = [
+        wb.fit(wb.LSEICNN(1, 2, (4,)), points.assign(pair=pair), match=Pair(), seed=0, restarts=1, optimiser=QUICK)
+        for pair in ((("sample", "k"), rows.astype(float)), (("k", "sample"), rows.T))
+    ]
+    np.testing.assert_array_equal(fits[0].history["loss"], fits[1].history["loss"])
+    noisy = points.assign(pair=(("sample", "k"), rows), sigma_pair=(("sample", "k"), np.ones_like(rows, dtype=float)))
+    assert wb.fit(wb.LSEICNN(1, 2, (4,)), noisy, match=Pair(), seed=0, restarts=1, optimiser=QUICK).unit == "sigma"
+
+
+def test_settings_of_a_match_are_fields():
+    with pytest.raises(TypeError, match="the settings of the match Power must be fields of a frozen dataclass"):
+
+        class Power(wb.match.Quantity):
+            def __init__(self, order):
+                self.order = order
+
+    with pytest.raises(ValueError, match=r"a match is an object, such as Potential\(\), got the class"):
+        parsed(wb.match.Potential)
+
+
+def test_noise_of_another_quantity_is_no_unit_of_the_error():
+    runs = systems.get("gene_circuit").trajectories(4, time=np.linspace(0, 1, 6), seed=0)
+    data = runs.assign(sigma_x=(runs.x.dims, np.full(runs.x.shape, 0.1)))
+    assert wb.match.Velocity().unit(data) == "of the spread of the data"
+    assert wb.match.Trajectory().unit(data) == "sigma"
+    assert "do not trust its stress" in wb.match.Stress().caveat(0.9, PATHS)
+
+
+# ---- warm starts, seeds, fixed parameters
+
+
+def test_a_density_goes_on_from_its_weights():
+    draws = wb.dataset.points(np.random.default_rng(0).normal(size=(60, 1)))
+    match = wb.match.Density(wb.Support({"x1": (-4, 4)}))
+    first = wb.fit(wb.LSEICNN(1, 2, (4,)), draws, match=match, seed=0, restarts=1, optimiser=QUICK)
+    second = wb.fit(first.model, first.data, match=match, seed=0, warm_start=True, optimiser=QUICK)
+    assert float(second.history["validation_loss"][0, 0]) == pytest.approx(first.error, abs=1e-9)
+    assert second.model.box == first.model.box
+    assert second.error <= first.error
+
+
+def test_a_warm_start_takes_the_box_of_the_new_data():
+    first = wb.fit(Quartic(1), double_well(), match="potential", seed=0, restarts=1, optimiser=QUICK)
+    x = np.linspace(-3, 3, 40)
+    wider = wb.dataset.points(x, potential=(x**2 - 1) ** 2, split=(["train"] * 4 + ["validation"]) * 8)
+    second = wb.fit(first.model, wider, match="potential", seed=0, warm_start=True, optimiser=QUICK)
+    assert second.model.box == [(-3.0, float(x[38]))]
+
+
+class Network(wb.TrainablePotential):
+    """A network of torch, in its own precision, with a list that the constructor changes and a buffer."""
+
+    def __init__(self, dim, widths=(6,), *, states=None):
+        super().__init__(dim, states=states)
+        widths = list(widths)
+        widths.append(1)
+        sizes = [dim, *widths]
+        layers = [torch.nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+        self.layers = torch.nn.ModuleList(layers)
+        self.register_buffer("u", torch.tensor([2.0]))
+
+    def value(self, x):
+        for layer in self.layers[:-1]:
+            x = torch.tanh(self.u * layer(x))
+        return self.layers[-1](x)[..., 0]
+
+
+def test_the_seed_determines_what_a_constructor_draws(tmp_path):
+    options = {"match": "potential", "seed": 0, "members": 2, "restarts": 2, "optimiser": QUICK}
+    model = Network(1, [5])
+    before = torch.get_rng_state()
+    fit = wb.fit(model, double_well(), **options)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    again = wb.fit(Network(1, [5]), double_well(), **options)
+    np.testing.assert_array_equal(fit.history["loss"], again.history["loss"])
+    starts = fit.ensemble.layers[0].weight
+    assert float((starts[0] - starts[1]).abs().max()) > 0.1
+    loaded = wb.load(wb.save(tmp_path / "network.nc", fits=fit))
+    x = np.linspace(-2, 2, 9)[:, None]
+    np.testing.assert_array_equal(loaded.models["fit"].value(x), fit.model.value(x))
+    assert loaded.models["fit"].value(torch.as_tensor(x)).numpy().shape == (9,)  # frozen
+    assert Network(1).value(x).shape == (9,)  # in double precision, before any fit
+
+
+def test_derivatives_of_ones_own_are_scaled_and_checked():
+    class Known(Quartic):
+        factor = 1.0
+
+        def value(self, x):
+            return super().value(x)
+
+        def gradient(self, x):
+            return self.factor * sum(k * c * x ** (k - 1) for k, c in enumerate(self.c) if k)
+
+    class Wrong(Known):
+        factor = 2.0
+
+    x = np.linspace(-1.9, 1.9, 7)[:, None]
+    fit = wb.fit(Known(1), double_well(), match="gradient", seed=0, restarts=1, optimiser=QUICK)
+    np.testing.assert_allclose(fit.model.gradient(x), 4 * x**3 - 4 * x, atol=1e-6)
+    h = 1e-6
+    slope = (fit.model.value(x + h) - fit.model.value(x - h)) / (2 * h)
+    np.testing.assert_allclose(fit.model.gradient(x)[:, 0], slope, rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match="the gradient of Wrong is not the derivative of its value"):
+        wb.fit(Wrong(1), double_well(), match="potential", seed=0, restarts=1, optimiser=QUICK)
+    with pytest.raises(TypeError, match="Forward writes forward: write the formula as value"):
+        type("Forward", (wb.TrainablePotential,), {"forward": lambda self, x: x})
+
+
+def test_what_a_constructor_fixes_stays_fixed_in_a_material():
+    class Stiff(wb.GeneralisedPlay):
+        def __init__(self, invariants, **settings):
+            super().__init__(invariants, hidden=(3,), **settings)
+            self.fixed = torch.nn.Parameter(torch.tensor(2.0, dtype=torch.float64), requires_grad=False)
+
+        def energy(self, features, h):
+            return self.fixed * super().energy(features, h)
+
+        def gradients(self, features, h):
+            return tuple(self.fixed * each for each in super().gradients(features, h))
+
+    brief = wb.PathTraining(steps=4, polish=2, every=2)
+    first = wb.fit(Stiff(AXIS), PATHS, match="stress", seed=0, restarts=1, optimiser=brief)
+    second = wb.fit(
+        first.model, PATHS, match="stress", seed=0, warm_start=True, optimiser=wb.LevenbergMarquardt(steps=2)
+    )
+    assert first.model.fixed.item() == second.model.fixed.item() == 2.0
+
+
+def test_data_of_other_fits_are_not_taken_for_those_of_a_fit(fits, tmp_path):
+    some = {name: fits[name] for name in ("joint", "density")}
+    loaded = wb.load(wb.save(tmp_path / "both.nc", fits=some))  # with the data of each
+    assert all(loaded.fits[name].data.equals(some[name].data) for name in some)
+    one = {name: fits["adam"] for name in "ab"}
+    assert "x" in wb.load(wb.save(tmp_path / "same.nc", fits=one)).tree["data"]
+    path = wb.save(tmp_path / "raw.nc", fits=fits["adam"], data=double_well())
+    with pytest.raises(wb.FileError, match="holds other data than those of the fit fit"):
+        wb.load(path).fits["fit"]
+
+
+def test_arguments_that_no_file_can_hold_are_refused_before_the_fit():
+    class Tabled(Quartic):
+        def __init__(self, dim, table=None):
+            super().__init__(dim)
+
+    with pytest.raises(TypeError, match="the argument table of Tabled is of the type dict and cannot be stored"):
+        wb.fit(Tabled(1, {1: 2.0}), double_well(), match="potential", seed=0)
