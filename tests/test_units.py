@@ -235,6 +235,7 @@ def test_units_of_systems_are_text():
         (own_points, {"gradient": "nm"}, "units names 'gradient'; known are r, phi, x, potential, time"),
         (own_points, {"r": 5}, "the unit of r must be text, .*; got 5"),
         (own_points, {"time": " "}, "the unit of time must be text"),
+        (own_points, {"x": "nm", "r": "Å"}, "units gives 'nm' for all states, by 'x', but 'Å' for r"),
         (own_points, "nm", "units must be given by name, such as .*; got 'nm'"),
         (own_paths, {"strss": "kPa"}, "units names 'strss', did you mean 'stress'"),
         (own_paths, {"x": "nm"}, "units names 'x'; known are stress, potential, time"),

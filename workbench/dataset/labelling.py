@@ -6,7 +6,7 @@ from typing import Any
 import xarray as xr
 
 from workbench.dataset.tensors import COMPONENTS
-from workbench.dataset.variables import Units, state_labels, text_unit
+from workbench.dataset.variables import RULES, Units, product, same_unit, state_labels, text_unit
 from workbench.dataset.vocabulary import LEADING, QUANTITIES, nearest
 from workbench.errors import DatasetError
 
@@ -80,7 +80,8 @@ def stated_units(data: xr.Dataset) -> Units:
     Returns
     -------
     Units
-        As `Units.read` finds them; the potential of paths also from their stress and dissipation.
+        As `Units.read` finds them. That of the potential also follows from those of gradient and states, that of time
+        from those of states and velocity, and the potential of paths from their stress and dissipation.
 
     Raises
     ------
@@ -97,7 +98,7 @@ def stated_units(data: xr.Dataset) -> Units:
         text_unit(str(name), array.attrs.get("units"))
     units = Units.read(data)
     if "x" in data:
-        return units
+        return _completed(data, units)
     for name in ("stress", "dissipation"):
         if name in data:
             units = units.agreed(Units(potential=data[name].attrs.get("units")), "the data", f"the variable {name}")
@@ -110,7 +111,7 @@ def stated_units(data: xr.Dataset) -> Units:
 def labelled(data: xr.Dataset, units: Units) -> xr.Dataset:
     """Return the data with the units of all variables that follow from those of states, potential and time.
 
-    A variable that states a unit keeps it. States of unlike units have a coordinate `unit` instead of an attribute.
+    A variable that states a unit keeps it, unless it contradicts the one that follows. States of unlike units have a coordinate `unit` instead of an attribute.
 
     Parameters
     ----------
@@ -123,6 +124,11 @@ def labelled(data: xr.Dataset, units: Units) -> xr.Dataset:
     -------
     xarray.Dataset
         The data with attributes `units`, and the attributes `potential_unit` and `time_unit` of the dataset.
+
+    Raises
+    ------
+    DatasetError
+        If a variable states another unit than the one that follows.
 
     Examples
     --------
@@ -140,9 +146,38 @@ def labelled(data: xr.Dataset, units: Units) -> xr.Dataset:
         data = data.assign_coords(unit=state_labels(data[dim].values.tolist(), units)["unit"])
     for name in map(str, data.variables):
         unit = _unit_of(name, data, units)
-        if unit is not None:
-            data[name].attrs.setdefault("units", unit)
+        if unit is not None and unit != data[name].attrs.setdefault("units", unit):
+            _check_stated(name, data[name].attrs["units"], unit)
     return data
+
+
+def _check_stated(name: str, stated: str, unit: str) -> None:
+    """Raise `DatasetError` if a variable states another unit than the one that follows; weights may have any."""
+    if not (same_unit(stated, unit) or name.startswith("weight") or name in LABELS):
+        raise DatasetError(
+            f"the unit of {name} is {stated!r}, but {unit!r} follows from {_origin(name)}: convert the values, or "
+            "change the unit"
+        )
+
+
+def _completed(data: xr.Dataset, units: Units) -> Units:
+    """Return the units of points or trajectories with those that follow from the gradient and the velocity."""
+    state = units.of("state")
+    gradient, velocity = (
+        data[name].attrs.get("units") if name in data.variables else None for name in ("gradient", "velocity")
+    )
+    potential = units.potential or product((gradient, 1), (state, 1))
+    return Units(units.states, potential, units.time or product((state, 1), (velocity, -1)))
+
+
+def _origin(name: str) -> str:
+    """Return, in words, what determines the unit of a variable."""
+    if name in FOLLOWS:
+        known = ("potential", "x", "time")
+        return "that of " + " and ".join(of for of, n in zip(known, RULES[FOLLOWS[name]], strict=True) if n)
+    if name == "sigma":
+        return "that of the quantity with this noise level"
+    return "its meaning" if name in DIMENSIONLESS else f"that of {name.removeprefix('sigma_')}"
 
 
 def _unit_of(name: str, data: xr.Dataset, units: Units) -> str | None:

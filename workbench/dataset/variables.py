@@ -10,6 +10,7 @@ has no `units` of its own.
 """
 
 import re
+import unicodedata
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ import xarray as xr
 from workbench.dataset.vocabulary import nearest
 from workbench.errors import DatasetError
 
-__all__ = ["Units", "product", "state_labels", "text_unit", "variable"]
+__all__ = ["Units", "product", "same_unit", "state_labels", "text_unit", "variable"]
 
 RULES = {  # powers of (potential, state, time)
     "state": (0, 1, 0),
@@ -33,6 +34,7 @@ RULES = {  # powers of (potential, state, time)
     "flow_potential": (0, 2, -1),  # of Ψ in ẋ = −∇Ψ
 }
 FACTOR = re.compile(r"([^\W\d]+|[%°])(?:\^?(-?\d+))?")  # such as nm, nm2 or nm^2
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻−", "0123456789--")
 
 
 def variable(
@@ -141,7 +143,7 @@ class Units:
         lead = "strain" if "strain" in data and "x" not in data else "x"
         dim = "component" if lead == "strain" else "state"
         count = data.sizes.get(dim, 0)
-        common = data[lead].attrs.get("units") if lead in data else None
+        common = data[lead].attrs.get("units") if lead in data and dim in data[lead].dims else None
         states: tuple[str | None, ...] = (common,) * count
         if "unit" in data.coords and data["unit"].dims == (dim,):
             states = tuple(str(unit) or None for unit in data["unit"].values)
@@ -157,7 +159,7 @@ class Units:
                 )
                 if unit is not None
             }
-            if len(set(map(str, stated.values()))) > 1:
+            if len(stated) > 1 and not same_unit(*map(str, stated.values())):
                 told = " and ".join(f"{unit!r} by {where}" for where, unit in stated.items())
                 raise DatasetError(f"the unit of {name} is stated twice, {told}; keep the right one")
             found[name] = next(iter(stated.values()), None)
@@ -165,13 +167,26 @@ class Units:
 
     @classmethod
     def given(cls, units: Mapping[str, str] | None, states: Sequence[str], lead: str = "x") -> "Units":
-        """Return the units given by name: those of states, of all states (`lead`), of the potential, and of time."""
+        """Return the units given by name: those of states, of all states (`lead`), of the potential, and of time.
+
+        Raises
+        ------
+        DatasetError
+            If a name is unknown, a unit is not text, or that of a state differs from the one of all states.
+        """
         units = dict(units or {})
         known = [*states, lead, "potential", "time"]
         for name in units:
             if name not in known:
                 raise DatasetError(f"units names {name!r}{nearest(name, known) or ';'} known are {', '.join(known)}")
         each = tuple(text_unit(name, units.get(name, units.get(lead))) for name in states)
+        common = None if lead in states else text_unit(lead, units.get(lead))
+        for name, unit in zip(states, each, strict=True):
+            if common is not None and unit is not None and not same_unit(unit, common):
+                raise DatasetError(
+                    f"units gives {common!r} for all states, by {lead!r}, but {unit!r} for {name}: give the unit of "
+                    "every state by its own name"
+                )
         return cls(each, units.get("potential"), units.get("time"))
 
     def agreed(self, other: "Units", mine: str, others: str) -> "Units":
@@ -180,7 +195,7 @@ class Units:
         states = list(zip(self.states, other.states, strict=False))
         pairs += [(f"state {k + 1}", a, b) for k, (a, b) in enumerate(states)]
         for name, a, b in pairs:
-            if a is not None and b is not None and a != b:
+            if a is not None and b is not None and not same_unit(a, b):
                 raise DatasetError(
                     f"the unit of {name} is {a!r} in {mine}, but {b!r} in {others}: convert one of them, values and all"
                 )
@@ -261,10 +276,29 @@ def product(*factors: tuple[str | None, int]) -> str | None:
     return (above or "1") + below
 
 
+def same_unit(one: str, other: str) -> bool:
+    """Return whether two units are the same product of powers, or one is of a form that cannot be compared.
+
+    Examples
+    --------
+    >>> same_unit("kJ mol-1 nm-1", "kJ/mol/nm"), same_unit("kJ/(mol·nm)", "kJ/mol/nm"), same_unit("nm/ns", "nm/ps")
+    (True, True, False)
+    """
+    a, b = _powers(one), _powers(other)
+    return a is None or b is None or a == b
+
+
+def _powers(unit: str) -> dict[str, int] | None:
+    """Return the powers of the factors of a unit, in one spelling of its characters; None for another form."""
+    powers = _parsed(unicodedata.normalize("NFKC", unit))
+    return None if any("(" in base for base in powers) else {base: n for base, n in powers.items() if n}
+
+
 def _parsed(unit: str) -> dict[str, int]:
     """Return the powers of the factors of a unit; a unit of another form is one factor, in parentheses if compound."""
     powers: dict[str, int] = {}
-    for k, part in enumerate(unit.strip().split("/")):
+    plain = re.sub(r"/\(([^()/]*)\)", r"/\1", unit.translate(SUPERSCRIPTS).replace("**", "^"))
+    for k, part in enumerate(plain.strip().split("/")):
         for factor in re.split(r"[\s*·.]+", part.strip()):
             if factor == "1":
                 continue

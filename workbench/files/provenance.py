@@ -74,7 +74,7 @@ def _version(name: str) -> str:
 @cache
 def _commit() -> tuple[str, int]:
     """Return the commit of the source tree and 1 if it has local changes; ("unknown", 0) outside a repository."""
-    here = Path(__file__).resolve().parent.parent
+    here = Path(__file__).resolve().parent.parent.parent  # the root of the checkout
     if not (here / ".git").exists():
         return "unknown", 0
     try:
