@@ -195,6 +195,10 @@ def test_a_material_is_fitted_saved_and_stretched(loaded):
     options = ["--match", "stress", "--set", "shear=0.7"]
     ok("fit", "paths.nc", "--model", "Hooke", *options, "--steps", 300, *QUICK[2:], plugin="toy_material")
     through_the_command_line("paths-fit.nc", "toy_material")
+    for question in (["analyse", "--question", "graph"], ["simulate", "--start", "0"]):
+        refused = call(question[0], "paths-fit.nc", *question[1:], plugin="toy_material")
+        assert refused.exit_code == 2
+        assert "the fit 'fit' is a material, which has no landscape of states" in refused.stderr
     result = wb.load("paths-fit.nc")
     fit = result.fits["fit"]
     assert fit.error < 0.05
@@ -234,3 +238,42 @@ def test_a_plugin_cannot_hide_a_module(tmp_path):
     (tmp_path / "numpy.py").write_text("")
     with pytest.raises(ValueError, match="has the name of the module numpy, which is loaded: rename the file"):
         plugins.load(tmp_path / "numpy.py")
+
+
+@pytest.mark.parametrize("name", ["antigravity", "sqlite3", "typing_extensions", "torchdiffeq"])
+def test_a_plugin_cannot_hide_a_module_that_is_installed(name, tmp_path, monkeypatch):
+    (tmp_path / f"{name}.py").write_text("")
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)  # its own folder does not count
+    with pytest.raises(ValueError, match=f"has the name of the module {name}, which is installed: rename the file"):
+        plugins.load(tmp_path / f"{name}.py")
+    (tmp_path / "toy_alone.py").write_text("x = 1")
+    assert plugins.load(tmp_path / "toy_alone.py").x == 1
+    plugins.LOADED.pop("toy_alone"), sys.modules.pop("toy_alone")
+
+
+def test_a_plugin_imports_its_neighbours(tmp_path):
+    (tmp_path / "toy_neighbour.py").write_text("depth = 3")
+    (tmp_path / "toy_front.py").write_text("from toy_neighbour import depth")
+    path = list(sys.path)
+    assert plugins.load(tmp_path / "toy_front.py").depth == 3
+    assert sys.path == path
+    assert plugins.load(tmp_path / "toy_neighbour.py") is sys.modules["toy_neighbour"]
+    for name in ("toy_front", "toy_neighbour"):
+        plugins.LOADED.pop(name), sys.modules.pop(name)
+
+
+def test_plugins_of_one_name_and_failing_reloads(tmp_path):
+    first, second = tmp_path / "toy_twice.py", tmp_path / "other" / "toy_twice.py"
+    second.parent.mkdir()
+    first.write_text("x = 1")
+    second.write_text("x = 2")
+    module = plugins.load(first)
+    with pytest.raises(ValueError, match=r"other/toy_twice.py has the name of the plug-in .*toy_twice.py: rename one"):
+        plugins.load(second)
+    first.write_text("x = y")
+    with pytest.raises(plugins.PluginError, match="NameError"):
+        plugins.load(first)
+    assert sys.modules["toy_twice"] is module
+    assert plugins.LOADED.pop("toy_twice") == first
+    del sys.modules["toy_twice"]

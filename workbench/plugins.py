@@ -1,7 +1,11 @@
 """Files of one's own: run as modules, in worker processes too, so that their classes can be stored and sent."""
 
+import importlib
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +21,9 @@ class PluginError(RuntimeError):
 def load(file: str | Path) -> ModuleType:
     """Run a Python file as a module of its name; its systems, studies, matches and models are then known.
 
+    While it runs it can import modules that lie beside it. A file that is loaded again replaces its module, unless it
+    fails.
+
     Parameters
     ----------
     file : str or pathlib.Path
@@ -29,7 +36,7 @@ def load(file: str | Path) -> ModuleType:
     Raises
     ------
     ValueError
-        If the file does not exist, or another module has its name.
+        If the file does not exist, or another plug-in, or a module that is loaded or installed, has its name.
     PluginError
         If the file fails.
 
@@ -46,17 +53,67 @@ def load(file: str | Path) -> ModuleType:
     if not path.is_file():
         raise ValueError(f"the plug-in file {file} does not exist")
     other = sys.modules.get(path.stem)
-    if other is not None and path.stem not in LOADED:
-        raise ValueError(f"the plug-in {file} has the name of the module {path.stem}, which is loaded: rename the file")
+    if path.stem not in LOADED and _file_of(other) == path.resolve():  # imported by another plug-in beside it
+        LOADED[path.stem] = path
+        return other  # type: ignore[return-value]
+    _require_free_name(path, file)
     module = ModuleType(path.stem)
     module.__file__ = str(file)
-    LOADED[path.stem], sys.modules[path.stem] = path, module
+    sys.modules[path.stem] = module
     try:
-        exec(compile(path.read_text(encoding="utf-8"), str(file), "exec"), module.__dict__)  # noqa: S102
-    except Exception as error:
-        del LOADED[path.stem], sys.modules[path.stem]
+        with _beside(path):
+            exec(compile(path.read_text(encoding="utf-8"), str(file), "exec"), module.__dict__)  # noqa: S102
+    except BaseException as error:
+        sys.modules.pop(path.stem, None)
+        if other is not None:
+            sys.modules[path.stem] = other
+        if not isinstance(error, Exception):
+            raise
         raise PluginError(_described(file, error)) from error
+    LOADED[path.stem] = path
     return module
+
+
+def _require_free_name(path: Path, file: str | Path) -> None:
+    """Raise `ValueError` if a plug-in has the name of another one or of a module that is loaded or installed."""
+    name = path.stem
+    if name in LOADED:
+        if LOADED[name].resolve() == path.resolve():
+            return
+        raise ValueError(f"the plug-in {file} has the name of the plug-in {LOADED[name]}: rename one of the files")
+    if name in sys.modules:
+        raise ValueError(f"the plug-in {file} has the name of the module {name}, which is loaded: rename the file")
+    if _installed(name, path.parent):
+        raise ValueError(f"the plug-in {file} has the name of the module {name}, which is installed: rename the file")
+
+
+def _file_of(module: ModuleType | None) -> Path | None:
+    """Return the file of a module, if it has one."""
+    file = getattr(module, "__file__", None)
+    return Path(file).resolve() if file else None
+
+
+def _installed(name: str, folder: Path) -> bool:
+    """Return whether Python finds a module of this name outside a folder."""
+    folder = folder.resolve()
+    search = [entry for entry in sys.path if Path(entry or ".").resolve() != folder]
+    for finder in sys.meta_path:
+        spec = finder.find_spec(name, search if finder is PathFinder else None)
+        if spec is not None and spec.origin is not None and Path(spec.origin).resolve().parent != folder:
+            return True
+    return False
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """Let a plug-in import the modules that lie beside it, while it runs; installed modules come first."""
+    folder = str(path.parent)
+    sys.path.append(folder)
+    importlib.invalidate_caches()  # files may be newer than the last look into the folder
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
 
 
 def _described(file: str | Path, error: Exception) -> str:

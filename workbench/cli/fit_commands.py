@@ -10,6 +10,7 @@ import typer
 
 from workbench.cli import console
 from workbench.cli.console import Json, Output, Overwrite, Seed, Settings, Workers, parsed, show
+from workbench.errors import LandscapeError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -122,6 +123,7 @@ def analyse(
     target = results.check_target(output or file.with_name(f"{file.stem}-analysis.nc"), overwrite=overwrite)
     result = results.load(file)
     label = result.fit_name(fit_name)
+    _require_landscape(result, label)
     box = [_pair(pair) for pair in within] if within else result.models[label].box
     best = int(result[f"fits/{label}"].attrs.get("best_member", 0))
     analyses: dict[str, Any] = {}
@@ -157,6 +159,7 @@ def simulate(
     target = results.check_target(output or file.with_name(f"{file.stem}-simulation.nc"), overwrite=overwrite)
     result = results.load(file)
     label = result.fit_name(fit_name)
+    _require_landscape(result, label)
     x0 = [[_number("start", x) for x in each.split(",")] for each in start]
     run = simulated(
         result.models[label], x0, np.linspace(0, until, samples), temperature=temperature, step=step, seed=seed
@@ -180,6 +183,18 @@ def validate(
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"fit": fit, "analyse": analyse, "simulate": simulate, "validate": validate}
+
+
+def _require_landscape(result: Any, label: str) -> None:
+    """Raise `LandscapeError` if a fit is a material."""
+    from workbench.materials.material import Material
+
+    if isinstance(result.models[label], Material):
+        raise LandscapeError(
+            f"the fit {label!r} is a material, which has no landscape of states to analyse or simulate on. Its "
+            f"response: workbench.load({str(result.path)!r}).models[{label!r}].respond(strain) in Python; on the "
+            "command line, plot and validate work"
+        )
 
 
 def _match(given: list[str]) -> str | dict[str, float]:
