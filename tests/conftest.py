@@ -1,11 +1,14 @@
 """One thread, fixed seeds, and landscapes shared by the tests."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 import systems
 import workbench as wb
+from workbench import plugins
 
 torch.set_num_threads(1)
 
@@ -15,6 +18,16 @@ collect_ignore = ["plugins"]  # toys, which tests load as plug-ins
 @pytest.fixture(autouse=True)
 def in_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def plugins_of_the_test_alone():
+    """Forget the plug-ins that a test loads, so that another may have a file of the same name."""
+    before = dict(plugins.LOADED)
+    yield
+    for name in set(plugins.LOADED) - set(before):
+        del plugins.LOADED[name]
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ import workbench
 import workbench as wb
 from workbench.cli import console
 from workbench.cli.app import app
+from workbench.cli.models import match_of
 from workbench.files import results
 
 SETTINGS = [f"--set={name}={json.dumps(value)}" for name, value in SMALL["schlogl"].items()]
@@ -234,3 +235,26 @@ def test_messages_name_the_options_of_the_command_line(tmp_path):
     said = call("fit", tmp_path / "my runs.nc", "--match", "velocity", "--data", "others").stderr
     assert "--differentiate" in said
     assert "=True" not in said
+
+
+def test_settings_of_a_match(tmp_path):
+    x = np.random.default_rng(0).normal(0, 0.5, 60)
+    wb.save("samples.nc", data=wb.dataset.points(x))
+    fit = ("fit", "samples.nc", "--match", "density", "--modes", 1, "--hidden", "3", "--steps", 2, "--restarts", 1)
+    done = call(*fit, "--match-set", "support=x1:-3,3", "--match-set", "prior=0.1")
+    assert done.exit_code == 0, done.stderr
+    assert wb.load("samples-fit.nc").fits["fit"].match == wb.match.Density(wb.Support({"x1": (-3, 3)}), prior=0.1)
+    for given, message in (
+        (["suport=x1:-3,3"], "density has no setting 'suport', did you mean 'support'?"),
+        (["support=-3,3"], "a support is written STATE:LOW,HIGH, such as x1:-3,3, once per state; got '-3,3'"),
+        (["prior"], "--match-set expects NAME=VALUE, got 'prior'"),
+        (["prior=0.1"], "--match density --match-set support=x1:-3,3"),
+        (["support=x1:-3,3", "prior=much"], "Density(…) cannot be made with"),
+    ):
+        said = call(*fit, "--overwrite", *(f"--match-set={each}" for each in given))
+        assert said.exit_code == 2, said.output
+        assert message in said.stderr
+    said = call("fit", "samples.nc", "--match", "gradient", "--match-set=a=1", "--overwrite").stderr
+    assert "has no setting 'a'. It has none" in said
+    several = match_of("density", ["support=a:0,1", "support=b:0,2", "integer=true", "nodes=9"])
+    assert several == wb.match.Density(wb.Support({"a": (0, 1), "b": (0, 2)}, integer=True, nodes=9))

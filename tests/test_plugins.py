@@ -14,7 +14,10 @@ import systems
 import workbench as wb
 from workbench import plugins
 from workbench.cli.app import app
+from workbench.cli.models import constructed
 from workbench.files.validation import validated
+from workbench.losses.contract import MATCHES
+from workbench.potentials.stored import KINDS
 
 FOLDER = Path(__file__).parent / "plugins"
 QUICK = ["--steps", 12, "--restarts", 1, "--seed", 0, "--workers", 1, "--json"]
@@ -27,6 +30,8 @@ def loaded():
     known = [dict(registry._classes) for registry in (systems.SYSTEMS, studies.STUDIES)]
     modules = {path.stem: plugins.load(path) for path in sorted(FOLDER.glob("toy_*.py"))}
     yield modules
+    for name in ("differences", "nothing"):
+        MATCHES.pop(name, None)
     for registry, before in zip((systems.SYSTEMS, studies.STUDIES), known, strict=True):
         registry._classes = before
 
@@ -232,6 +237,44 @@ def test_half_written_classes_are_named_before_any_fit(tmp_path):
     wrong = call("fit", "points.nc", "--match", "potential", "--model", "Polynomial", "--set", "degre=3",
                  plugin="toy_potential")  # fmt: skip
     assert "Polynomial has no setting 'degre', did you mean 'degree'?" in wrong.stderr
+
+
+SETTINGS = [
+    (["--set", "dim=3"], "dim is no setting of Polynomial: it is the number of states of the data"),
+    (["--set", "states=a"], "states is no setting of Polynomial: the names of the states are those of the data"),
+    (["--set", "self=1"], "Polynomial has no setting 'self'. It has: degree"),
+    (["--modes", 2], "Polynomial has no setting 'modes'"),
+    (["--hidden", "4"], "Polynomial has no setting 'hidden'. It has: degree"),
+    (["--set", "degree=four"], "Polynomial(…) cannot be made with degree='four': "),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), SETTINGS)
+def test_settings_of_a_model_are_those_of_its_constructor(options, message):
+    wb.save("points.nc", data=wb.dataset.points(np.linspace(-1, 1, 30), potential=np.linspace(-1, 1, 30) ** 2))
+    done = call("fit", "points.nc", "--match", "potential", "--model", "Polynomial", *options, plugin="toy_potential")
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_modes_and_invariants_of_materials():
+    data = systems.get("rossi").paths(2, samples=5, seed=0)
+    made = constructed("GeneralisedPlay", data, {"modes": 4, "hidden": (3,)}, {"axis": [1, 0, 0], "operators": 2})
+    assert (made.config()["modes"], made.config()["hidden"], made.internal) == (4, [3], 2)
+    assert made.invariants == wb.Invariants(axis=(1, 0, 0))
+    with pytest.raises(ValueError, match=r"invariants is no setting of StateNODE: give their preferred axis, --set"):
+        constructed("StateNODE", data, {}, {"invariants": 1})
+
+
+def test_a_model_named_like_another_is_refused(tmp_path):
+    file = tmp_path / "toy_same.py"
+    file.write_text("import workbench as wb\nclass LSEICNN(wb.LSEICNN):\n    pass\n")
+    wb.save("points.nc", data=wb.dataset.points(np.linspace(-1, 1, 30), potential=np.linspace(-1, 1, 30) ** 2))
+    before = dict(KINDS)
+    done = call("fit", "points.nc", "--match", "potential", "--plugin", file)
+    KINDS.clear(), KINDS.update(before), plugins.LOADED.pop("toy_same"), sys.modules.pop("toy_same")
+    assert done.exit_code == 2
+    assert "called LSEICNN, workbench.potentials.lse_icnn.LSEICNN and toy_same.LSEICNN" in done.stderr
 
 
 def test_a_plugin_cannot_hide_a_module(tmp_path):

@@ -70,6 +70,11 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 FLAGS = (  # settings in Python and their command-line equivalents
     (
+        r"\bmatch=wb\.match\.Density\(wb\.Support\(\{'(\w+)': \((\S+?), (\S+?)\)\}\)\)",
+        lambda found: f"--match density --match-set support={found[1]}:{found[2]},{found[3]}",
+    ),
+    (r"\bmodel=…", lambda found: "--model NAME"),
+    (
         r"\b(overwrite|resume|drop_missing|differentiate|bootstrap)=True",
         lambda found: f"--{found[1]}".replace("_", "-"),
     ),
@@ -126,13 +131,13 @@ def with_plugins(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def parsed(settings: list[str] | None) -> dict[str, Any]:
+def parsed(settings: list[str] | None, option: str = "--set") -> dict[str, Any]:
     """Parse NAME=VALUE pairs: values are JSON, lists such as 8,8,8, or else text."""
     parsed = {}
     for text in settings or ():
         name, equals, value = text.partition("=")
         if not equals:
-            raise ValueError(f"--set expects NAME=VALUE, got {text!r}")
+            raise ValueError(f"{option} expects NAME=VALUE, got {text!r}")
         parsed[name.strip()] = value
         for candidate in (value, f"[{value}]"):
             with suppress(json.JSONDecodeError):

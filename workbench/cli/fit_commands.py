@@ -21,6 +21,12 @@ __all__ = ["COMMANDS"]
 FitName = Annotated[str | None, typer.Option("--fit", help="Fit of the file to use; default: the last one.")]
 States = Annotated[str | None, typer.Option(help="Names of the variables that are the states, if the file has no x.")]
 DropMissing = Annotated[bool, typer.Option("--drop-missing", help="Drop samples that are not finite.")]
+MatchSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--match-set", metavar="NAME=VALUE", help="Set a parameter of the match, such as support=x1:-3,3; repeatable."
+    ),
+]
 Temperature = Annotated[float | None, typer.Option(help="Temperature T of dx = −∇Ψ dt + √(2T) dW.")]
 
 
@@ -29,16 +35,21 @@ def fit(
     match: Annotated[
         list[str],
         typer.Option(
-            help="potential, gradient, velocity, trajectory, stress, or a match of your own (--plugin); repeat "
-            "NAME=WEIGHT to match several."
+            help="potential, gradient, velocity, trajectory, density, stress, or a match of your own (--plugin); "
+            "repeat NAME=WEIGHT to match several."
         ),
     ],
+    match_settings: MatchSettings = None,
     model: Annotated[
         str, typer.Option(help="Class of the model; one of your own needs --plugin. Default: LSEICNN.")
     ] = "LSEICNN",
     settings: Settings = None,
-    modes: Annotated[str, typer.Option(help="Number of convex modes, or auto to select it.")] = "3",
-    hidden: Annotated[str, typer.Option(help="Widths of the hidden layers.")] = "8,8,8",
+    modes: Annotated[
+        str | None, typer.Option(help="Number of convex modes, or auto to select it; default of an LSEICNN: 3.")
+    ] = None,
+    hidden: Annotated[
+        str | None, typer.Option(help="Widths of the hidden layers; default of an LSEICNN: 8,8,8.")
+    ] = None,
     members: Annotated[int, typer.Option(help="Number of independent fits; their spread estimates the error.")] = 1,
     restarts: Annotated[int | None, typer.Option(help="Number of initialisations screened per member.")] = None,
     bootstrap: Annotated[
@@ -58,20 +69,15 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Fit a landscape to data and save it with its stationary points; or fit another model, such as a material."""
-    from workbench.cli.models import constructed, optimiser_of
+    from workbench.cli.models import architecture_of, match_of, optimiser_of
     from workbench.files import results
     from workbench.files.data import read_data
     from workbench.fitting.learn import learn
 
     target = results.check_target(output or data.with_name(f"{data.stem}-fit.nc"), overwrite=overwrite)
     observed = read_data(data, name=name, states=_names(states), drop_missing=drop_missing)
-    matched = _match(match)
-    architecture: dict[str, Any] = {
-        "modes": "auto" if modes == "auto" else _integer("modes", modes),
-        "hidden": [_integer("hidden", width) for width in hidden.split(",")],
-    }
-    if model != "LSEICNN" or settings:
-        architecture = {"model": constructed(model, observed, architecture, parsed(settings))}
+    matched = match_of(_match(match), match_settings)
+    architecture = architecture_of(model, observed, _architecture(modes, hidden), parsed(settings))
     outcome = learn(
         observed,
         match=matched,
@@ -203,6 +209,16 @@ def _match(given: list[str]) -> str | dict[str, float]:
         return given[0]
     pairs = [each.partition("=") for each in given]
     return {name: _number(f"the weight of {name}", weight or "1") for name, _, weight in pairs}
+
+
+def _architecture(modes: str | None, hidden: str | None) -> dict[str, Any]:
+    """Return the modes and the hidden widths that are given."""
+    given: dict[str, Any] = {}
+    if modes is not None:
+        given["modes"] = "auto" if modes == "auto" else _integer("modes", modes)
+    if hidden is not None:
+        given["hidden"] = tuple(_integer("hidden", width) for width in hidden.split(","))
+    return given
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -111,7 +111,8 @@ def stated_units(data: xr.Dataset) -> Units:
 def labelled(data: xr.Dataset, units: Units) -> xr.Dataset:
     """Return the data with the units of all variables that follow from those of states, potential and time.
 
-    A variable that states a unit keeps it, unless it contradicts the one that follows. States of unlike units have a coordinate `unit` instead of an attribute.
+    A variable that states a unit keeps it, unless it contradicts the one that follows. States of unlike units have a
+    coordinate `unit` instead of an attribute.
 
     Parameters
     ----------
