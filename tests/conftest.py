@@ -9,6 +9,7 @@ import torch
 import systems
 import workbench as wb
 from workbench import plugins
+from workbench.losses.contract import MATCHES
 
 torch.set_num_threads(1)
 
@@ -21,13 +22,15 @@ def in_empty_folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def plugins_of_the_test_alone():
-    """Forget the plug-ins that a test loads, so that another may have a file of the same name."""
-    before = dict(plugins.LOADED)
+def plugins_and_matches_of_the_test_alone():
+    """Forget the plug-ins that a test loads, and the matches that it defines: another may use the same names."""
+    loaded, matches = dict(plugins.LOADED), dict(MATCHES)
     yield
-    for name in set(plugins.LOADED) - set(before):
+    for name in set(plugins.LOADED) - set(loaded):
         del plugins.LOADED[name]
         sys.modules.pop(name, None)
+    MATCHES.clear()
+    MATCHES.update(matches)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import studies
 import systems
 import workbench as wb
 from workbench.cli.app import app
-from workbench.losses import contract
 
 GUIDE = Path(__file__).parent.parent / "docs" / "guide"
 PAGES = sorted(GUIDE.glob("*.md"))
@@ -22,15 +21,6 @@ def registries(monkeypatch):
     for registry in (systems.SYSTEMS, studies.STUDIES):
         registry.names()
         monkeypatch.setattr(registry, "_classes", dict(registry._classes))
-
-
-@pytest.fixture
-def matches():
-    """Forget the matches that a page defines."""
-    before = dict(contract.MATCHES)
-    yield
-    contract.MATCHES.clear()
-    contract.MATCHES.update(before)
 
 
 def test_the_guide_has_its_pages():
@@ -50,7 +40,7 @@ def test_every_public_name_has_a_place_in_the_reference():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_python_of_the_page_runs(page, registries, matches):
+def test_python_of_the_page_runs(page, registries):
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
     assert blocks
     shared: dict = {"__name__": "__main__"}
