@@ -8,7 +8,8 @@ from conftest import random_model
 import workbench as wb
 from workbench import dataset
 from workbench.errors import FitError
-from workbench.fitting.levenberg_marquardt import Descent, LevenbergMarquardt
+from workbench.fitting.descent import Descent
+from workbench.fitting.levenberg_marquardt import LevenbergMarquardt
 from workbench.fitting.outcome import Outcome
 from workbench.losses.least_squares import LeastSquares, Observations
 from workbench.losses.match import parsed

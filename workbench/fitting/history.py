@@ -16,6 +16,11 @@ LONG_NAMES = {
     "validation_loss": "held-out loss",
     "best": "lowest held-out loss so far",
     "damping": "damping of Levenberg–Marquardt",
+    "jacobians": "number of Jacobians so far",
+    "factorisations": "number of factorised matrices so far",
+    "evaluations": "number of evaluations of the training residuals so far",
+    "uncorrected": "number of steps so far whose second derivative was not finite",
+    "accelerated": "fraction of the accepted steps so far that were bent",
 }
 Described = Mapping[str, tuple[tuple[str, ...], str]]
 

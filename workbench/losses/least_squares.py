@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -187,7 +188,11 @@ class LeastSquares(Problem):
             gram += gram_of(J)
             gradient += J.T @ flat[start : start + len(J)]
             start += len(J)
-        return Primal(gram, gradient)
+        return Primal(gram, gradient, partial(self._pull_back, theta))
+
+    def outputs(self, evaluated: Tensor) -> Tensor:
+        """Return the residuals."""
+        return evaluated
 
     def residuals(self, theta: Tensor, observations: Observations | None = None) -> Tensor:
         """Return the residuals, shape (sample, entry), by default of training samples; their squares sum to L."""
@@ -221,6 +226,11 @@ class LeastSquares(Problem):
             at = slice(start, start + rows)
             J = each(theta, tuple(part[at] for part in o.x)).detach()
             yield J.mul_(o.factor[at].unsqueeze(-1)).reshape(-1, len(theta))
+
+    def _pull_back(self, theta: Tensor, v: Tensor) -> Tensor:
+        """Return Jᵀv, shape (parameter,), for v of the shape of the residuals, by reverse-mode differentiation."""
+        theta, o = theta.detach().requires_grad_(), self.observations
+        return torch.autograd.grad((self._predict(theta, o.x) * (o.factor * v)).sum(), theta)[0]
 
     def _training_losses(self, theta: Tensor) -> Tensor:
         """Return the loss of every copy, shape (copy,), differentiable; without an axis for a single one."""

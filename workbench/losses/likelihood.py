@@ -25,6 +25,7 @@ potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242.
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -135,7 +136,11 @@ class Likelihood(Problem):
             gradient -= torch.einsum("g,gn,gnp->p", fraction, q, J) - torch.einsum("gn,gnp->p", prior, centred)
             scale = ((1 + self.prior) * fraction.unsqueeze(-1) * q).sqrt().unsqueeze(-1)
             gram += gram_of((scale * centred).reshape(-1, len(theta)))
-        return Primal(gram / 2, gradient / 2)
+        return Primal(gram / 2, gradient / 2, partial(self._pull_back, theta, evaluated[1]))
+
+    def outputs(self, evaluated: tuple[Tensor, Tensor]) -> Tensor:
+        """Return Ψ at the nodes."""
+        return evaluated[1]
 
     def bad_term(self, evaluated: Any) -> str:
         """Say that the potential, or its derivative, is not finite."""
@@ -160,6 +165,14 @@ class Likelihood(Problem):
             both = torch.cat([samples.x, samples.nodes.reshape(-1, samples.x.shape[-1])])
             psi = self.at(theta).value(both)
         return psi[: len(samples.x)], psi[len(samples.x) :].reshape(samples.nodes.shape[:2])
+
+    def _pull_back(self, theta: Tensor, psi: Tensor, v: Tensor) -> Tensor:
+        """Return half of (1 + β) Cov_q(J, v), averaged over the groups, shape (parameter,), for v (group, node)."""
+        q = torch.softmax(self.samples.log_weight - psi, -1)
+        weight = (1 + self.prior) / 2 * self.samples.fraction.unsqueeze(-1) * q
+        nodes, theta = self.samples.nodes.flatten(0, 1), theta.detach().requires_grad_()
+        cotangent = weight * (v - (q * v).sum(-1, keepdim=True))
+        return torch.autograd.grad(cotangent.flatten() @ self.at(theta).value(nodes), theta)[0]
 
     def _mean_over_samples(self, theta: Tensor) -> Tensor:
         """Return E_data[J], shape (parameter,)."""

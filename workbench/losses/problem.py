@@ -49,8 +49,8 @@ class Weighted:
 class Problem(ABC):
     """A loss L(θ) of the flat vector θ of a model's free parameters.
 
-    Every optimiser takes every problem. `LevenbergMarquardt` uses `evaluate`, `linearise` and `validate`, `Adam` the
-    gradient, which by default is that of the linearisation. By default the loss is the sum of its terms, a mean of
+    Every optimiser takes every problem. `LevenbergMarquardt` uses `evaluate`, `linearise`, `validate` and `outputs`,
+    `Adam` the gradient, which by default is that of the linearisation. By default the loss is the sum of its terms, a mean of
     squares whose root is called the error; a loss of another kind also overrides `resolution`, `small` and `formatted`.
 
     Free are the parameters that require a gradient, without those that no data determine (`UNIDENTIFIED` of the model)
@@ -121,8 +121,14 @@ class Problem(ABC):
         """Return the gradient of the loss, summed over copies, shape (parameter,), and the state that follows."""
         evaluated = self.evaluate(theta, state)
         linear = self.linearise(theta, evaluated)
-        half = linear.gradient if isinstance(linear, Primal) else linear.jacobian.T @ linear.residuals
-        return 2 * half, self.state_after(evaluated, state)
+        return 2 * linear.gradient, self.state_after(evaluated, state)
+
+    def outputs(self, evaluated: Any) -> Tensor | None:  # noqa: ARG002
+        """Return the quantities, in any shape, that the linearisation takes as linear in θ, such as the residuals.
+
+        Their second derivative along a step corrects it. None if steps shall not be corrected.
+        """
+        return None
 
     def compiled(self) -> "Problem":
         """Return the problem with a loss that torch compiles, if there is one; by default the problem itself."""

@@ -139,7 +139,13 @@ class Shooting(Problem):
         starts, residuals = evaluated
         J = self.jacobian(theta, starts)
         flat = residuals.reshape(-1)
-        return Dual(J, flat) if len(flat) < len(theta) else Primal(gram_of(J), J.T @ flat)
+        if len(flat) < len(theta):
+            return Dual(J, flat)
+        return Primal(gram_of(J), J.T @ flat, lambda v: J.T @ v.reshape(-1))
+
+    def outputs(self, evaluated: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the residuals at the best initial states."""
+        return evaluated[1]
 
     def validate(
         self, theta: Tensor, state: tuple[Tensor, Tensor] | None = None

@@ -89,7 +89,13 @@ class PathLoss(Problem):
         """Return the normal equations."""
         J = self.jacobian(theta)
         flat = evaluated.reshape(-1)
-        return Dual(J, flat) if len(flat) < len(theta) else Primal(gram_of(J), J.T @ flat)
+        if len(flat) < len(theta):
+            return Dual(J, flat)
+        return Primal(gram_of(J), J.T @ flat, lambda v: J.T @ v.reshape(-1))
+
+    def outputs(self, evaluated: Tensor) -> Tensor:
+        """Return the residuals."""
+        return evaluated
 
     def loss_gradient(self, theta: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Return the gradient of the loss, by reverse-mode differentiation."""
