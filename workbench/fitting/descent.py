@@ -139,6 +139,7 @@ class Descent:
         """Move to θ and return True, unless the derivatives there are not finite."""
         linear = self._linearise(theta, evaluated)
         if not linear.finite:
+            self._linear = self._linearise(self.theta, self._evaluated)  # whose Jacobian may have been overwritten
             self._check_finite(float("nan"), evaluated)
             return False
         ratio = (self.loss - loss) / expected

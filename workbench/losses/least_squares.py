@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.func import jacrev, vmap
 
 from workbench.errors import DatasetError
+from workbench.losses.closed_form import BLOCK, ClosedForm
 from workbench.losses.normal_equations import Dual, Primal, gram_of
-from workbench.losses.problem import Problem
+from workbench.losses.problem import AUTOMATIC, CLOSED, Problem
+from workbench.potentials.trainable import TrainablePotential
 
 __all__ = ["LeastSquares", "Observations", "noise_of", "scales_of"]
 
@@ -111,8 +113,6 @@ class LeastSquares(Problem):
     A model of several members has one loss for each, on the same observations.
     """
 
-    BLOCK_ENTRIES = 2**22  # of the Jacobian computed at a time: few enough to stay in the cache
-
     def __init__(
         self,
         model: Any,
@@ -126,6 +126,13 @@ class LeastSquares(Problem):
         self.observations, self.matches = observations, tuple(matches)
         self.validation = observations if validation is None else validation
         self._losses = self._training_losses
+        single = self.copies == 1 and isinstance(model, TrainablePotential)
+        self._closed = ClosedForm.of(self.at(self.vector()), observations, self.matches, self.free) if single else None
+
+    @property
+    def differentiation(self) -> str:
+        """How the Jacobian is computed, in words."""
+        return CLOSED if self._closed else AUTOMATIC
 
     @classmethod
     def of(
@@ -179,20 +186,17 @@ class LeastSquares(Problem):
 
     def linearise(self, theta: Tensor, evaluated: Tensor) -> Primal | Dual:
         """Return the normal equations from the smaller of JᵀJ and JJᵀ."""
-        flat = evaluated.reshape(-1)
-        blocks = self.jacobians(theta)
-        if len(flat) < len(theta):
-            return Dual(torch.cat(list(blocks)), flat)
-        gram, gradient, start = theta.new_zeros(len(theta), len(theta)), torch.zeros_like(theta), 0
-        for J in blocks:
+        ordered = self._closed.ordered if self._closed else torch.flatten
+        if evaluated.numel() < len(theta):
+            blocks = [J for _, J in self.jacobians(theta, whole=True)]
+            return Dual(blocks[0] if len(blocks) == 1 else torch.cat(blocks), evaluated, ordered)
+        gram, gradient = theta.new_zeros(len(theta), len(theta)), torch.zeros_like(theta)
+        for at, J in self.jacobians(theta):
             gram += gram_of(J)
-            gradient += J.T @ flat[start : start + len(J)]
-            start += len(J)
+            gradient += J.T @ ordered(evaluated[at])
+        if len(J) == evaluated.numel():  # a single block, which is kept
+            return Primal(gram, gradient, lambda v: J.T @ ordered(v))
         return Primal(gram, gradient, partial(self._pull_back, theta))
-
-    def outputs(self, evaluated: Tensor) -> Tensor:
-        """Return the residuals."""
-        return evaluated
 
     def residuals(self, theta: Tensor, observations: Observations | None = None) -> Tensor:
         """Return the residuals, shape (sample, entry), by default of training samples; their squares sum to L."""
@@ -213,10 +217,17 @@ class LeastSquares(Problem):
             total += float(((target - centre) * factor).square().sum())
         return total
 
-    def jacobians(self, theta: Tensor) -> Iterator[Tensor]:
-        """Yield the Jacobian of the residuals in blocks of shape (row, parameter), rows ordered as in `residuals`."""
+    def jacobians(self, theta: Tensor, *, whole: bool = False) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the Jacobian by blocks of samples, shape (row, parameter); the last block is valid until the next call.
+
+        Rows are ordered by sample, then entry, or in closed form by entry, then sample.
+        """
         o = self.observations
-        rows = max(1, self.BLOCK_ENTRIES // (o.target.shape[1] * len(theta)))
+        rows = self.rows_at_a_time(o.target.shape[1] * len(theta), "sample")
+        if self._closed:
+            rows = len(o.target) if whole or rows >= len(o.target) else min(rows, BLOCK)
+            yield from self._closed.jacobians(self.at(theta), rows)
+            return
 
         def single(theta: Tensor, x: tuple[Tensor, ...]) -> Tensor:
             return self._predict(theta, tuple(part[None] for part in x))[0]
@@ -225,7 +236,7 @@ class LeastSquares(Problem):
         for start in range(0, len(o.target), rows):
             at = slice(start, start + rows)
             J = each(theta, tuple(part[at] for part in o.x)).detach()
-            yield J.mul_(o.factor[at].unsqueeze(-1)).reshape(-1, len(theta))
+            yield at, J.mul_(o.factor[at].unsqueeze(-1)).reshape(-1, len(theta))
 
     def _pull_back(self, theta: Tensor, v: Tensor) -> Tensor:
         """Return Jᵀv, shape (parameter,), for v of the shape of the residuals, by reverse-mode differentiation."""

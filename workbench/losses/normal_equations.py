@@ -42,13 +42,15 @@ class Primal:
 class Dual:
     """The same equations with the smaller matrix JJᵀ, for fewer residuals than parameters.
 
-    `jacobian` has shape (residual, P), `residuals` shape (residual,).
+    `jacobian` has shape (residual, P); `ordered` brings residuals of any shape into the order of its rows.
     """
 
-    def __init__(self, jacobian: Tensor, residuals: Tensor) -> None:
-        self.jacobian, self.residuals = jacobian, residuals
+    def __init__(
+        self, jacobian: Tensor, residuals: Tensor, ordered: Callable[[Tensor], Tensor] = torch.flatten
+    ) -> None:
+        self.jacobian, self.residuals, self.ordered = jacobian, ordered(residuals), ordered
         self.gram = gram_of(jacobian.T)
-        self.finite = bool(torch.isfinite(self.gram).all() and torch.isfinite(residuals).all())
+        self.finite = bool(torch.isfinite(self.gram).all() and torch.isfinite(self.residuals).all())
 
     @property
     def gradient(self) -> Tensor:
@@ -60,7 +62,7 @@ class Dual:
         factor = _factor(self.gram, damping * self.gram.diagonal().sum() / self.jacobian.shape[1])
         if factor is None:
             return None
-        return Damped(factor, self.residuals, torch.flatten, lambda y: self.jacobian.T @ y)
+        return Damped(factor, self.residuals, self.ordered, lambda y: self.jacobian.T @ y)
 
     def reduction(self, delta: Tensor) -> float:
         """Return the decrease of the loss that its quadratic model predicts for the step δ."""

@@ -13,7 +13,9 @@ from torch.func import functional_call
 from workbench.losses.normal_equations import Dual, Primal
 from workbench.potentials.trainable import TrainablePotential
 
-__all__ = ["Problem", "Weighted", "freed"]
+__all__ = ["AUTOMATIC", "CLOSED", "Problem", "Weighted", "freed"]
+
+AUTOMATIC, CLOSED = "automatic differentiation", "closed form"
 
 
 def freed(model: Any) -> Any:
@@ -45,6 +47,10 @@ class Weighted:
         """Return ∇²Ψ at x, shape (…, sample, dim, dim)."""
         return functional_call(self.model, self.named, (x, "hessian"))
 
+    def parameter_jacobian(self, x: Tensor, **options: Any) -> bool:
+        """Write derivatives with respect to the parameters (see `TrainablePotential.parameter_jacobian`)."""
+        return functional_call(self.model, self.named, (x, "parameter_jacobian"), options)
+
 
 class Problem(ABC):
     """A loss L(θ) of the flat vector θ of a model's free parameters.
@@ -66,7 +72,14 @@ class Problem(ABC):
         The model, with its starting point as parameters.
     penalised : bool, optional
         Whether the optimiser penalises the parameters that no data determine, so that they are free.
+
+    Attributes
+    ----------
+    memory : int
+        Largest size of a block of the Jacobian in bytes; the optimiser may change it.
     """
+
+    memory: int = 2**26
 
     def __init__(self, model: nn.Module, *, penalised: bool = False) -> None:
         self.model = model
@@ -122,6 +135,11 @@ class Problem(ABC):
         evaluated = self.evaluate(theta, state)
         linear = self.linearise(theta, evaluated)
         return 2 * linear.gradient, self.state_after(evaluated, state)
+
+    @property
+    def differentiation(self) -> str:
+        """How the Jacobian is computed, in words, for the history of a fit."""
+        return AUTOMATIC
 
     def outputs(self, evaluated: Any) -> Tensor | None:  # noqa: ARG002
         """Return the quantities, in any shape, that the linearisation takes as linear in θ, such as the residuals.
@@ -208,6 +226,24 @@ class Problem(ABC):
         """Return the parts of θ by parameter name, in the shapes of the parameters."""
         parts = theta.split([p.numel() for p in self._free.values()])
         return {name: part.view(p.shape) for (name, p), part in zip(self._free.items(), parts, strict=True)}
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """Names of the free parameters, in the order of θ."""
+        return tuple(self._free)
+
+    def rows_at_a_time(self, size: int, what: str) -> int:
+        """Return how many `what`, each with `size` numbers of the Jacobian, make a block within `memory`.
+
+        Raises `ValueError` if not even one does.
+        """
+        each = size * self.vector().element_size()
+        if each > self.memory:
+            raise ValueError(
+                f"memory={self.memory / 2**20:.3g} MiB is too small for a block of the Jacobian: one {what} with "
+                f"{len(self.vector())} parameters takes {each / 2**20:.3g} MiB; increase memory of LevenbergMarquardt"
+            )
+        return self.memory // each
 
     def _mask(self, names: set[str]) -> Tensor:
         """Return which entries of θ belong to parameters of these names, shape (parameter,), boolean."""

@@ -22,6 +22,7 @@ import xarray as xr
 from workbench import dataset
 from workbench.dataset.variables import Units, variable
 from workbench.errors import DatasetError
+from workbench.losses.closed_form import derivative
 from workbench.losses.contract import Match, Parts, flow_velocity
 from workbench.losses.least_squares import LeastSquares, noise_of
 from workbench.potentials.bridge import tensor_options
@@ -168,6 +169,7 @@ class Potential(Quantity):
     gauge: ClassVar[str] = DATA_GAUGE
     rule: ClassVar[str] = "potential"
 
+    @derivative(0)
     def predicted(self, model: Any, x: torch.Tensor) -> torch.Tensor:
         """Return Ψ(x), shape (…, sample)."""
         return model.value(x)
@@ -195,6 +197,7 @@ class Gradient(Quantity):
     opposite: ClassVar[str] = "velocity"
     rule: ClassVar[str] = "gradient"
 
+    @derivative(1)
     def predicted(self, model: Any, x: torch.Tensor) -> torch.Tensor:
         """Return ∇Ψ(x), shape (…, sample, dim)."""
         return model.gradient(x)
@@ -218,6 +221,7 @@ class Velocity(Quantity):
     opposite: ClassVar[str] = "gradient"
     rule: ClassVar[str] = "velocity"
 
+    @derivative(1, sign=-1)
     def predicted(self, model: Any, x: torch.Tensor) -> torch.Tensor:
         """Return −∇Ψ(x), shape (…, sample, dim)."""
         return -model.gradient(x)

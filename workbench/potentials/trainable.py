@@ -162,6 +162,30 @@ class TrainablePotential(Stored, nn.Module, ABC):
                 p.add_(torch.as_tensor(INITIAL_SPREAD * rng.standard_normal(p.shape)).to(p))
         return self
 
+    def parameter_jacobian(
+        self,
+        x: Tensor,  # noqa: ARG002
+        value: Tensor | None,  # noqa: ARG002
+        gradient: Tensor | None,  # noqa: ARG002
+        names: Sequence[str],  # noqa: ARG002
+        out: Tensor,  # noqa: ARG002
+    ) -> bool:
+        """Write weighted derivatives of Ψ and ∇Ψ with respect to the parameters to `out`, if they have a closed form.
+
+        By default there is none, and `LevenbergMarquardt` differentiates automatically. A class that has one gains speed.
+
+        Parameters
+        ----------
+        x, value, gradient, names, out
+            As in `workbench.potentials.parameter_jacobian`, which is that of an `LSEICNN`.
+
+        Returns
+        -------
+        bool
+            Whether there is a closed form; if not, nothing is written.
+        """
+        return False
+
     def recorded(self) -> dict[str, Tensor]:
         """Return what the history of a fit records of the parameters: tensors of shape (member, …) by name.
 
@@ -185,9 +209,9 @@ class TrainablePotential(Stored, nn.Module, ABC):
         """Return ∇²Ψ(x), shape (…, dim, dim), for x of shape (…, dim)."""
         return self._each("hessian", x) if self.members else over_rows(jacrev(grad(self._of_one)), x)
 
-    def forward(self, x: Tensor, quantity: str = "value") -> Tensor:
+    def forward(self, x: Tensor, quantity: str = "value", **options: Any) -> Any:
         """Return the method named `quantity` evaluated at x; the entry point of `torch.func.functional_call`."""
-        return getattr(self, quantity)(x)
+        return getattr(self, quantity)(x, **options)
 
     def begin(self, data: xr.Dataset, rng: np.random.Generator, init: Initialisation, turn: int) -> Self:  # noqa: ARG002
         """Draw start number `turn` of a fit; settings of `init` apply to an `LSEICNN` alone."""
