@@ -198,6 +198,10 @@ class LeastSquares(Problem):
             return Primal(gram, gradient, lambda v: J.T @ ordered(v))
         return Primal(gram, gradient, partial(self._pull_back, theta))
 
+    def outputs(self, evaluated: Tensor) -> Tensor:
+        """Return the residuals."""
+        return evaluated
+
     def residuals(self, theta: Tensor, observations: Observations | None = None) -> Tensor:
         """Return the residuals, shape (sample, entry), by default of training samples; their squares sum to L."""
         o = observations or self.observations
