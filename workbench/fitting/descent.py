@@ -43,8 +43,9 @@ COUNTED = ("jacobians", "factorisations", "evaluations", "uncorrected")
 class Descent:
     """The descent from one starting point: call `step()` while `outcome` is RUNNING.
 
-    `settings` are those of `LevenbergMarquardt`; `began` is the time from which the history counts. `theta` holds the current parameters, shape (parameter,), `best` those of the lowest held-out loss, and `records`
-    one dict for the starting point and one per step.
+    `settings` are those of `LevenbergMarquardt`; `began` is the time from which the history counts. `theta` holds the
+    current parameters, shape (parameter,), `best` those of the lowest held-out loss, and `records` one dict for the
+    starting point and one per step.
     """
 
     LARGEST_DAMPING = 1e12  # beyond it, steps are negligible
@@ -53,7 +54,7 @@ class Descent:
     LARGEST_CORRECTION = 0.75  # of 2‖a‖/‖δ‖
 
     def __init__(self, problem: Problem, settings: Any, began: float | None = None) -> None:
-        self.problem, self.settings = problem, settings
+        self.settings, self.last = settings, settings.steps
         self._began = time.perf_counter() if began is None else began
         self.outcome = Outcome.RUNNING
         self.records: list[dict[str, Any]] = []
@@ -61,15 +62,26 @@ class Descent:
         self._count: Counter[str] = Counter()
         self.theta = problem.vector()
         self._limit = problem.limit()
-        state = problem.initial_state()
+        self._begin(problem)
+        self.best, self._reference = self.theta, self.held_out
+        self._record()
+
+    def _begin(self, problem: Problem) -> None:
+        """Evaluate and linearise a problem at θ."""
+        self.problem, state = problem, problem.initial_state()
+        problem.memory = int(self.settings.memory * 2**20)
         self._evaluated = self._evaluate(self.theta, state)
         self.loss = problem.loss(self._evaluated)
         self._linear = self._linearise(self.theta, self._evaluated)
         self.held_out, self._state = problem.validate(self.theta, problem.state_after(self._evaluated, state))
         if not (self._linear.finite and self.held_out < float("inf")):
             raise FitError(f"{problem.bad_term(self._evaluated)} at the starting point. Check the data for outliers")
-        self.best, self._reference = self.theta, self.held_out
-        self._record()
+
+    def go_on(self, problem: Problem, steps: int) -> None:
+        """Continue from the best parameters with another problem of the same model, for at most that many steps."""
+        self.theta, self.outcome, self._stale, self._growth = self.best, Outcome.RUNNING, 0, 2.0
+        self.last = len(self.records) - 1 + steps
+        self._begin(problem)
 
     @property
     def lowest(self) -> float:
@@ -91,7 +103,7 @@ class Descent:
             self.outcome = Outcome.CONVERGED
         elif self._stale >= self.settings.patience:
             self.outcome = Outcome.EARLY_STOPPING
-        elif len(self.records) > self.settings.steps:
+        elif len(self.records) > self.last:
             self.outcome = Outcome.STEP_LIMIT
 
     def _try(self) -> bool:
@@ -196,6 +208,7 @@ class Descent:
                 "damping": self._damping,
             }
             | {name: self._count[name] for name in COUNTED}
+            | ({} if self.problem.sample_count is None else {"samples": self.problem.sample_count})
             | {"accelerated": self._count["bent"] / max(self._count["accepted"], 1)}
             | {f"loss_{name}": value for name, value in terms.items()}
             | {name: values[0].cpu().numpy() for name, values in recorded.items()}

@@ -16,6 +16,7 @@ LONG_NAMES = {
     "validation_loss": "held-out loss",
     "best": "lowest held-out loss so far",
     "damping": "damping of Levenberg–Marquardt",
+    "samples": "number of training samples of the step",
     "jacobians": "number of Jacobians so far",
     "factorisations": "number of factorised matrices so far",
     "evaluations": "number of evaluations of the training residuals so far",

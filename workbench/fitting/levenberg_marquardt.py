@@ -1,7 +1,7 @@
 """Levenberg–Marquardt on any `Problem`, from several starting points.
 
 All starting points take the first steps (screening); the one with the lowest held-out loss is continued. The steps are
-those of `descent`.
+those of `descent`. Fits to many samples begin with a subsample, which grows (`subsamples`).
 """
 
 import itertools
@@ -18,7 +18,9 @@ from workbench.checks import require_integer
 from workbench.errors import FitError
 from workbench.fitting.descent import Descent
 from workbench.fitting.outcome import Learned, Outcome
+from workbench.fitting.subsamples import drawn, sizes, steps_with
 from workbench.fitting.task import Task
+from workbench.losses.problem import Problem
 from workbench.parallel import Report
 from workbench.potentials.stored import storable_value
 
@@ -31,9 +33,9 @@ class LevenbergMarquardt:
     """Settings of Levenberg–Marquardt, the default optimiser of `workbench.fit` for landscapes.
 
     It takes damped Gauss–Newton steps on sums of squares, those of materials included, and natural-gradient steps on
-    densities.
-    Each member of a fit is the best of several starts. The weights with the lowest held-out loss are returned. Losses,
-    damping, ρ and gates are recorded over (member, step) in `fit.history`.
+    densities. Each member of a fit is the best of several starts. With more than 8192 samples, the first steps use a
+    random subsample, which grows until it holds all samples. The weights with the lowest held-out loss are returned.
+    Losses, damping, ρ, gates and the work done are recorded over (member, step) in `fit.history`.
 
     Parameters
     ----------
@@ -50,6 +52,9 @@ class LevenbergMarquardt:
         match="density", by 1e-4 nats).
     damping : float, default 0.01
         Initial damping λ, relative to the mean diagonal entry of JᵀJ.
+    memory : float, default 32
+        Largest size of a block of the Jacobian in MiB. Beside it, a fit holds about five matrices of (number of
+        parameters)² or, with fewer residuals than parameters, of their number × (number of parameters).
     acceleration : bool, default True
         Whether steps are bent along the valley by their second derivative (geodesic acceleration, Transtrum & Sethna
         2012), which lowers the final error by factors of 20 to 10⁵ (`benchmarks/fit_accuracy.py`).
@@ -57,8 +62,8 @@ class LevenbergMarquardt:
     Raises
     ------
     ValueError
-        If `steps`, `screening` or `patience` is not an integer ≥ 1, `tolerance` is negative, `damping` is not
-        positive and finite, or `acceleration` is not a boolean.
+        If `steps`, `screening` or `patience` is not an integer ≥ 1, `tolerance` is negative, `damping` or
+        `memory` is not positive and finite, `memory` is too small for one block, or `acceleration` is not a boolean.
 
     Examples
     --------
@@ -90,14 +95,15 @@ class LevenbergMarquardt:
     tolerance: float = 0.0
     patience: int = 60
     damping: float = 1e-2
+    memory: float = 32.0
     acceleration: bool = True
 
     def __post_init__(self) -> None:
         require_integer(steps=self.steps, screening=self.screening, patience=self.patience)
-        if not (self.tolerance >= 0 and 0 < self.damping < float("inf")):
+        if not (self.tolerance >= 0 and 0 < self.damping < float("inf") and 0 < self.memory < float("inf")):
             raise ValueError(
-                "expected tolerance >= 0 and a positive, finite damping, "
-                f"got tolerance={self.tolerance!r} and damping={self.damping!r}"
+                "expected tolerance >= 0 and a positive, finite damping and memory, got "
+                f"tolerance={self.tolerance!r}, damping={self.damping!r} and memory={self.memory!r}"
             )
         if not isinstance(self.acceleration, bool):
             raise ValueError(f"acceleration must be True or False, got {self.acceleration!r}")
@@ -157,39 +163,57 @@ def _learn_member(
     total = settings.screening * restarts + max(0, settings.steps - settings.screening)
     done = itertools.count(1)
 
-    def advance(descent: Descent, until: float, text: str) -> Descent:
+    def advance(descent: Descent, until: float, text: str) -> None:
         while descent.outcome is Outcome.RUNNING and len(descent.records) <= until:
             descent.step()
             report(min(next(done), total - 1), total, f"{text}{descent.problem.formatted(descent.loss)}")
-        return descent
 
-    starts: list[Descent | FitError] = []
+    starts: list[_Start | FitError] = []
     for turn, child in enumerate(seed.spawn(restarts)):
         try:
-            start = Descent(task.problem(child, turn), settings, began)
-            starts.append(advance(start, settings.screening, "screening, "))
+            start = _Start(task.problem(child, turn), child, settings, began)
+            advance(start.descent, settings.screening, "screening, ")
+            starts.append(start)
         except FitError as error:
             starts.append(error)
-    screened = [float("nan") if isinstance(start, FitError) else start.lowest for start in starts]
-    chosen = _continued(starts, lambda start: advance(start, math.inf, ""))
-    model = chosen.problem.model
+    screened = [float("nan") if isinstance(start, FitError) else start.descent.lowest for start in starts]
+    chosen = _continued(starts, lambda start: start.finish(lambda descent: advance(descent, math.inf, "")))
     report(total, total, f"validation {chosen.problem.formatted(chosen.lowest)}")
-    return Learned(model, chosen.records, screened, chosen.outcome)
+    return Learned(chosen.problem.model, chosen.records, screened, chosen.outcome)
 
 
-def _continued(starts: Sequence[Descent | FitError], advance: Callable[[Descent], Descent]) -> Descent:
-    """Return the start with the lowest held-out loss, advanced to its end; if it fails, try the next one."""
+class _Start:
+    """A starting point: its descent, first on the smallest subsample of its problem, and finally on all samples."""
+
+    def __init__(
+        self, problem: Problem, seed: np.random.SeedSequence, settings: LevenbergMarquardt, began: float
+    ) -> None:
+        self.problem, self.seed, self.settings, self.sizes = problem, seed, settings, sizes(problem)
+        self.descent = Descent(drawn(problem, self.sizes[0], seed), settings, began)
+
+    def finish(self, advance: Callable[[Descent], None]) -> None:
+        """Advance the descent to its end on every subsample in turn."""
+        advance(self.descent)
+        for size in self.sizes[1:]:
+            steps = steps_with(size, self.sizes[0], self.settings.steps)
+            self.descent.go_on(drawn(self.problem, size, self.seed), steps)
+            advance(self.descent)
+
+
+def _continued(starts: Sequence[_Start | FitError], finish: Callable[[_Start], None]) -> Descent:
+    """Return the descent with the lowest held-out loss, advanced to its end; if it fails, try the next one."""
     failure = next((start for start in starts if isinstance(start, FitError)), None)
     model = None
-    for start in sorted((s for s in starts if isinstance(s, Descent)), key=lambda start: start.lowest):
+    for start in sorted((s for s in starts if isinstance(s, _Start)), key=lambda start: start.descent.lowest):
+        descent = start.descent
         try:
-            advance(start)
+            finish(start)
         except FitError as error:
-            failure, model = error, start.problem.model
+            failure, model = error, descent.problem.model
         finally:
-            start.problem.load(start.best)
-        if start.outcome is not Outcome.RUNNING:
-            return start
+            descent.problem.load(descent.best)
+        if descent.outcome is not Outcome.RUNNING:
+            return descent
     stopped = FitError(f"no start could be continued (number tried: {len(starts)}): {failure}")
     stopped.model = model
     raise stopped

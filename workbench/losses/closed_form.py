@@ -46,13 +46,12 @@ class ClosedForm:
     @classmethod
     def of(cls, model: Weighted, observations: Any, matches: Sequence[Any], names: Sequence[str]) -> Self | None:
         """Return the closed form of `Observations`, or None if matches, inputs or the model of one member has none."""
-        factors, columns, o = {}, [], observations
-        marks = [getattr(type(match).predicted, "derivative", None) for match in matches]
+        o, factors, columns = observations, {}, list[int]()
         for order, kind in enumerate(("value", "gradient")):
-            at = [k for k, mark in enumerate(marks) if mark and mark[0] == order]
-            if len(at) == 1:
-                entries = o.entries[matches[at[0]].name]
-                factor = marks[at[0]][1] * o.factor[:, entries]
+            marked = [match for match in matches if _mark(match)[:1] == (order,)]
+            if len(marked) == 1:
+                entries = o.entries[marked[0].name]
+                factor = _mark(marked[0])[1] * o.factor[:, entries]
                 factors[kind] = factor[:, 0] if kind == "value" else factor
                 columns += range(entries.start, entries.stop)
         alike = all(x.shape == o.x[0].shape and torch.equal(x, o.x[0]) for x in o.x)
@@ -80,3 +79,8 @@ class ClosedForm:
             if not model.parameter_jacobian(self.x[at], names=self.names, out=out, **options):
                 return
             yield at, out[0].flatten(1).T
+
+
+def _mark(match: Any) -> tuple:
+    """Return order and sign of what a match predicts; empty if it is neither value nor gradient."""
+    return getattr(type(match).predicted, "derivative", ())

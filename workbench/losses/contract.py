@@ -25,6 +25,7 @@ TRUSTED_ERROR_SIGMA = 3.0  # largest validation error of a trusted landscape, in
 TRUSTED_ERROR_SPREAD = 0.3  # the same relative to the spread of the data, where their noise level is unknown
 Parts = Mapping[str, xr.Dataset]  # the parts "train" and "validation" of the data of a fit
 Split = Callable[[xr.Dataset], xr.Dataset]  # assigns the parts, where the data do not
+PIECE = 2048  # samples evaluated at a time
 MATCHES: dict[str, type["Match"]] = {}  # by name
 DERIVATIVE_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 
@@ -202,7 +203,7 @@ class Match(ABC):
         """Fix what the loss leaves free after a fit, in place: the lowest value of Ψ at a training sample becomes 0."""
         x = torch.tensor(train["x"].values).to(model.offset)
         with torch.no_grad():
-            model.offset -= model.value(x).min()
+            model.offset -= torch.stack([model.value(part).min() for part in x.split(PIECE)]).min()
         model.gauge = self.gauge
 
     def units(self, data: xr.Dataset) -> Units:

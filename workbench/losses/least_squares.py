@@ -1,7 +1,7 @@
 """Least squares: observations of matched quantities, the residuals of a model, and their Jacobian."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
@@ -18,6 +18,8 @@ from workbench.losses.problem import AUTOMATIC, CLOSED, Problem
 from workbench.potentials.trainable import TrainablePotential
 
 __all__ = ["LeastSquares", "Observations", "noise_of", "scales_of"]
+
+PIECE = 2048  # samples predicted at a time
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,16 @@ class Observations:
             inputs.append(torch.tensor(np.ascontiguousarray(match.inputs(samples))).to(like))
         tensors = [torch.tensor(np.ascontiguousarray(np.hstack(part))).to(like) for part in (targets, factors)]
         return cls(tuple(inputs), tensors[0], tensors[1], entries, tuple(shapes))
+
+    def part(self, chosen: Tensor) -> "Observations":
+        """Return the observations of the samples `chosen`, shape (sample,), with the same mean square."""
+        x, share = tuple(each[chosen] for each in self.x), len(chosen) / len(self.target)
+        return replace(self, x=x, target=self.target[chosen], factor=self.factor[chosen] / share**0.5)
+
+    def pieces(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor, Tensor]]:
+        """Yield inputs, targets and factors of so many samples that predictions take little memory."""
+        inputs = zip(*(each.split(PIECE) for each in self.x), strict=True)
+        return zip(inputs, self.target.split(PIECE), self.factor.split(PIECE), strict=True)
 
 
 def scales_of(samples: xr.Dataset, matches: Sequence[Any]) -> dict[str, np.ndarray]:
@@ -202,11 +214,23 @@ class LeastSquares(Problem):
         """Return the residuals."""
         return evaluated
 
+    @property
+    def sample_count(self) -> int:
+        """Number of training samples."""
+        return len(self.observations.target)
+
+    def subset(self, count: int, rng: np.random.Generator) -> "LeastSquares":
+        """Return the problem of `count` random training samples, with the same held-out samples."""
+        chosen = np.sort(rng.choice(self.sample_count, count, replace=False))
+        part = self.observations.part(torch.as_tensor(chosen, device=self.observations.target.device))
+        return type(self)(self.model, part, self.matches, self.validation)
+
+    @torch.no_grad()
     def residuals(self, theta: Tensor, observations: Observations | None = None) -> Tensor:
         """Return the residuals, shape (sample, entry), by default of training samples; their squares sum to L."""
         o = observations or self.observations
-        with torch.no_grad():
-            return (self._predict(theta, o.x) - o.target) * o.factor
+        parts = [(self._predict(theta, x) - target) * factor for x, target, factor in o.pieces()]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -2)
 
     def contributions(self, theta: Tensor) -> Tensor:
         """Return the contribution of every held-out sample to its loss, shape (sample,)."""
@@ -244,8 +268,10 @@ class LeastSquares(Problem):
 
     def _pull_back(self, theta: Tensor, v: Tensor) -> Tensor:
         """Return Jᵀv, shape (parameter,), for v of the shape of the residuals, by reverse-mode differentiation."""
-        theta, o = theta.detach().requires_grad_(), self.observations
-        return torch.autograd.grad((self._predict(theta, o.x) * (o.factor * v)).sum(), theta)[0]
+        theta, total = theta.detach().requires_grad_(), torch.zeros_like(theta)
+        for (x, _, factor), part in zip(self.observations.pieces(), v.split(PIECE), strict=True):
+            total += torch.autograd.grad((self._predict(theta, x) * (factor * part)).sum(), theta)[0]
+        return total
 
     def _training_losses(self, theta: Tensor) -> Tensor:
         """Return the loss of every copy, shape (copy,), differentiable; without an axis for a single one."""

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -56,8 +57,9 @@ class Problem(ABC):
     """A loss L(θ) of the flat vector θ of a model's free parameters.
 
     Every optimiser takes every problem. `LevenbergMarquardt` uses `evaluate`, `linearise`, `validate` and `outputs`,
-    `Adam` the gradient, which by default is that of the linearisation. By default the loss is the sum of its terms, a mean of
-    squares whose root is called the error; a loss of another kind also overrides `resolution`, `small` and `formatted`.
+    `Adam` the gradient, which by default is that of the linearisation. By default the loss is the sum of its terms, a
+    mean of squares whose root is called the error; a loss of another kind also overrides `resolution`, `small` and
+    `formatted`.
 
     Free are the parameters that require a gradient, without those that no data determine (`UNIDENTIFIED` of the model)
     unless the optimiser penalises them. A model of several members has one loss per member, a *copy*.
@@ -79,7 +81,7 @@ class Problem(ABC):
         Largest size of a block of the Jacobian in bytes; the optimiser may change it.
     """
 
-    memory: int = 2**26
+    memory: int = 2**25
 
     def __init__(self, model: nn.Module, *, penalised: bool = False) -> None:
         self.model = model
@@ -147,6 +149,15 @@ class Problem(ABC):
         Their second derivative along a step corrects it. None if steps shall not be corrected.
         """
         return None
+
+    @property
+    def sample_count(self) -> int | None:
+        """Number of training samples, if their loss is a mean over samples that a part of them estimates."""
+        return None
+
+    def subset(self, count: int, rng: np.random.Generator) -> "Problem":
+        """Return the problem of `count` random training samples, for a problem that knows their number."""
+        raise NotImplementedError
 
     def compiled(self) -> "Problem":
         """Return the problem with a loss that torch compiles, if there is one; by default the problem itself."""

@@ -173,7 +173,7 @@ class LSEICNN(TrainablePotential):
     def parameter_jacobian(
         self, x: Tensor, value: Tensor | None, gradient: Tensor | None, names: Sequence[str], out: Tensor
     ) -> bool:
-        """Write derivatives with respect to the parameters in closed form, unless a derived class has other formulas."""
+        """Write derivatives with respect to the parameters, unless a derived class has other formulas."""
         own = all(getattr(type(self), name) is getattr(LSEICNN, name) for name in FORMULA)
         if own and all(name in ("u", "alpha") or name.startswith("convex.") for name in names):
             parameter_jacobian(self, x, value, gradient, names, out)

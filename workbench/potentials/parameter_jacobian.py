@@ -58,8 +58,10 @@ def parameter_jacobian(
 
 
 class _Rows:
-    """What the derivatives are products of, with shape (member, mode, unit, entry, sample); without the axis of
-    entries, or of units, where nothing depends on them.
+    """What the derivatives are products of.
+
+    Tensors have the shape (member, mode, unit, entry, sample), without the axis of entries, or of units, where nothing
+    depends on them.
     """
 
     def __init__(self, model: Any, x: Tensor, value: Tensor | None, gradient: Tensor | None) -> None:

@@ -172,7 +172,7 @@ class TrainablePotential(Stored, nn.Module, ABC):
     ) -> bool:
         """Write weighted derivatives of Ψ and ∇Ψ with respect to the parameters to `out`, if they have a closed form.
 
-        By default there is none, and `LevenbergMarquardt` differentiates automatically. A class that has one gains speed.
+        By default there is none, and `LevenbergMarquardt` differentiates automatically. With one, it is faster.
 
         Parameters
         ----------
