@@ -12,13 +12,14 @@ from torch import Tensor
 from torch.func import jacrev, vmap
 
 from workbench.errors import DatasetError
-from workbench.losses.closed_form import BLOCK, ClosedForm
+from workbench.losses.closed_form import ClosedForm, factors_of
 from workbench.losses.normal_equations import Dual, Primal, gram_of
 from workbench.losses.problem import AUTOMATIC, CLOSED, Problem
 from workbench.potentials.trainable import TrainablePotential
 
 __all__ = ["LeastSquares", "Observations", "noise_of", "scales_of"]
 
+BLOCK = 1024  # samples of the Jacobian at a time, if not all: few enough to stay in the cache
 PIECE = 2048  # samples predicted at a time
 
 
@@ -138,8 +139,7 @@ class LeastSquares(Problem):
         self.observations, self.matches = observations, tuple(matches)
         self.validation = observations if validation is None else validation
         self._losses = self._training_losses
-        single = self.copies == 1 and isinstance(model, TrainablePotential)
-        self._closed = ClosedForm.of(self.at(self.vector()), observations, self.matches, self.free) if single else None
+        self._closed = self._closed_form() if self.copies == 1 and isinstance(model, TrainablePotential) else None
 
     @property
     def differentiation(self) -> str:
@@ -198,7 +198,7 @@ class LeastSquares(Problem):
 
     def linearise(self, theta: Tensor, evaluated: Tensor) -> Primal | Dual:
         """Return the normal equations from the smaller of JᵀJ and JJᵀ."""
-        ordered = self._closed.ordered if self._closed else torch.flatten
+        ordered = self._ordered
         if evaluated.numel() < len(theta):
             blocks = [J for _, J in self.jacobians(theta, whole=True)]
             return Dual(blocks[0] if len(blocks) == 1 else torch.cat(blocks), evaluated, ordered)
@@ -254,17 +254,35 @@ class LeastSquares(Problem):
         rows = self.rows_at_a_time(o.target.shape[1] * len(theta), "sample")
         if self._closed:
             rows = len(o.target) if whole or rows >= len(o.target) else min(rows, BLOCK)
-            yield from self._closed.jacobians(self.at(theta), rows)
-            return
+        for start in range(0, len(o.target), rows):
+            at = slice(start, start + rows)
+            yield at, self._block(theta, at)
+
+    def _block(self, theta: Tensor, at: slice) -> Tensor:
+        """Return the rows of the Jacobian that belong to some samples, shape (row, parameter)."""
+        o = self.observations
+        if self._closed:
+            factors = {name: factor[at] for name, factor in self._factors.items()}
+            return self._closed(self.at(theta), o.x[0][at], **factors)  # type: ignore[return-value]
 
         def single(theta: Tensor, x: tuple[Tensor, ...]) -> Tensor:
             return self._predict(theta, tuple(part[None] for part in x))[0]
 
-        each = vmap(jacrev(single), in_dims=(None, 0))
-        for start in range(0, len(o.target), rows):
-            at = slice(start, start + rows)
-            J = each(theta, tuple(part[at] for part in o.x)).detach()
-            yield at, J.mul_(o.factor[at].unsqueeze(-1)).reshape(-1, len(theta))
+        J = vmap(jacrev(single), in_dims=(None, 0))(theta, tuple(part[at] for part in o.x)).detach()
+        return J.mul_(o.factor[at].unsqueeze(-1)).reshape(-1, len(theta))
+
+    def _ordered(self, residuals: Tensor) -> Tensor:
+        """Return residuals, shape (sample, entry), in the order of the rows of the Jacobian."""
+        return residuals[:, self._columns].mT.reshape(-1) if self._closed else residuals.reshape(-1)
+
+    def _closed_form(self) -> ClosedForm | None:
+        """Return the closed form of the Jacobian, if the matches can use it and the model has one."""
+        found = factors_of(self.observations, self.matches)
+        if found is None:
+            return None
+        self._factors, self._columns = found
+        closed, first = ClosedForm(self.free), {name: factor[:1] for name, factor in self._factors.items()}
+        return closed if closed(self.at(self.vector()), self.observations.x[0][:1], **first) is not None else None
 
     def _pull_back(self, theta: Tensor, v: Tensor) -> Tensor:
         """Return Jᵀv, shape (parameter,), for v of the shape of the residuals, by reverse-mode differentiation."""

@@ -23,6 +23,7 @@ potentials, arXiv:2506.17242 (2025), doi:10.48550/arXiv.2506.17242.
 """
 
 import copy
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -37,9 +38,10 @@ from torch.func import jacrev, vmap
 from workbench import dataset
 from workbench.dataset.variables import Units, variable
 from workbench.errors import DatasetError
+from workbench.losses.closed_form import ClosedForm
 from workbench.losses.contract import Match, Parts, Split
 from workbench.losses.normal_equations import Primal, gram_of
-from workbench.losses.problem import Problem
+from workbench.losses.problem import AUTOMATIC, CLOSED, Problem
 from workbench.potentials import density as potentials_density
 from workbench.potentials.initialisation import Initialisation
 from workbench.potentials.support import Support
@@ -97,13 +99,20 @@ class Samples:
 class Likelihood(Problem):
     """The negative log-likelihood of samples on a support; `prior` is β, `validation` are the held-out samples."""
 
-    BLOCK_ENTRIES = 2**22  # of the Jacobian computed at a time
-
     def __init__(
         self, model: Any, samples: Samples, validation: Samples, prior: float = 0.0, *, penalised: bool = False
     ) -> None:
         super().__init__(model, penalised=penalised)
         self.samples, self.validation, self.prior = samples, validation, prior
+        self._closed = ClosedForm(self.free) if self.copies == 1 else None
+        node = samples.nodes[0, :1]
+        if self._closed and self._closed(self.at(self.vector()), node, value=torch.ones_like(node[:, 0])) is None:
+            self._closed = None
+
+    @property
+    def differentiation(self) -> str:
+        """How the Jacobian is computed, in words."""
+        return CLOSED if self._closed else AUTOMATIC
 
     def evaluate(self, theta: Tensor, state: Any = None) -> tuple[Tensor, Tensor]:
         """Return Ψ at the samples, shape (sample,), and at the nodes, shape (group, node)."""
@@ -125,18 +134,30 @@ class Likelihood(Problem):
         return _likelihood(*self._values(theta, self.validation), self.validation), state
 
     def linearise(self, theta: Tensor, evaluated: tuple[Tensor, Tensor]) -> Primal:
-        """Return half the gradient ∇L and half the matrix H at θ."""
+        """Return half the gradient ∇L and half the matrix H at θ.
+
+        By the law of total covariance, nodes of a group that do not fit into one block contribute their covariance
+        within each block, and that of the means of the blocks.
+        """
+        psi, fraction = evaluated[1], self.samples.fraction.unsqueeze(-1)
+        q = torch.softmax(self.samples.log_weight - psi, -1)
+        prior = self.prior * (psi - (q * psi).sum(-1, keepdim=True))
+        slopes = fraction * q * (prior - 1)
         gram, gradient = theta.new_zeros(len(theta), len(theta)), self._mean_over_samples(theta)
+        means = theta.new_zeros(len(q), len(theta))
+        within: list[tuple[int, Tensor, Tensor]] = []
         for at, J in self._jacobians(theta):
-            psi, fraction = evaluated[1][at], self.samples.fraction[at]
-            q = torch.softmax(self.samples.log_weight - psi, -1)
-            centred = J - (q.unsqueeze(-1) * J).sum(1, keepdim=True)
-            deviation = psi - (q * psi).sum(-1, keepdim=True)
-            prior = fraction.unsqueeze(-1) * q * (self.prior * deviation)
-            gradient -= torch.einsum("g,gn,gnp->p", fraction, q, J) - torch.einsum("gn,gnp->p", prior, centred)
-            scale = ((1 + self.prior) * fraction.unsqueeze(-1) * q).sqrt().unsqueeze(-1)
-            gram += gram_of((scale * centred).reshape(-1, len(theta)))
-        return Primal(gram / 2, gradient / 2, partial(self._pull_back, theta, evaluated[1]))
+            weight, q_part = q[at].sum(-1, keepdim=True), q[at].unsqueeze(-1)
+            mean = (q_part * J).sum(1) / weight
+            gradient += torch.einsum("gn,gnp->p", slopes[at], J)
+            scale = ((1 + self.prior) * fraction[at[0]].unsqueeze(-1) * q_part).sqrt()
+            gram += gram_of((scale * (J - mean.unsqueeze(1))).reshape(-1, len(theta)))
+            means[at[0]] += weight * mean
+            if J.shape[1] < q.shape[1]:
+                within.append((at[0].start, ((1 + self.prior) * fraction[at[0]] * weight).sqrt(), mean))
+        if within:
+            gram += gram_of(torch.cat([scale * (mean - means[group]) for group, scale, mean in within]))
+        return Primal(gram / 2, gradient / 2, partial(self._pull_back, theta, psi))
 
     def outputs(self, evaluated: tuple[Tensor, Tensor]) -> Tensor:
         """Return Ψ at the nodes."""
@@ -180,15 +201,18 @@ class Likelihood(Problem):
         (gradient,) = torch.autograd.grad(self.samples.weight @ self.at(theta).value(self.samples.x), theta)
         return gradient
 
-    def _jacobians(self, theta: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Yield slices of groups with ∂Ψ/∂θ at their nodes, shape (group, node, parameter)."""
+    def _jacobians(self, theta: Tensor) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
+        """Yield ∂Ψ/∂θ, shape (group, node, parameter), for slices of groups, and of nodes if a group is too large."""
+        groups, nodes, _ = self.samples.nodes.shape
+        rows = self.rows_at_a_time(len(theta), "node")
+        step, part = max(1, rows // nodes), min(nodes, rows)
         single = vmap(jacrev(lambda t, x: self.at(t).value(x[None])[0]), in_dims=(None, 0))
-        groups, nodes, dim = self.samples.nodes.shape
-        step = max(1, self.BLOCK_ENTRIES // (nodes * len(theta)))
-        for start in range(0, groups, step):
-            at = slice(start, start + step)
-            rows = self.samples.nodes[at].reshape(-1, dim)
-            yield at, single(theta, rows).detach().reshape(-1, nodes, len(theta))
+        for group, node in itertools.product(range(0, groups, step), range(0, nodes, part)):
+            at = slice(group, min(group + step, groups)), slice(node, min(node + part, nodes))
+            x = self.samples.nodes[at].flatten(0, 1)
+            J = self._closed(self.at(theta), x, value=torch.ones_like(x[:, 0])) if self._closed else None
+            J = single(theta, x).detach() if J is None else J
+            yield at, J.unflatten(0, self.samples.nodes[at].shape[:2])
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from torchdiffeq import odeint
 from workbench import dataset
 from workbench.dataset.variables import Units
 from workbench.errors import DatasetError
+from workbench.losses.closed_form import ClosedForm
 from workbench.losses.contract import Match, Parts, flow_velocity
 from workbench.losses.least_squares import noise_of
 from workbench.losses.normal_equations import Dual, Primal, gram_of
@@ -165,11 +166,11 @@ class Shooting(Problem):
     def jacobian(self, theta: Tensor, starts: Tensor) -> Tensor:
         """Return the projected Jacobian of the residuals with respect to θ, shape (segment · entry, parameter)."""
         part, (x, phi) = self.segments, self._flow(theta, starts, self.segments)
-        mixed = vmap(jacrev(lambda t, x: self.at(t).gradient(x[None])[0]), in_dims=(None, 0))
         S, total = x.new_zeros(*starts.shape, len(theta)), torch.eye(starts.shape[-1]).to(x).expand_as(phi[:, 0, 0])
         by_theta, by_start = [S], [total]
         for k in range(x.shape[1]):
-            source = torch.linalg.solve(phi[:, k], mixed(theta, x[:, k].flatten(0, 1)).unflatten(0, x[:, k].shape[:2]))
+            mixed = self._mixed(theta, x[:, k].flatten(0, 1)).unflatten(0, x[:, k].shape[:2])
+            source = torch.linalg.solve(phi[:, k], mixed)
             drive = torch.einsum("n,snip->sip", self._simpson().to(x), source) * part.interval[:, k, None, None]
             end = phi[:, k, -1]
             S, total = end @ (S - drive), end @ total
@@ -178,6 +179,13 @@ class Shooting(Problem):
         rows = [(torch.stack(each, 1) * part.factor.unsqueeze(-1)).flatten(1, 2) for each in (by_theta, by_start)]
         Q = torch.linalg.qr(rows[1]).Q
         return (rows[0] - Q @ (Q.mT @ rows[0])).flatten(0, 1)
+
+    def _mixed(self, theta: Tensor, x: Tensor) -> Tensor:
+        """Return ∂∇Ψ/∂θ at x, shape (row, dim, parameter), for x of shape (row, dim)."""
+        J = ClosedForm(self.free)(self.at(theta), x, gradient=torch.ones_like(x)) if self.copies == 1 else None
+        if J is not None:
+            return J.unflatten(0, (x.shape[1], len(x))).movedim(0, 1)
+        return vmap(jacrev(lambda t, x: self.at(t).gradient(x[None])[0]), in_dims=(None, 0))(theta, x)
 
     @torch.no_grad()
     def _fitted(self, theta: Tensor, part: Segments, starts: Tensor) -> tuple[Tensor, Tensor]:
