@@ -14,6 +14,7 @@ from workbench.fitting.outcome import Outcome
 from workbench.losses.least_squares import LeastSquares, Observations
 from workbench.losses.match import parsed
 from workbench.losses.normal_equations import Dual, Primal, gram_of
+from workbench.losses.problem import Problem
 
 
 class Linear(LeastSquares):
@@ -35,9 +36,12 @@ class Linear(LeastSquares):
     def residuals(self, theta, observations=None):
         return (self.A @ theta - self.y)[:, None]
 
-    def jacobians(self, theta):
-        yield self.A[:3]
-        yield self.A[3:]
+    def jacobians(self, theta, whole=False):
+        yield slice(0, 3), self.A[:3]
+        yield slice(3, None), self.A[3:]
+
+    def _pull_back(self, theta, v):
+        return self.A.T @ v[:, 0]
 
 
 @pytest.mark.parametrize("shape", [(20, 6), (6, 20)], ids=["primal", "dual"])
@@ -54,10 +58,13 @@ def test_linear_problems_are_solved(shape):
 def test_primal_and_dual_take_the_same_step():
     rng = np.random.default_rng(1)
     J, r = torch.as_tensor(rng.normal(size=(7, 9))), torch.as_tensor(rng.normal(size=7))
-    primal, dual = Primal(J.T @ J, J.T @ r), Dual(J, r)
+    primal, dual = Primal(J.T @ J, J.T @ r, lambda v: J.T @ v), Dual(J, r)
+    second = torch.as_tensor(rng.normal(size=7))
     for damping in (1e-3, 1.0):
-        torch.testing.assert_close(primal.step(damping), dual.step(damping), rtol=1e-9, atol=1e-12)
-        delta = dual.step(damping)
+        one, other = primal.damped(damping), dual.damped(damping)
+        torch.testing.assert_close(one.step(), other.step(), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(one.correction(second), other.correction(second), rtol=1e-9, atol=1e-12)
+        delta = other.step()
         expected = float(r.square().sum() - (r + J @ delta).square().sum())
         assert primal.reduction(delta) == pytest.approx(expected, rel=1e-10)
         assert dual.reduction(delta) == pytest.approx(expected, rel=1e-10)
@@ -76,13 +83,22 @@ def problem_of(model, data, match):
 @pytest.mark.parametrize(
     "match", [{"potential": 1.0}, {"gradient": 2.0}, {"potential": 1.0, "gradient": 10.0}, {"velocity": 1.0}]
 )
-def test_jacobian_is_the_derivative_of_the_residuals(match, circuit, monkeypatch):
+@pytest.mark.parametrize("closed", [True, False], ids=["closed form", "automatic"])
+def test_jacobian_is_the_derivative_of_the_residuals(match, closed, circuit, monkeypatch):
     data = circuit.points(9, seed=0)
     data["velocity"] = -data["gradient"]
+    if not closed:
+        monkeypatch.setattr(wb.LSEICNN, "parameter_jacobian", wb.TrainablePotential.parameter_jacobian)
     problem = problem_of(random_model(0), data, match)
-    monkeypatch.setattr(LeastSquares, "BLOCK_ENTRIES", 500)
+    assert problem.differentiation == ("closed form" if closed else "automatic differentiation")
     theta = problem.vector()
-    J = torch.cat(list(problem.jacobians(theta)))
+    problem.memory = 4 * problem.observations.target.shape[1] * 8 * len(theta)  # four samples
+    blocks = [(at, J.clone()) for at, J in problem.jacobians(theta)]
+    assert len(blocks) > 1
+    J = torch.empty(problem.observations.target.numel(), len(theta), dtype=theta.dtype)
+    for at, block in blocks:
+        rows = torch.arange(J.shape[0]).reshape(problem.observations.target.shape)[at]
+        J[problem._ordered(rows)] = block
     direction = torch.as_tensor(np.random.default_rng(0).normal(size=len(theta)))
     h = 1e-6
     change = (problem.residuals(theta + h * direction) - problem.residuals(theta - h * direction)) / (2 * h)
@@ -157,8 +173,126 @@ def test_non_finite_steps_raise_an_error_and_keep_the_last_finite_state(circuit)
 
 
 @pytest.mark.parametrize(
-    "bad", [{"steps": 0}, {"screening": True}, {"patience": 1.5}, {"tolerance": -1.0}, {"damping": 0.0}]
+    "bad",
+    [
+        *({"steps": 0}, {"screening": True}, {"patience": 1.5}, {"tolerance": -1.0}, {"damping": 0.0}),
+        *({"memory": 0}, {"memory": np.nan}, {"acceleration": 1}),
+    ],
 )
 def test_bad_settings_are_refused(bad):
-    with pytest.raises(ValueError, match="expected tolerance|must be an integer >= 1"):
+    with pytest.raises(ValueError, match="expected tolerance|must be an integer >= 1|must be True or False"):
         LevenbergMarquardt(**bad)
+
+
+class Curve(Problem):
+    """Residuals that are a given function of θ, shape (residual,), differentiated automatically."""
+
+    def __init__(self, function, start):
+        self.function, self.start = function, torch.as_tensor(start, dtype=torch.float64)
+        self.model = random_model(0)
+
+    def vector(self):
+        return self.start
+
+    def limit(self):
+        return torch.full_like(self.start, torch.inf)
+
+    def recorded(self, theta):
+        return {}
+
+    def evaluate(self, theta, state=None):
+        return self.function(theta)
+
+    def outputs(self, evaluated):
+        return evaluated
+
+    def terms(self, evaluated):
+        return {"curve": float(evaluated.square().sum())}
+
+    def validate(self, theta, state=None):
+        return self.loss(self.evaluate(theta)), state
+
+    def bad_term(self, evaluated):
+        return "the curve is not finite"
+
+    def linearise(self, theta, evaluated):
+        J = torch.func.jacrev(self.function)(theta)
+        return Primal(J.T @ J, J.T @ evaluated, lambda v: J.T @ v)
+
+
+def rosenbrock(theta):
+    """Return the residuals of Rosenbrock's function, whose valley is a parabola."""
+    return torch.stack([1 - theta[0], 100 * (theta[1] - theta[0] ** 2)])
+
+
+def steps_to(problem, loss, **settings):
+    descent = Descent(problem, LevenbergMarquardt(steps=2000, patience=2000, **settings))
+    while descent.loss > loss:
+        descent.step()
+    return descent
+
+
+def test_acceleration_follows_a_curved_valley():
+    plain, bent = (steps_to(Curve(rosenbrock, [-1.2, 1.0]), 1e-20, acceleration=on) for on in (False, True))
+    for descent in (plain, bent):
+        np.testing.assert_allclose(descent.theta, [1, 1], atol=1e-9)
+    assert len(bent.records) < 0.7 * len(plain.records)
+    assert plain.records[-1]["accelerated"] == 0 < bent.records[-1]["accelerated"] <= 1
+
+
+def test_correction_is_that_of_the_geodesic():
+    rng = np.random.default_rng(2)
+    A, B = torch.as_tensor(rng.normal(size=(5, 3))), torch.as_tensor(rng.normal(size=(5, 3, 3)))
+    problem = Curve(lambda t: A @ t + torch.einsum("rij,i,j->r", B, t, t) + 1, rng.normal(size=3))
+    descent = Descent(problem, LevenbergMarquardt())
+    delta = torch.as_tensor(rng.normal(size=3))
+    second = descent._second_derivative(delta)
+    torch.testing.assert_close(second, 2 * torch.einsum("rij,i,j->r", B, delta, delta), rtol=1e-10, atol=1e-10)
+    J = torch.func.jacrev(problem.function)(problem.start)
+    damped = J.T @ J + 0.3 * (J.T @ J).diagonal().mean() * torch.eye(3, dtype=torch.float64)
+    expected = -0.5 * torch.linalg.solve(damped, J.T @ second)
+    torch.testing.assert_close(descent._linear.damped(0.3).correction(second), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_plain_steps_are_those_of_the_textbook():
+    problem, damping, growth = Curve(rosenbrock, [-1.2, 1.0]), 1e-2, 2.0
+    descent = Descent(problem, LevenbergMarquardt(acceleration=False))
+    theta = problem.start
+    for _ in range(15):  # rounding grows from step to step
+        descent.step()
+        r, J = rosenbrock(theta), torch.func.jacrev(rosenbrock)(theta)
+        gram = J.T @ J
+        delta = -torch.linalg.solve(gram + damping * gram.trace() / 2 * torch.eye(2, dtype=r.dtype), J.T @ r)
+        actual = float(r.square().sum() - rosenbrock(theta + delta).square().sum())
+        ratio = actual / float(r.square().sum() - (r + J @ delta).square().sum())
+        if actual > 0:
+            theta, damping, growth = theta + delta, damping * max(1 / 3, 1 - (2 * ratio - 1) ** 3), 2.0
+        else:
+            damping, growth = damping * growth, growth * 2
+        torch.testing.assert_close(descent.theta, theta, rtol=1e-6, atol=1e-9)
+
+
+def test_second_derivatives_that_are_not_finite_leave_the_plain_step():
+    def edged(theta):
+        return torch.where(theta[0] < -1.21, torch.nan, rosenbrock(theta))  # behind the start
+
+    plain, bent = (Descent(Curve(edged, [-1.2, 1.0]), LevenbergMarquardt(acceleration=on)) for on in (False, True))
+    bent.DIFFERENCE = 1e3
+    for _ in range(5):
+        plain.step()
+        bent.step()
+    assert torch.equal(plain.theta, bent.theta)
+    assert bent.records[-1]["uncorrected"] == 5
+    assert bent.records[-1]["accelerated"] == 0
+
+
+def test_work_is_counted(small_fit):
+    history = small_fit.history.isel(member=0).dropna("step", how="all")
+    counts = {name: history[name].values for name in ("jacobians", "factorisations", "evaluations")}
+    accepted = np.diff(history["loss"]) < 0
+    np.testing.assert_array_equal(np.diff(counts["jacobians"]), accepted)
+    np.testing.assert_array_equal(np.diff(counts["factorisations"]), 1)
+    assert set(np.diff(counts["evaluations"])) <= {3, 4}  # two of the second derivative, one or two of steps
+    assert ((history["accelerated"] >= 0) & (history["accelerated"] <= 1)).all()
+    assert history["accelerated"][-1] > 0.5
+    assert small_fit.history.attrs["jacobian"] == "closed form"

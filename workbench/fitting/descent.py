@@ -69,7 +69,7 @@ class Descent:
     def _begin(self, problem: Problem) -> None:
         """Evaluate and linearise a problem at θ."""
         self.problem, state = problem, problem.initial_state()
-        problem.memory = int(self.settings.memory * 2**20)
+        problem.memory = self.settings.memory * 2**20
         self._evaluated = self._evaluate(self.theta, state)
         self.loss = problem.loss(self._evaluated)
         self._linear = self._linearise(self.theta, self._evaluated)

@@ -218,6 +218,7 @@ def fit(  # type: ignore[misc]
         matched.finish(each, task.parts["train"])
         _label(each, matched, data, task.parts["train"] if warm_start else None)
     history = history_of([member.records for member in learned], _recorded(models[0]), matched.loss_unit)
+    history.attrs |= {"jacobian": learned[0].jacobian} if learned[0].jacobian else {}
     best = models[best_member(history)].requires_grad_(False)
     several = isinstance(best, TrainablePotential)
     return (Fit if several else PathFit)(

@@ -179,7 +179,7 @@ def _learn_member(
     screened = [float("nan") if isinstance(start, FitError) else start.descent.lowest for start in starts]
     chosen = _continued(starts, lambda start: start.finish(lambda descent: advance(descent, math.inf, "")))
     report(total, total, f"validation {chosen.problem.formatted(chosen.lowest)}")
-    return Learned(chosen.problem.model, chosen.records, screened, chosen.outcome)
+    return Learned(chosen.problem.model, chosen.records, screened, chosen.outcome, chosen.problem.differentiation)
 
 
 class _Start:

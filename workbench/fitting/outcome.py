@@ -56,9 +56,12 @@ class Learned:
         Held-out loss of every start after screening, NaN for a start that failed.
     outcome : Outcome
         How the fit ended.
+    jacobian : str, optional
+        How Jacobians were computed, in words, if they were.
     """
 
     model: Any
     records: list[dict[str, Any]]
     screened: list[float]
     outcome: Outcome
+    jacobian: str | None = None

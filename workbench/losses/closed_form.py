@@ -81,7 +81,7 @@ def factors_of(observations: Any, matches: Sequence[Any]) -> tuple[dict[str, Ten
             factors[name] = factor if order else factor[:, 0]
             columns += range(entries.start, entries.stop)
     alike = all(x.shape == o.x[0].shape and torch.equal(x, o.x[0]) for x in o.x)
-    return (factors, columns) if alike and len(factors) == len(matches) else None
+    return (factors, columns) if alike and 0 < len(factors) == len(matches) else None
 
 
 def _mark(match: Any) -> tuple:

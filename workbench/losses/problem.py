@@ -77,11 +77,11 @@ class Problem(ABC):
 
     Attributes
     ----------
-    memory : int
+    memory : float
         Largest size of a block of the Jacobian in bytes; the optimiser may change it.
     """
 
-    memory: int = 2**25
+    memory: float = 2.0**25
 
     def __init__(self, model: nn.Module, *, penalised: bool = False) -> None:
         self.model = model
@@ -254,7 +254,7 @@ class Problem(ABC):
                 f"memory={self.memory / 2**20:.3g} MiB is too small for a block of the Jacobian: one {what} with "
                 f"{len(self.vector())} parameters takes {each / 2**20:.3g} MiB; increase memory of LevenbergMarquardt"
             )
-        return self.memory // each
+        return int(self.memory // each)
 
     def _mask(self, names: set[str]) -> Tensor:
         """Return which entries of θ belong to parameters of these names, shape (parameter,), boolean."""
