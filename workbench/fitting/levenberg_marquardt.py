@@ -1,13 +1,14 @@
 """Levenberg–Marquardt on any `Problem`, from several starting points.
 
-All starting points take the first steps (screening); the one with the lowest held-out loss is continued. The steps are
-those of `descent`. Fits to many samples begin with a subsample, which grows (`subsamples`).
+All starting points take the first steps (screening). The half with the lowest held-out losses goes on, and so on until
+one is left (successive halving), which is continued. The steps are those of `descent`. Fits to many samples begin with
+a subsample, which grows (`subsamples`).
 """
 
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from workbench.potentials.stored import storable_value
 
 __all__ = ["LevenbergMarquardt"]
 
+ROUND_GROWTH = 3  # of the steps from one round of screening to the next
+
 
 @storable_value
 @dataclass(frozen=True)
@@ -39,10 +42,11 @@ class LevenbergMarquardt:
 
     Parameters
     ----------
-    steps : int, default 300
+    steps : int, default 400
         Largest number of steps of a start, including its screening.
-    screening : int, default 40
-        Steps of every start before the one with the lowest held-out loss is selected and continued.
+    screening : int, default 20
+        Steps of every start, after which the half with the lowest held-out losses goes on. Of more than two starts, the
+        half takes three times as many steps before it is halved in turn, and so on; the last one is continued.
     tolerance : float, default 0.0
         The fit stops when the training and held-out errors are both at most `tolerance`. An error is the square root of
         the loss: in units of the noise level `sigma` if the data give it, else relative to the spread of the data.
@@ -78,6 +82,9 @@ class LevenbergMarquardt:
 
     References
     ----------
+    K. Jamieson, A. Talwalkar, Non-stochastic best arm identification and hyperparameter optimization, Proc. AISTATS,
+    PMLR 51, 240–248 (2016), doi:10.48550/arXiv.1502.07943 (successive halving).
+
     K. Levenberg, A method for the solution of certain non-linear problems in least squares, Q. Appl. Math. 2, 164–168
     (1944), doi:10.1090/qam/10666.
 
@@ -90,8 +97,8 @@ class LevenbergMarquardt:
     minimization (2012), doi:10.48550/arXiv.1201.5885.
     """
 
-    steps: int = 300
-    screening: int = 40
+    steps: int = 400
+    screening: int = 20
     tolerance: float = 0.0
     patience: int = 60
     damping: float = 1e-2
@@ -159,61 +166,106 @@ def _learn_member(
     task: Task, seed: np.random.SeedSequence, restarts: int, settings: LevenbergMarquardt, report: Report
 ) -> Learned:
     """Screen the starts of a member, and continue the best."""
-    began = time.perf_counter()
-    total = settings.screening * restarts + max(0, settings.steps - settings.screening)
-    done = itertools.count(1)
+    began, rounds = time.perf_counter(), _rounds(restarts, settings)
+    until = [0, *(until for _, until in rounds)]
+    total = sum(count * (end - start) for (count, end), start in zip(rounds, until, strict=False))
+    done, total = itertools.count(1), total + max(0, settings.steps - until[-1])
 
-    def advance(descent: Descent, until: float, text: str) -> None:
-        while descent.outcome is Outcome.RUNNING and len(descent.records) <= until:
-            descent.step()
+    def advance(start: _Start, until: float) -> None:
+        text = "" if until == math.inf else "screening, "
+        for descent in start.descend(until):
             report(min(next(done), total - 1), total, f"{text}{descent.problem.formatted(descent.loss)}")
 
-    starts: list[_Start | FitError] = []
+    starts, failures = [], list[FitError]()
     for turn, child in enumerate(seed.spawn(restarts)):
         try:
-            start = _Start(task.problem(child, turn), child, settings, began)
-            advance(start.descent, settings.screening, "screening, ")
-            starts.append(start)
+            starts.append(_Start(turn, task.problem(child, turn), child, settings, began))
         except FitError as error:
-            starts.append(error)
-    screened = [float("nan") if isinstance(start, FitError) else start.descent.lowest for start in starts]
-    chosen = _continued(starts, lambda start: start.finish(lambda descent: advance(descent, math.inf, "")))
+            failures.append(error)
+    screened = _screened(starts, rounds, advance, failures)
+    chosen = _continued(starts, advance, failures)
     report(total, total, f"validation {chosen.problem.formatted(chosen.lowest)}")
-    return Learned(chosen.problem.model, chosen.records, screened, chosen.outcome, chosen.problem.differentiation)
+    losses = [screened.get(turn, math.nan) for turn in range(restarts)]
+    return Learned(chosen.problem.model, chosen.records, losses, chosen.outcome, chosen.problem.differentiation)
 
 
 class _Start:
     """A starting point: its descent, first on the smallest subsample of its problem, and finally on all samples."""
 
     def __init__(
-        self, problem: Problem, seed: np.random.SeedSequence, settings: LevenbergMarquardt, began: float
+        self, turn: int, problem: Problem, seed: np.random.SeedSequence, settings: LevenbergMarquardt, began: float
     ) -> None:
-        self.problem, self.seed, self.settings, self.sizes = problem, seed, settings, sizes(problem)
+        self.turn, self.problem, self.seed, self.settings, self.sizes = turn, problem, seed, settings, sizes(problem)
         self.descent = Descent(drawn(problem, self.sizes[0], seed), settings, began)
 
-    def finish(self, advance: Callable[[Descent], None]) -> None:
-        """Advance the descent to its end on every subsample in turn."""
-        advance(self.descent)
-        for size in self.sizes[1:]:
+    @property
+    def lowest(self) -> float:
+        """Lowest held-out loss so far."""
+        return self.descent.lowest
+
+    def descend(self, until: float) -> Iterator[Descent]:
+        """Yield the descent after each step, up to that many steps; without a limit, on every subsample in turn."""
+        yield from self._steps(until)
+        for size in self.sizes[1:] if until == math.inf else ():
             steps = steps_with(size, self.sizes[0], self.settings.steps)
             self.descent.go_on(drawn(self.problem, size, self.seed), steps)
-            advance(self.descent)
+            yield from self._steps(until)
+
+    def _steps(self, until: float) -> Iterator[Descent]:
+        """Yield the descent after each step, with one sample."""
+        while self.descent.outcome is Outcome.RUNNING and len(self.descent.records) <= until:
+            self.descent.step()
+            yield self.descent
 
 
-def _continued(starts: Sequence[_Start | FitError], finish: Callable[[_Start], None]) -> Descent:
+def _rounds(restarts: int, settings: LevenbergMarquardt) -> list[tuple[int, int]]:
+    """Return how many starts take part in each round of screening, and the steps after which it ends.
+
+    >>> _rounds(4, LevenbergMarquardt(screening=20))
+    [(4, 20), (2, 60)]
+    """
+    rounds = [(restarts, settings.screening)]
+    while rounds[-1][0] > 2:
+        count, until = rounds[-1]
+        rounds.append(((count + 1) // 2, ROUND_GROWTH * until))
+    return [(count, min(until, settings.steps)) for count, until in rounds]
+
+
+def _screened(
+    starts: list[_Start],
+    rounds: Sequence[tuple[int, int]],
+    advance: Callable[[_Start, float], None],
+    failures: list[FitError],
+) -> dict[int, float]:
+    """Advance the best starts from round to round, and return the losses after the first; failed ones are removed."""
+    losses: dict[int, float] = {}
+    for count, until in rounds:
+        for start in sorted(starts, key=lambda start: start.lowest)[:count] if losses else list(starts):
+            try:
+                advance(start, until)
+            except FitError as error:
+                failures.append(error)
+                starts.remove(start)
+        losses = losses or {start.turn: start.lowest for start in starts}
+    return losses
+
+
+def _continued(
+    starts: Sequence[_Start], advance: Callable[[_Start, float], None], failures: Sequence[FitError]
+) -> Descent:
     """Return the descent with the lowest held-out loss, advanced to its end; if it fails, try the next one."""
-    failure = next((start for start in starts if isinstance(start, FitError)), None)
-    model = None
-    for start in sorted((s for s in starts if isinstance(s, _Start)), key=lambda start: start.descent.lowest):
+    failure, model = next(iter(failures), None), None
+    for start in sorted(starts, key=lambda start: start.lowest):
         descent = start.descent
         try:
-            finish(start)
+            advance(start, math.inf)
         except FitError as error:
             failure, model = error, descent.problem.model
         finally:
             descent.problem.load(descent.best)
         if descent.outcome is not Outcome.RUNNING:
             return descent
-    stopped = FitError(f"no start could be continued (number tried: {len(starts)}): {failure}")
+    tried = len(starts) + len(failures)
+    stopped = FitError(f"no start could be continued (number tried: {tried}): {failure}")
     stopped.model = model
     raise stopped
