@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from workbench.dataset.variables import Units
+from workbench.evaluation import Evaluation
 from workbench.potentials.ensembles import member_of
 from workbench.potentials.potential import Potential, check_domain
 from workbench.potentials.schedules import Schedule
@@ -20,8 +21,8 @@ class Blend:
 
         Ψ(x, t) = (1 − b) Ψ₁(x) + b Ψ₂(x),      b = schedule(t).
 
-    The methods `value`, `gradient` and `hessian` take a state and a time. The analysis of a landscape needs a fixed
-    time or blend parameter, which `at` provides; `simulate` and `splitting` accept the blend itself.
+    The methods `value`, `gradient`, `hessian` and `evaluate` take a state and a time. The analysis of a landscape needs
+    a fixed time or blend parameter, which `at` provides; `simulate` and `splitting` accept the blend itself.
 
     Parameters
     ----------
@@ -136,6 +137,10 @@ class Blend:
     def check_domain(self, x: Any) -> None:
         """Raise if states x, shape (…, dim), lie outside the domain of either potential."""
         check_domain((self.first, self.second), x)
+
+    def evaluate(self, x: Any, t: Any, order: int = 0) -> Evaluation:
+        """Return Ψ(x, t) and its derivatives with respect to x up to an order, at one time t."""
+        return self.at(time=t).evaluate(x, order)
 
     def value(self, x: Any, t: Any) -> Any:
         """Return Ψ(x, t), shape (…), for x of shape (…, dim) at one time t."""

@@ -12,9 +12,10 @@ from torch.func import functional_call, grad, jacrev, vmap
 
 from workbench.checks import require_integer
 from workbench.dataset.variables import Units
+from workbench.evaluation import QUANTITIES, Evaluation, require_order
 from workbench.potentials.bridge import tensor_or_array
 from workbench.potentials.initialisation import Initialisation
-from workbench.potentials.scaled import in_physical_units, over_rows
+from workbench.potentials.scaled import derivatives, in_physical_units, over_rows
 from workbench.potentials.stored import Stored
 from workbench.potentials.support import Support
 
@@ -32,9 +33,9 @@ class TrainablePotential(Stored, nn.Module, ABC):
     A derived class writes Ψ̂ as its method `value`, with torch operations that are twice differentiable (its derivatives
     with respect to the scaled states may be written, too, as `gradient` and `hessian`), and declares
     its parameters as `torch.nn.Parameter` in its constructor, which is called as ``NAME(dim, states=…)`` and may have
-    further settings. If wanted, it writes `initialise`. Everything else is inherited: `value`, `gradient` and
-    `hessian` in physical units, for arrays and tensors; the scales, which a fit takes from its data; ensembles; storage
-    in result files.
+    further settings. If wanted, it writes `initialise`. Everything else is inherited: `value`, `gradient`,
+    `hessian` and `evaluate` in physical units, for arrays and tensors; the scales, which a fit takes from its data;
+    ensembles; storage in result files.
 
     Parameters
     ----------
@@ -98,9 +99,11 @@ class TrainablePotential(Stored, nn.Module, ABC):
         super().__init_subclass__(**options)
         if "forward" in vars(cls):
             raise TypeError(f"{cls.__name__} writes forward: write the formula as value(self, x); forward is inherited")
-        for power, name in enumerate(("value", "gradient", "hessian")):
-            if name in vars(cls) and not cls.NATIVE:
-                setattr(cls, name, in_physical_units(vars(cls)[name], power))
+        written = [name for name in QUANTITIES if name in vars(cls)]
+        for name in [] if cls.NATIVE else written:
+            setattr(cls, name, in_physical_units(vars(cls)[name], QUANTITIES.index(name)))
+        if written and "evaluate" not in vars(cls):  # one inherited may evaluate other formulas
+            cls.evaluate = TrainablePotential.evaluate  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -172,7 +175,7 @@ class TrainablePotential(Stored, nn.Module, ABC):
     ) -> bool:
         """Write weighted derivatives of Ψ and ∇Ψ with respect to the parameters to `out`, if they have a closed form.
 
-        By default there is none, and `LevenbergMarquardt` differentiates automatically. A class that has one gains speed.
+        By default there is none, and `LevenbergMarquardt` differentiates automatically, which takes longer.
 
         Parameters
         ----------
@@ -208,6 +211,33 @@ class TrainablePotential(Stored, nn.Module, ABC):
     def hessian(self, x: Tensor) -> Tensor:
         """Return ∇²Ψ(x), shape (…, dim, dim), for x of shape (…, dim)."""
         return self._each("hessian", x) if self.members else over_rows(jacrev(grad(self._of_one)), x)
+
+    def evaluate(self, x: Any, order: int = 0) -> Evaluation:
+        """Return Ψ(x) and its derivatives up to an order; what differentiates automatically shares its passes.
+
+        Parameters
+        ----------
+        x : array_like or Tensor
+            States, shape (…, dim).
+        order : int, optional
+            Order of the highest derivative: 0, the default, for Ψ alone, 1 for ∇Ψ, too, and 2 for all three.
+
+        Returns
+        -------
+        Evaluation
+            `value`, shape (…), `gradient`, (…, dim), and `hessian`, (…, dim, dim); the others are None.
+        """
+        names, general = QUANTITIES[: require_order(order) + 1], TrainablePotential
+        if len(names) == 1 or any(getattr(type(self), name) is not getattr(general, name) for name in QUANTITIES[1:]):
+            return Evaluation(*(getattr(self, name)(x) for name in names))
+        return Evaluation(*self._derivatives(x, order))
+
+    @tensor_or_array
+    def _derivatives(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        """Return Ψ(x), ∇Ψ(x) and, for order 2, ∇²Ψ(x) by automatic differentiation."""
+        if self.members:
+            return self._each("_derivatives", x, order=order)
+        return over_rows(derivatives(self._of_one, order), x)
 
     def forward(self, x: Tensor, quantity: str = "value", **options: Any) -> Any:
         """Return the method named `quantity` evaluated at x; the entry point of `torch.func.functional_call`."""
@@ -360,7 +390,7 @@ class TrainablePotential(Stored, nn.Module, ABC):
         """Return Ψ, a scalar, at one state, shape (dim,)."""
         return self.value(x.unsqueeze(0))[0]
 
-    def _each(self, quantity: str, x: Tensor) -> Tensor:
+    def _each(self, quantity: str, x: Tensor, **options: Any) -> Any:
         """Return a method of every member, with a leading member axis; x has shape (sample, dim) or with members."""
         if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[0] not in (1, self.members)):
             raise ValueError(
@@ -373,8 +403,8 @@ class TrainablePotential(Stored, nn.Module, ABC):
         own = {k: v.unsqueeze(-1) if k == "offset" else v for k, v in named.items() if k not in SHARED}
         shared = {k: v for k, v in named.items() if k in SHARED}
 
-        def of_member(own: dict[str, Tensor], x: Tensor) -> Tensor:
-            return functional_call(one, {**shared, **own}, (x, quantity))
+        def of_member(own: dict[str, Tensor], x: Tensor) -> Any:
+            return functional_call(one, {**shared, **own}, (x, quantity), options)
 
         return vmap(of_member, in_dims=(0, 0 if x.ndim == 3 else None))(own, x)
 
