@@ -195,7 +195,7 @@ def _relaxed(potential: Landscape, near: Tensor, box: Box) -> Tensor:
 
 
 def _sorted(potential: Tensor, label: Tensor, minima: Tensor, known: int) -> tuple[Tensor, Tensor]:
-    """Return labels and the order of minima: first the known ones, then by potential, and by position where it is equal."""
+    """Return labels and the order of minima: the known ones, then by potential, and by position where it is equal."""
     level, x = potential.cpu().numpy().round(9), minima.cpu().numpy()
     ascending = np.lexsort((*x.round(9).T[::-1], level, np.arange(len(x)) >= known))
     order = torch.as_tensor(np.concatenate([np.arange(known), ascending[known:]]) if known else ascending)

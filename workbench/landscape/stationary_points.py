@@ -170,8 +170,8 @@ def _check_gradients(x0: Tensor, norms: Tensor, finite: Tensor) -> None:
 def _check_continuous_family(potential: Landscape, x: Tensor, hessian: Tensor, box: Box, largest: Tensor) -> None:
     """Warn of points, shape (point, dim), with further stationary points near them along their flat direction.
 
-    `hessian` is that of the points, (point, dim, dim). The neighbours are found by Newton's method from a displaced point; `largest` bounds the gradient norm of a
-    stationary point, in units of the box.
+    `hessian` is that of the points, shape (point, dim, dim). The neighbours are found by Newton's method from a
+    displaced point; `largest` bounds the gradient norm of a stationary point, in units of the box.
     """
     if not len(x):
         return

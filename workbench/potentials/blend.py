@@ -64,8 +64,8 @@ class Blend:
     """
 
     def __init__(self, first: Potential, second: Potential, schedule: Schedule, parameter: str = "b") -> None:
-        between = WeightedSum((first, second), (1.0, 0.0))  # raises for incompatible potentials
-        self.first, self.second = between.potentials
+        self._start = WeightedSum((first, second), (1.0, 0.0))  # raises for incompatible potentials
+        self.first, self.second = self._start.potentials
         self.schedule, self.parameter = schedule, parameter
         if not parameter.isidentifier() or parameter in TAKEN.split():
             raise ValueError(
@@ -90,11 +90,6 @@ class Blend:
     def gauge(self) -> str:
         """Where the potentials are zero, in words."""
         return self._start.gauge
-
-    @property
-    def _start(self) -> WeightedSum:
-        """The potential where the parameter is 0."""
-        return WeightedSum((self.first, self.second), (1.0, 0.0))
 
     def member(self, index: int) -> "Blend":
         """Return the blend of one member of every ensemble; a plain potential is unchanged."""
@@ -132,7 +127,18 @@ class Blend:
                 f"a blend is evaluated at a single {self.parameter} or a single time, got several; loop over them"
             )
         b = given[self.parameter] if given else self.schedule(time)
-        return WeightedSum((self.first, self.second), (1 - b, b))
+        return self._start.reweighted((1 - b, b))
+
+    def by_parameter(self) -> WeightedSum:
+        """Return the derivative ∂Ψ/∂b = Ψ₂ − Ψ₁, which is the same for all b.
+
+        >>> import systems, workbench as wb
+        >>> blend = Blend(*(systems.get("gene_circuit", b=b) for b in (0.1, 1.0)), wb.Ramp(0.0, 1.0))
+        >>> change = blend.at(b=1.0).value([1.0, 0.5]) - blend.at(b=0.0).value([1.0, 0.5])
+        >>> bool(blend.by_parameter().value([1.0, 0.5]) == change)
+        True
+        """
+        return self._start.reweighted((-1.0, 1.0))
 
     def check_domain(self, x: Any) -> None:
         """Raise if states x, shape (…, dim), lie outside the domain of either potential."""

@@ -26,13 +26,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workbench.potentials.functions import contiguous, library, like, sigmoid, softplus
+from workbench.potentials.functions import constant, contiguous, library, like, sigmoid, softplus
 
 __all__ = [
     "POSITIVE_MAP",
     "ConvexNetworks",
     "Pass",
-    "curvatures",
     "inverse_softplus",
     "over_modes",
     "softplus",
@@ -85,6 +84,11 @@ class Pass(NamedTuple):
             J.append(V[..., None] + (W @ dh.reshape(*dh.shape[:3], -1)).reshape(*V.shape, -1))
         return J
 
+    def curvature(self, sigmoids: Sequence[Any], df_dz: Sequence[Any], J: Sequence[Any]) -> Any:
+        """Return Σᵢ wᵢ ∇²fᵢ, shape (member, sample, dim, dim), from σ′, w ∂f/∂z and J of the hidden layers."""
+        layers = zip(sigmoids, df_dz, J, strict=False)
+        return sum(sum_of_squares(over_modes(dz * (1 - s)), over_modes(j)) for s, dz, j in layers)
+
 
 class ConvexNetworks(nn.Module):
     """`members` × `modes` input-convex networks of one architecture.
@@ -122,12 +126,9 @@ class ConvexNetworks(nn.Module):
         one = self.forward(x)
         sigmoids = one.sigmoids()
         *J, df = one.tangents(sigmoids)
-        df_dz = one.backward(sigmoids, library(x).ones_like(one.f))
-        ddf = sum(
-            sum_of_squares(a.reshape(-1, *a.shape[2:]), j.reshape(-1, *j.shape[2:]))
-            for a, j in zip(curvatures(df_dz, sigmoids), J, strict=True)
-        )
-        return one.f, df[:, :, 0], ddf.reshape(*df.shape[:2], *ddf.shape[1:])
+        alone = [constant(row[:, None], x) * library(x).ones_like(one.f) for row in np.eye(self.modes)]
+        ddf = [one.curvature(sigmoids, one.backward(sigmoids, w), J) for w in alone]
+        return one.f, df[:, :, 0], library(x).stack(ddf, 1)
 
     def forward(self, x: Any) -> Pass:
         """Evaluate all layers at x, shape (member or 1, sample, dim), a tensor or an array."""
@@ -188,11 +189,6 @@ def _uniform(rng: np.random.Generator, like: Tensor, low: float, high: float) ->
 def parameters_like(x: Any, parameters: nn.ParameterList) -> list[Any]:
     """Return parameters as tensors or arrays, as x is; to iterate over a `ParameterList` itself takes far longer."""
     return [like(one, x) for one in parameters._parameters.values() if one is not None]
-
-
-def curvatures(df_dz: Sequence[Any], sigmoids: Sequence[Any]) -> list[Any]:
-    """Return w c_k ∘ σ″(z_k) of every hidden layer, shape (member, mode, width, sample), from its `backward`."""
-    return [dz * (1 - s) for dz, s in zip(df_dz, sigmoids, strict=False)]
 
 
 def sum_of_squares(a: Any, J: Any) -> Any:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from workbench.checks import require_integer
 from workbench.evaluation import QUANTITIES, Evaluation, require_order
 from workbench.potentials.bridge import tensor_or_array
-from workbench.potentials.convex import ConvexNetworks, Pass, curvatures, over_modes, sum_of_squares
+from workbench.potentials.convex import ConvexNetworks, sum_of_squares
 from workbench.potentials.functions import like, lowest, softmax
 from workbench.potentials.initialisation import Initialisation, local_gradients, spread_samples
 from workbench.potentials.parameter_jacobian import parameter_jacobian
@@ -177,40 +177,31 @@ class LSEICNN(TrainablePotential):
     def _evaluate(self, x: Any, wanted: Sequence[str]) -> Evaluation:
         """Return what is wanted of Ψ(x), ∇Ψ(x) and ∇²Ψ(x), in physical units, from one pass."""
         rows, restore = self._rows(x)
-        one, height, width = self.convex.forward(rows), like(self.potential_scale, x), like(self.x_scale, x)
+        one, rho, gates = self.convex.forward(rows), like(self.rho, x), log_gate(like(self.alpha, x))
+        height, width = like(self.potential_scale, x), like(self.x_scale, x)
         value = gradient = hessian = None
         if "value" in wanted:
-            value = restore(height * self._soft_minimum(one.f) + like(self.offset, x)[:, None])
+            scaled = soft_minimum(one.f, rho, gates) + soft_minimum_constant(like(self.rho, x), gates)[:, None]
+            value = restore(height * scaled + like(self.offset, x)[:, None])
         if wanted[-1] != "value":
-            w, sigmoids = self._weights(one.f), one.sigmoids()
+            w, sigmoids = self._weights(one.f, rho, gates), one.sigmoids()
             df_dz = one.backward(sigmoids, w)
             mean = one.gradient(df_dz)
             if "gradient" in wanted:
                 gradient = restore(mean.mT * (height / width))
             if "hessian" in wanted:
-                scaled = self._curvature(one, w, sigmoids, df_dz, mean)
-                hessian = restore(scaled * (height / (width[:, None] * width)))
+                *J, df = one.tangents(sigmoids)
+                within = one.curvature(sigmoids, df_dz, J)
+                between = sum_of_squares(rho[:, None, None] * w, df[:, :, 0] - mean[:, None])
+                hessian = restore((within - between) * (height / (width[:, None] * width)))
         return Evaluation(value, gradient, hessian)
-
-    def _soft_minimum(self, f: Any) -> Any:
-        """Return Ψ̂, shape (member, sample), of the values of the modes, shape (member, mode, sample)."""
-        weight = log_gate(like(self.alpha, f))
-        constant = soft_minimum_constant(like(self.rho, f), weight)
-        return soft_minimum(f, like(self.rho, f), weight) + constant[:, None]
-
-    def _curvature(self, one: Pass, w: Any, sigmoids: Sequence[Any], df_dz: Sequence[Any], mean: Any) -> Any:
-        """Return ∇²Ψ̂, shape (member, sample, dim, dim), a sum of squares over all units less one over the modes."""
-        *J, df = one.tangents(sigmoids)
-        convex = sum(
-            sum_of_squares(over_modes(a), over_modes(j)) for a, j in zip(curvatures(df_dz, sigmoids), J, strict=True)
-        )
-        return convex - sum_of_squares(like(self.rho, w)[:, None, None] * w, df[:, :, 0] - mean[:, None])
 
     @few_as_arrays
     def mode_weights(self, x: Any) -> Any:
         """Return the softmax weights wᵢ of the modes at x (…, dim), shape (…, mode): which mode dominates at x."""
         rows, restore = self._rows(x)
-        return restore(self._weights(self.convex.value(rows)).mT)
+        weights = self._weights(self.convex.value(rows), like(self.rho, x), log_gate(like(self.alpha, x)))
+        return restore(weights.mT)
 
     @few_as_arrays
     def modes_value(self, x: Any) -> Any:
@@ -242,10 +233,10 @@ class LSEICNN(TrainablePotential):
         copies = f"{self.members} × " if self.members else ""
         return f"<LSEICNN of {', '.join(self.states)}: {copies}{self.modes} modes of {'-'.join(map(str, self.hidden))}>"
 
-    def _weights(self, f: Any) -> Any:
-        """Return softmax(log ς − ρ f) over modes, shape (member, mode, sample)."""
-        log_gates, rho = log_gate(like(self.alpha, f))[..., None], like(self.rho, f)[:, None, None]
-        return softmax(log_gates - rho * (f - lowest(f, -2)), -2)
+    @staticmethod
+    def _weights(f: Any, rho: Any, gates: Any) -> Any:
+        """Return softmax(log ς − ρ f) over modes, shape (member, mode, sample), given the logarithms of the gates."""
+        return softmax(gates[..., None] - rho[:, None, None] * (f - lowest(f, -2)), -2)
 
     def _rows(self, x: Any) -> tuple[Any, Callable[[Any], Any]]:
         """Return scaled x, shape (member or 1, sample, dim), and a function that restores the caller's shape."""

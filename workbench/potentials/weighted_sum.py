@@ -1,5 +1,6 @@
 """Weighted sums of potentials; their gradients and Hessians are the same linear combinations as their values."""
 
+import copy
 import itertools
 import operator
 from collections.abc import Sequence
@@ -92,6 +93,12 @@ class WeightedSum:
     def check_domain(self, x: Any) -> None:
         """Raise if states x, shape (…, dim), lie outside the domain of a term."""
         check_domain(self.potentials, x)
+
+    def reweighted(self, weights: Sequence[float]) -> "WeightedSum":
+        """Return the sum of the same terms with other weights, one per term."""
+        other = copy.copy(self)
+        other.weights = tuple(weights)
+        return other
 
     def member(self, index: int) -> "WeightedSum":
         """Return the sum over one member of every ensemble; plain terms are unchanged."""
