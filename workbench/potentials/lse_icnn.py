@@ -14,6 +14,7 @@ Eq 4 of the paper moves log ς(αᵢ) into the exponent without dividing by ρ, 
 module implements Eq 3.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, ClassVar, Literal, Self
@@ -47,7 +48,12 @@ FEW = 200  # states for which arrays are faster than tensors
 
 def few_as_arrays(method: Callable[..., Any]) -> Callable[..., Any]:
     """Let a method compute with arrays of few states as they are, and with tensors otherwise."""
-    bridged = tensor_or_array(method, lambda model, x: x.size <= FEW * model.dim and model.offset.device.type == "cpu")
+
+    def few(model: Any, x: np.ndarray) -> bool:
+        p = model.offset
+        return x.size <= FEW * model.dim and p.device.type == "cpu" and p.dtype in (torch.float64, torch.float32)
+
+    bridged = tensor_or_array(method, few)
 
     @wraps(method)
     def evaluated(self: Any, x: Any, *args: Any) -> Any:
@@ -210,7 +216,7 @@ class LSEICNN(TrainablePotential):
         Mode i is s [fᵢ(x̂) − log ς(αᵢ)/ρ + log(N)/ρ] + offset, the value of Ψ if mode i had all the weight.
         """
         rows, restore = self._rows(x)
-        level = (np.log(self.modes) - log_gate(like(self.alpha, x))) / like(self.rho, x)[:, None]
+        level = (math.log(self.modes) - log_gate(like(self.alpha, x))) / like(self.rho, x)[:, None]
         f = self.convex.value(rows) + level[..., None]
         return restore((like(self.potential_scale, x) * f + like(self.offset, x)[:, None, None]).mT)
 
@@ -240,7 +246,8 @@ class LSEICNN(TrainablePotential):
 
     def _rows(self, x: Any) -> tuple[Any, Callable[[Any], Any]]:
         """Return scaled x, shape (member or 1, sample, dim), and a function that restores the caller's shape."""
-        x = (x - like(self.x_shift, x)) / like(self.x_scale, x)
+        shift, scale = like(self.x_shift, x), like(self.x_scale, x)
+        x = (x - shift) / scale if isinstance(x, Tensor) else ((x - shift) / scale).astype(shift.dtype, copy=False)
         if self.members is None:
             lead = x.shape[:-1]
             return x.reshape(1, -1, self.dim), lambda y: y[0].reshape(lead + y.shape[2:])

@@ -1,8 +1,7 @@
 r"""The soft minimum of modes, −(1/ρ) log[(1/N) Σᵢ ςᵢ exp(−ρ fᵢ)], and its gates (Eqs 3 and 6 of Jones et al., 2025)."""
 
+import math
 from typing import Any
-
-import numpy as np
 
 from workbench.potentials.functions import library, log_sigmoid, log_softmax, log_sum_exp, lowest
 
@@ -38,4 +37,4 @@ def soft_minimum(f: Any, rho: Any, log_weight: Any) -> Any:
 
 def soft_minimum_constant(rho: Any, log_weight: Any) -> Any:
     """Return −(1/ρ) log(Σᵢ ς(αᵢ)/N), shape (member,): the part of Eq 3 that is independent of x."""
-    return -(log_sum_exp(log_weight, -1) - np.log(log_weight.shape[-1])) / rho
+    return -(log_sum_exp(log_weight, -1) - math.log(log_weight.shape[-1])) / rho
