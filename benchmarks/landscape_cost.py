@@ -1,8 +1,8 @@
 """Cost of evaluating a landscape and of analysing it.
 
 1. An LSE-ICNN of 3 modes of 8-8-8 in two dimensions: value, gradient and Hessian by three calls and by one pass, in
-   milliseconds, for arrays and tensors of 1 and 10 000 states; branches of a blend of two such fits of the gene circuit,
-   and stationary points of a fit of the seven-dimensional mechanochemical system, in seconds.
+   milliseconds, for arrays and tensors of 1 and 10 000 states; branches of a blend of two such fits of the gene
+   circuit, and stationary points of a fit of the seven-dimensional mechanochemical system, in seconds.
 2. All minima as the dimension grows: separable double wells Σ (xᵢ² − 1)², d = 2 … 10. They have 3^d stationary points,
    of which 2^d are minima. The search uses four starting points per minimum. Printed are the number of minima found, of
    points that are not minima (by comparison with the exact positions), the time in seconds and the number of Hessian
