@@ -89,7 +89,7 @@ def derivatives(model, x):
     return [one.detach() for one in (value, gradient, torch.stack(rows, -2))]
 
 
-@pytest.mark.parametrize("count", [1, 300])
+@pytest.mark.parametrize("count", [1, 600])
 @pytest.mark.parametrize("potential", POTENTIALS.values(), ids=POTENTIALS)
 def test_evaluation_is_that_of_the_three_methods(potential, count):
     x = np.random.default_rng(0).uniform(0.1, 2, (count, 2))
@@ -171,7 +171,7 @@ def test_arrays_of_members_and_grids_keep_their_shape():
         ensemble.evaluate(rng.uniform(0, 2, (4, 5, 2)), 1)
 
 
-@pytest.mark.parametrize("count", [2, 500])
+@pytest.mark.parametrize("count", [2, 600])
 @pytest.mark.parametrize(
     "of", [lambda m: m, lambda m: wb.Symmetrised(m, [(1, 0)]), lambda m: wb.WeightedSum([m, m], np.array([0.5, 0.5]))]
 )
@@ -198,7 +198,7 @@ def test_arrays_see_changes_of_the_parameters():
         before = after
 
 
-@pytest.mark.parametrize("states", [np.ones((3, 2)), np.ones((400, 2)), torch.ones(3, 2, dtype=torch.float64)])
+@pytest.mark.parametrize("states", [np.ones((3, 2)), np.ones((600, 2)), torch.ones(3, 2, dtype=torch.float64)])
 def test_one_pass_through_the_networks(monkeypatch, states):
     model, other, passes, forward = random_model(0), random_model(1), [], ConvexNetworks.forward
     symmetric = wb.Symmetrised(model, [(1, 0)])
@@ -329,3 +329,12 @@ def test_states_as_tensors_are_evaluated_as_arrays():
     for one, expected in zip(found, random_model(0).evaluate(x, 2), strict=True):
         assert not one.requires_grad
         assert_near(one, expected.detach())
+
+
+@pytest.mark.parametrize("potential", [random_model(0), POTENTIALS["sum"], POTENTIALS["symmetrised"]])
+def test_arrays_that_are_not_finite_or_huge_are_as_tensors(potential):
+    x = np.array([[np.nan, 1.0], [np.inf, 0.0], [-np.inf, 1.0], [1e200, 1e300], [1e5, -1e5]])
+    for found, expected in zip(potential.evaluate(x, 2), potential.evaluate(torch.tensor(x), 2), strict=True):
+        expected = expected.detach().numpy()
+        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
+        np.testing.assert_allclose(found[-1], expected[-1], rtol=1e-9, atol=1e-12)

@@ -33,7 +33,6 @@ __all__ = [
     "ConvexNetworks",
     "Pass",
     "inverse_softplus",
-    "over_modes",
     "softplus",
     "sum_of_squares",
 ]
@@ -73,7 +72,7 @@ class Pass(NamedTuple):
         """Return Σᵢ wᵢ ∇fᵢ, shape (member, dim, sample)."""
         total: Any = 0.0
         for V, dz in zip(self.V, df_dz, strict=True):
-            total = total + over_modes(V).mT @ over_modes(dz)
+            total = total + _over_modes(V).mT @ _over_modes(dz)
         return total
 
     def tangents(self, sigmoids: Sequence[Any]) -> list[Any]:
@@ -87,7 +86,7 @@ class Pass(NamedTuple):
     def curvature(self, sigmoids: Sequence[Any], df_dz: Sequence[Any], J: Sequence[Any]) -> Any:
         """Return Σᵢ wᵢ ∇²fᵢ, shape (member, sample, dim, dim), from σ′, w ∂f/∂z and J of the hidden layers."""
         layers = zip(sigmoids, df_dz, J, strict=False)
-        return sum(sum_of_squares(over_modes(dz * (1 - s)), over_modes(j)) for s, dz, j in layers)
+        return sum(sum_of_squares(_over_modes(dz * (1 - s)), _over_modes(j)) for s, dz, j in layers)
 
 
 class ConvexNetworks(nn.Module):
@@ -205,7 +204,7 @@ def sum_of_squares(a: Any, J: Any) -> Any:
     return (contiguous(a.mT)[..., None] * rows).mT @ rows
 
 
-def over_modes(x: Any) -> Any:
+def _over_modes(x: Any) -> Any:
     """Return x, shape (member, mode, unit, …), with the units of all modes along one axis."""
     return x.reshape(x.shape[0], x.shape[1] * x.shape[2], *x.shape[3:])
 

@@ -31,8 +31,9 @@ from workbench.potentials.convex import ConvexNetworks, sum_of_squares
 from workbench.potentials.functions import like, lowest, softmax
 from workbench.potentials.initialisation import Initialisation, local_gradients, spread_samples
 from workbench.potentials.parameter_jacobian import parameter_jacobian
+from workbench.potentials.scaled import SHARED, shared_scaling
 from workbench.potentials.soft_minimum import LARGEST_LOG_RHO, log_gate, soft_minimum, soft_minimum_constant
-from workbench.potentials.trainable import SHARED, TrainablePotential, shared_scaling
+from workbench.potentials.trainable import TrainablePotential
 
 __all__ = ["ACTIVE", "LSEICNN"]
 
@@ -43,7 +44,7 @@ FORMULA = ("value", "gradient", "rho", "gate", "_evaluate", "_weights", "_rows")
 ACTIVE = 1e-6  # a gate above this value counts as active, as published (Jones et al., 2025)
 
 
-FEW = 200  # states for which arrays are faster than tensors
+FEW = 500  # states for which arrays are faster than tensors
 
 
 def few_as_arrays(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,7 +58,9 @@ def few_as_arrays(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(method)
     def evaluated(self: Any, x: Any, *args: Any) -> Any:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and isinstance(x, Tensor)):
+        if isinstance(x, Tensor):
+            return bridged(self, x, *args)
+        with torch.no_grad():
             return bridged(self, x, *args)
 
     return evaluated

@@ -44,7 +44,8 @@ class Potential(Protocol):
     """Interface of an energy landscape Ψ(x) with its first two derivatives.
 
     Every class with these three methods is a potential: learned or exact, alone or composed. Given arrays, the methods
-    return arrays; given tensors, they return tensors, differentiable with respect to x.
+    return arrays; given tensors, they return tensors, differentiable with respect to x. All potentials of this package
+    have a fourth, `evaluate(x, order)`, which returns value and derivatives from one pass.
 
     A potential may have the attributes `states`, the names of the components of x, by default x1, x2, …, and `members`,
     the number of members of an ensemble, None for a plain potential. An ensemble accepts x of shape (sample, dim),

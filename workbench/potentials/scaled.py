@@ -1,9 +1,10 @@
-"""Methods of a potential that an author writes for scaled states, in physical units."""
+"""Scales of a potential, and methods that an author writes for scaled states, in physical units."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.func import grad_and_value, jacrev, vmap
@@ -11,7 +12,20 @@ from torch.utils._pytree import tree_map
 
 from workbench.potentials.bridge import tensor_or_array
 
-__all__ = ["derivatives", "in_physical_units", "over_rows"]
+__all__ = ["SHARED", "derivatives", "in_physical_units", "over_rows", "shared_scaling"]
+
+SHARED = {"x_shift": 0.0, "x_scale": 1.0, "x_low": -np.inf, "x_high": np.inf, "potential_scale": 1.0}  # by all members
+
+
+def shared_scaling(models: Sequence[Any]) -> list[dict[str, Tensor]]:
+    """Return the state dicts of models; `ValueError` unless their scaling agrees."""
+    states = [model.state_dict() for model in models]
+    for name in SHARED:
+        if not all(torch.equal(state[name], states[0][name]) for state in states):
+            raise ValueError(
+                f"members of an ensemble must share their scaling, but {name} differs between these models"
+            )
+    return states
 
 
 def over_rows(function: Callable[[Tensor], Any], x: Tensor) -> Any:

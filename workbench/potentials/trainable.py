@@ -15,13 +15,12 @@ from workbench.dataset.variables import Units
 from workbench.evaluation import QUANTITIES, Evaluation, require_order
 from workbench.potentials.bridge import tensor_or_array
 from workbench.potentials.initialisation import Initialisation
-from workbench.potentials.scaled import derivatives, in_physical_units, over_rows
+from workbench.potentials.scaled import SHARED, derivatives, in_physical_units, over_rows, shared_scaling
 from workbench.potentials.stored import Stored
 from workbench.potentials.support import Support
 
-__all__ = ["SHARED", "TrainablePotential"]
+__all__ = ["TrainablePotential"]
 
-SHARED = {"x_shift": 0.0, "x_scale": 1.0, "x_low": -np.inf, "x_high": np.inf, "potential_scale": 1.0}  # by all members
 INITIAL_SPREAD = 0.1  # standard deviation that the default `initialise` adds to every parameter
 
 
@@ -213,20 +212,7 @@ class TrainablePotential(Stored, nn.Module, ABC):
         return self._each("hessian", x) if self.members else over_rows(jacrev(grad(self._of_one)), x)
 
     def evaluate(self, x: Any, order: int = 0) -> Evaluation:
-        """Return Ψ(x) and its derivatives up to an order; what differentiates automatically shares its passes.
-
-        Parameters
-        ----------
-        x : array_like or Tensor
-            States, shape (…, dim).
-        order : int, optional
-            Order of the highest derivative: 0, the default, for Ψ alone, 1 for ∇Ψ, too, and 2 for all three.
-
-        Returns
-        -------
-        Evaluation
-            `value`, shape (…), `gradient`, (…, dim), and `hessian`, (…, dim, dim); the others are None.
-        """
+        """Return Ψ(x) and its derivatives up to an order, 0, 1 or 2; automatic derivatives share one pass."""
         names, general = QUANTITIES[: require_order(order) + 1], TrainablePotential
         if len(names) == 1 or any(getattr(type(self), name) is not getattr(general, name) for name in QUANTITIES[1:]):
             return Evaluation(*(getattr(self, name)(x) for name in names))
@@ -235,9 +221,8 @@ class TrainablePotential(Stored, nn.Module, ABC):
     @tensor_or_array
     def _derivatives(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
         """Return Ψ(x), ∇Ψ(x) and, for order 2, ∇²Ψ(x) by automatic differentiation."""
-        if self.members:
-            return self._each("_derivatives", x, order=order)
-        return over_rows(derivatives(self._of_one, order), x)
+        one = derivatives(self._of_one, order)
+        return self._each("_derivatives", x, order=order) if self.members else over_rows(one, x)
 
     def forward(self, x: Tensor, quantity: str = "value", **options: Any) -> Any:
         """Return the method named `quantity` evaluated at x; the entry point of `torch.func.functional_call`."""
@@ -407,17 +392,6 @@ class TrainablePotential(Stored, nn.Module, ABC):
             return functional_call(one, {**shared, **own}, (x, quantity), options)
 
         return vmap(of_member, in_dims=(0, 0 if x.ndim == 3 else None))(own, x)
-
-
-def shared_scaling(models: Sequence[Any]) -> list[dict[str, Tensor]]:
-    """Return the state dicts of models; `ValueError` unless their scaling agrees."""
-    states = [model.state_dict() for model in models]
-    for name in SHARED:
-        if not all(torch.equal(state[name], states[0][name]) for state in states):
-            raise ValueError(
-                f"members of an ensemble must share their scaling, but {name} differs between these models"
-            )
-    return states
 
 
 def _repeated(values: Any, members: int) -> Tensor:
