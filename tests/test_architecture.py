@@ -38,7 +38,7 @@ def imported(tree, *, everywhere=True):
 
 
 ORDER = (  # a module imports from its own folder and from those further left; folders of one step do not meet
-    ("errors", "checks"),
+    ("errors", "checks", "evaluation"),
     ("dataset",),
     ("potentials",),
     ("landscape", "dynamics", "materials", "losses"),
@@ -78,7 +78,7 @@ def test_packages_keep_apart(path):
         assert not any(name.startswith("workbench.cli") for name in names)
         assert place[0] != "workbench" or not packages & {"systems", "studies"}
     if place[0] == "systems":
-        allowed = {"errors", "checks", "dataset"}
+        allowed = {"errors", "checks", "evaluation", "dataset"}
         assert "studies" not in packages
         assert {folder_of(name) for name in names} - {None} <= allowed
         top = {name.split(".")[0] for name in imported(FILES[path], everywhere=False)}

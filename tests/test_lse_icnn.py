@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 import workbench as wb
 from workbench.files.weights import from_dataset, to_dataset
 from workbench.potentials.convex import inverse_softplus, softplus
+from workbench.potentials.scaled import SHARED
 from workbench.potentials.soft_minimum import log_gate, soft_minimum, soft_minimum_constant
-from workbench.potentials.trainable import SHARED
 
 SHAPES = [
     {"dim": 1, "modes": 1, "hidden": (4,)},

@@ -21,6 +21,7 @@ PUBLIC = {  # module: the names it offers
         "SimulationError",
         "SimulationWarning",
     ],
+    "evaluation": ["Evaluation"],
     "files.data": ["read_data"],
     "files.results": ["load", "save"],
     "fitting.adam": ["Adam"],

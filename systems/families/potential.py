@@ -6,7 +6,6 @@ tolerance 1e-10 and absolute tolerance 1e-12.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike
 from systems.system import System
 from workbench import dataset
 from workbench.errors import DatasetError
+from workbench.evaluation import Evaluation, require_order
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,19 +80,42 @@ class PotentialSystem(System):
         return []
 
     @final
+    def evaluate(self, x: Any, order: int = 0) -> Evaluation:
+        """Return Ψ and its derivatives up to an order at x, shape (…, dim), by differentiating one evaluation of Ψ.
+
+        Parameters
+        ----------
+        x : array_like or Tensor
+            States, shape (…, dim).
+        order : int, optional
+            Order of the highest derivative: 0, the default, for Ψ alone, 1 for ∇Ψ, too, and 2 for all three.
+
+        Returns
+        -------
+        Evaluation
+            `value`, shape (…), `gradient`, (…, dim), and `hessian`, (…, dim, dim); those that are not asked for are
+            None.
+        """
+        import torch
+
+        order, given = require_order(order), isinstance(x, torch.Tensor)
+        results = self._derivatives(self._states(x), order)
+        return Evaluation(*results if given else (one.detach().numpy() for one in results))
+
+    @final
     def value(self, x: Any) -> Any:
         """Return Ψ, shape (…), at x, shape (…, dim)."""
-        return self._apply(self._potential, x)
+        return self.evaluate(x).value
 
     @final
     def gradient(self, x: Any) -> Any:
         """Return ∇Ψ, shape (…, dim), at x, shape (…, dim)."""
-        return self._apply(lambda y: _derivative(self._potential, y), x)
+        return self.evaluate(x, 1).gradient
 
     @final
     def hessian(self, x: Any) -> Any:
         """Return ∇²Ψ, shape (…, dim, dim), at x, shape (…, dim)."""
-        return self._apply(lambda y: _derivative(lambda z: _derivative(self._potential, z), y), x)
+        return self.evaluate(x, 2).hessian
 
     @final
     def velocity(self, x: Any) -> Any:
@@ -134,7 +157,8 @@ class PotentialSystem(System):
         {'sample': 5, 'state': 2}
         """
         sequence, x = self._starts(count, seed, spread)
-        data = dataset.points(x, potential=self.value(x), gradient=self.gradient(x), states=self.states)
+        psi = self.evaluate(x, 1)
+        data = dataset.points(x, potential=psi.value, gradient=psi.gradient, states=self.states)
         return self._describe(data, sequence, f"{spread} samples of the box, derivatives by automatic differentiation")
 
     @final
@@ -263,38 +287,45 @@ class PotentialSystem(System):
             )
         return psi
 
-    def _apply(self, function: Callable[["Tensor"], "Tensor"], x: Any) -> Any:
-        """Return f(x) of a function of tensors, as a tensor if x is one and as an array otherwise."""
+    def _states(self, x: Any) -> "Tensor":
+        """Return x, shape (…, dim), as a tensor; raise `DatasetError` unless its last axis holds the states."""
         import torch
 
-        given = isinstance(x, torch.Tensor)
-        tensor = x if given else torch.tensor(np.asarray(x, dtype=np.float64))
+        tensor = x if isinstance(x, torch.Tensor) else torch.tensor(np.asarray(x, dtype=np.float64))
         if tensor.ndim == 0 or tensor.shape[-1] != self.dim:
             shape = tuple(tensor.shape)
             raise DatasetError(
                 f"{self.name} has {self.dim} states {self.states}; expected shape (…, {self.dim}), got {shape}"
             )
-        result = function(tensor)
-        return result if given else result.detach().numpy()
+        return tensor
+
+    def _derivatives(self, x: "Tensor", order: int) -> list["Tensor"]:
+        """Return Ψ, ∇Ψ, … up to an order at x, shape (…, dim), differentiable with respect to x if it requires it."""
+        import torch
+
+        connected = torch.is_grad_enabled() and x.requires_grad
+        if order == 0:
+            return [self._potential(x)]
+        with torch.enable_grad():
+            at = x if connected else x.detach().requires_grad_()
+            found = [self._potential(at)]
+            for k in range(order):
+                found.append(_derivative(found[-1], at, keep=connected or k + 1 < order))
+        return found if connected else [one.detach() for one in found]
 
 
-def _derivative(function: Callable[["Tensor"], "Tensor"], x: "Tensor") -> "Tensor":
+def _derivative(f: "Tensor", x: "Tensor", *, keep: bool) -> "Tensor":
     """Return ∂f/∂x of independent samples, shape (…, dim) or (…, k, dim) for f of shape (…) or (…, k).
 
-    The result is differentiable if x requires a gradient, so that higher derivatives can be taken in the same way.
+    The result can be differentiated again if it is to `keep` its own graph.
     """
     import torch
 
-    connected = torch.is_grad_enabled() and x.requires_grad
-    with torch.enable_grad():
-        at = x if connected else x.detach().requires_grad_()
-        f = function(at)
-        scalar = f.ndim < x.ndim
-        rows = f.unsqueeze(-1) if scalar else f
-        if not f.requires_grad:  # f does not depend on x
-            derivative = x.new_zeros(*rows.shape, x.shape[-1])
-        else:
-            each: dict[str, Any] = {"create_graph": connected, "retain_graph": True, "materialize_grads": True}
-            total = [torch.autograd.grad(row.sum(), at, **each)[0] for row in rows.unbind(-1)]
-            derivative = torch.stack(total, -2)
-    return derivative.squeeze(-2) if scalar else derivative
+    rows = f.unsqueeze(-1) if f.ndim < x.ndim else f
+    if not f.requires_grad:  # f does not depend on x
+        derivative = x.new_zeros(*rows.shape, x.shape[-1])
+    else:
+        each: dict[str, Any] = {"create_graph": keep, "retain_graph": True, "materialize_grads": True}
+        total = [torch.autograd.grad(row.sum(), x, **each)[0] for row in rows.unbind(-1)]
+        derivative = torch.stack(total, -2)
+    return derivative.squeeze(-2) if f.ndim < x.ndim else derivative

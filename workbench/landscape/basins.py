@@ -20,7 +20,7 @@ from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.landscape.box import ZERO_EIGENVALUE, Box, distinct, landscape_in
 from workbench.landscape.eigenvector_following import search
 from workbench.landscape.steepest_descent import LOST, SADDLE, minima_reached
-from workbench.potentials.bridge import rows_of
+from workbench.potentials.bridge import evaluated, rows_of
 from workbench.potentials.ensembles import over_members
 from workbench.potentials.potential import Landscape, Potential, attributes_of, units_of
 
@@ -132,9 +132,11 @@ def _basins(potential: Landscape, box: Box, grid: Tensor, axes: list[Tensor], ne
             f"none of the {len(label)} starting point(s) reaches a minimum: the potential has none in this region, is "
             "unbounded below, or is not finite; change within=… or starts=…"
         )
-    _warn_degenerate(potential, minima)
-    label, minima = _sorted(potential, label, minima, 0 if known is None else len(known))
-    found = _dataset(potential, label.reshape(grid.shape[:-1]).cpu().numpy(), minima, axes)
+    psi = evaluated(potential, minima, 2)
+    _warn_degenerate(minima, psi.hessian)
+    label, order = _sorted(psi.value, label, minima, 0 if known is None else len(known))
+    minima, level = minima[order], psi.value[order]
+    found = _dataset(potential, label.reshape(grid.shape[:-1]).cpu().numpy(), minima, level, axes)
     length = units_of(potential).of("state")
     if not axes:
         found["x"] = variable(("start", "state"), grid.cpu().numpy(), "starting point", length)
@@ -147,16 +149,15 @@ def _basins(potential: Landscape, box: Box, grid: Tensor, axes: list[Tensor], ne
     return found
 
 
-def _dataset(potential: Landscape, label: np.ndarray, minima: Tensor, axes: list[Tensor]) -> xr.Dataset:
-    """Return the dataset of labels, on a grid or of shape (start,), and minima, shape (well, dim)."""
+def _dataset(potential: Landscape, label: np.ndarray, minima: Tensor, level: Tensor, axes: list[Tensor]) -> xr.Dataset:
+    """Return the dataset of labels, on a grid or of shape (start,), and minima, (well, dim), with Ψ there, (well,)."""
     units, dims = units_of(potential), potential.states if axes else ("start",)
     fraction = np.array([(label == k).mean() for k in range(len(minima))])
     note = f"{SADDLE}: on the separatrix; {LOST}: left the box or did not converge"
-    level = potential.value(minima).cpu().numpy()
     variables = {
         "label": variable(dims, label, "basin", "1", description=note),
         "well_x": variable(("well", "state"), minima.cpu().numpy(), "minimum", units.of("state")),
-        "well_potential": variable("well", level, "potential", units.of("potential")),
+        "well_potential": variable("well", level.cpu().numpy(), "potential", units.of("potential")),
         "basin_fraction": variable("well", fraction, "fraction of the starting points", "1"),
     }
     coords: dict[str, Any] = {"well": np.arange(len(minima)), **state_labels(potential.states, units)}
@@ -165,9 +166,9 @@ def _dataset(potential: Landscape, label: np.ndarray, minima: Tensor, axes: list
     return xr.Dataset(variables, coords=coords, attrs=attributes_of(potential))
 
 
-def _warn_degenerate(potential: Potential, minima: Tensor) -> None:
-    """Warn of minima, shape (well, dim), with a zero eigenvalue."""
-    eigenvalue = torch.linalg.eigvalsh(potential.hessian(minima))
+def _warn_degenerate(minima: Tensor, hessian: Tensor) -> None:
+    """Warn of minima, shape (well, dim), with a zero eigenvalue of the Hessian, shape (well, dim, dim)."""
+    eigenvalue = torch.linalg.eigvalsh(hessian)
     degenerate = (eigenvalue <= ZERO_EIGENVALUE * eigenvalue[:, -1:]).any(-1)
     if degenerate.any():
         first = minima[degenerate][0].tolist()
@@ -179,11 +180,12 @@ def _warn_degenerate(potential: Potential, minima: Tensor) -> None:
         )
 
 
-def _relaxed(potential: Potential, near: Tensor, box: Box) -> Tensor:
+def _relaxed(potential: Landscape, near: Tensor, box: Box) -> Tensor:
     """Return the minima to which the given wells relax, shape (well, dim)."""
     x = search(potential, near, box, 0)
-    curvature = torch.linalg.eigvalsh(potential.hessian(x).nan_to_num() * torch.outer(box.width, box.width))
-    gradient = (potential.gradient(x) * box.width).norm(dim=-1)
+    _, g, H = evaluated(potential, x, 2)
+    curvature = torch.linalg.eigvalsh(H.nan_to_num() * torch.outer(box.width, box.width))
+    gradient = (g * box.width).norm(dim=-1)
     for well, ok in zip(near.tolist(), (curvature[:, 0] >= 0) & (gradient <= 1e-6 * curvature[:, -1]), strict=True):
         if not ok:
             raise LandscapeError(f"the potential has no minimum near {well} in wells=…; pass a state inside a well")
@@ -192,18 +194,18 @@ def _relaxed(potential: Potential, near: Tensor, box: Box) -> Tensor:
     return x
 
 
-def _sorted(potential: Potential, label: Tensor, minima: Tensor, known: int) -> tuple[Tensor, Tensor]:
-    """Return labels and minima, those beyond the known ones sorted by potential, and by position where it is equal."""
-    level, x = potential.value(minima).cpu().numpy().round(9), minima.cpu().numpy()
+def _sorted(potential: Tensor, label: Tensor, minima: Tensor, known: int) -> tuple[Tensor, Tensor]:
+    """Return labels and the order of minima: the known ones, then by potential, and by position where it is equal."""
+    level, x = potential.cpu().numpy().round(9), minima.cpu().numpy()
     ascending = np.lexsort((*x.round(9).T[::-1], level, np.arange(len(x)) >= known))
     order = torch.as_tensor(np.concatenate([np.arange(known), ascending[known:]]) if known else ascending)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order))
-    return torch.where(label >= 0, rank.to(label.device)[label.clamp_min(0)], label), minima[order]
+    return torch.where(label >= 0, rank.to(label.device)[label.clamp_min(0)], label), order
 
 
 def _separatrix(
-    potential: Potential, box: Box, grid: Tensor, label: Tensor, minima: Tensor
+    potential: Landscape, box: Box, grid: Tensor, label: Tensor, minima: Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return points between neighbours of different basins, (boundary, 2), and the labels there, (boundary, 2)."""
     pairs = [(grid[:-1], grid[1:], label[:-1], label[1:]), (grid[:, :-1], grid[:, 1:], label[:, :-1], label[:, 1:])]

@@ -42,13 +42,13 @@ def bifurcation_between(curves: Curves, before: Array, after: Array, *, fold: bo
 
     def fold_system(z: Array) -> Array:
         u, v = z[: dim + 1], z[dim + 1 :]
-        return np.concatenate([curves.gradient(u) / scale, curves.hessian(u) @ v / scale, [phi @ v - 1]])
+        hessian, gradient = curves.hessian(u), curves.gradient(u)
+        return np.concatenate([gradient / scale, hessian @ v / scale, [phi @ v - 1]])
 
     def branch_system(z: Array) -> Array:
         u, v, e = z[: dim + 1], z[dim + 1 : -1], z[-1]
-        gradient = curves.gradient(u) / scale + e * phi
-        extra = [phi @ v - 1, v @ curves.gradient_by_b(u) / scale]
-        return np.concatenate([gradient, curves.hessian(u) @ v / scale, extra])
+        hessian, gradient, by_b = curves.hessian(u), curves.gradient(u), curves.gradient_by_b(u)
+        return np.concatenate([gradient / scale + e * phi, hessian @ v / scale, [phi @ v - 1, v @ by_b / scale]])
 
     z = np.concatenate([guess, phi, [] if fold else [0.0]])
     found = root(fold_system if fold else branch_system, z, tol=1e-14)

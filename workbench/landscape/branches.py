@@ -23,10 +23,11 @@ from workbench.dataset.variables import Units, state_labels, variable
 from workbench.errors import LandscapeWarning
 from workbench.landscape.answers import stationary
 from workbench.landscape.bifurcations import bifurcation_between
-from workbench.landscape.box import Box, landscape_in
+from workbench.landscape.box import Box
 from workbench.landscape.curves import Array, Curves, Family
 from workbench.landscape.stationary_points import stationary_points
-from workbench.potentials.blend import parameter_unit
+from workbench.potentials.blend import Blend, parameter_unit
+from workbench.potentials.bridge import Remembering, require_potential
 from workbench.potentials.ensembles import member_of, over_members
 from workbench.potentials.potential import Ensemble, Landscape, Potential, TimeVarying, attributes_of, units_of
 
@@ -131,27 +132,36 @@ def branches(
     named = (family.parameter if isinstance(family, TimeVarying) else "b", parameter_unit(family))
 
     def diagram(_: Landscape, k: int | None) -> xr.Dataset:
-        return _Diagram(_member(family, k, within), within, (low, high), starts, step, named).dataset(int(seeds))
+        return _Diagram(_curves(family, k, within, (low, high)), within, starts, step, named).dataset(int(seeds))
 
-    return over_members(_member(family, None, within)(low), diagram)
+    return over_members(_function(family, within)(low), diagram)
 
 
-def _member(
-    family: TimeVarying | Family, index: int | None, within: Sequence[tuple[float, float]]
-) -> Callable[[float], Landscape]:
-    """Return the family of one member, or the whole family for None, as a function of b.
+def _curves(
+    family: TimeVarying | Family,
+    index: int | None,
+    within: Sequence[tuple[float, float]],
+    between: tuple[float, float],
+) -> Curves:
+    """Return the derivatives of a family, or of one of its members.
 
-    The parts of a blend are split once, not at every b.
+    Its potentials remember their last state: those that a blend consists of, so that one evaluation serves all b.
     """
     if index is not None and isinstance(family, TimeVarying) and isinstance(family, Ensemble):
-        return _member(family.member(index), None, within)
+        return _curves(family.member(index), None, within, between)
+    box = Box.of(_function(family, within)(between[0]), within)
+    if index is None and isinstance(family, Blend) and type(family).at is Blend.at:
+        parts = (Remembering(family.first), Remembering(family.second))
+        blend = Blend(*parts, family.schedule, family.parameter)
+        return Curves(_function(blend, within), box, between, blend.by_parameter())
+    function = _function(family, within)
+    return Curves(lambda b: Remembering(function(b) if index is None else member_of(function(b), index)), box, between)
+
+
+def _function(family: TimeVarying | Family, within: Sequence[tuple[float, float]]) -> Callable[[float], Landscape]:
+    """Return a family as a function of b."""
     function: Family = partial(_at, family) if isinstance(family, TimeVarying) else family
-
-    def at(b: float) -> Landscape:
-        potential, _ = landscape_in(function(b), within)
-        return potential if index is None else member_of(potential, index)
-
-    return at
+    return lambda b: require_potential(function(b), len(within))
 
 
 def _at(family: TimeVarying, b: float) -> Potential:
@@ -164,15 +174,19 @@ class _Diagram:
 
     def __init__(
         self,
-        family: Callable[[float], Landscape],
+        curves: Curves,
         within: Sequence[tuple[float, float]],
-        between: tuple[float, float],
         starts: int,
         step: float,
         parameter: tuple[str, str | None],  # its name and unit
     ) -> None:
-        self.within, self.starts, self.step, (self.name, self.unit) = within, starts, step, parameter
-        self.curves = Curves(family, Box.of(family(between[0]), within), between)
+        self.curves, self.within, self.starts, self.step, (self.name, self.unit) = (
+            curves,
+            within,
+            starts,
+            step,
+            parameter,
+        )
         self.branches: list[Array] = []
         self.bifurcations: list[tuple[Array, str, int]] = []  # point, kind, branch
         self.failed_steps: list[tuple[Array, float]] = []  # midpoint and length of steps that jumped between branches
@@ -321,7 +335,7 @@ class _Diagram:
         """Return the dataset of all branches and bifurcations."""
         curves, potential, dim = self.curves, self.curves.at(0.0), len(self.curves.low)
         u = np.concatenate(self.branches) if self.branches else np.zeros((0, dim + 1))
-        level = np.array([float(curves.at(row[-1]).value(curves.x(row))) for row in u])
+        level = np.array([curves.potential(row) for row in u])
         scale = np.outer(curves.width, curves.width)
         hessians = [curves.jacobian(row)[:, :-1] / scale for row in u]
         eigenvalue = np.array([np.linalg.eigvalsh(hessian) for hessian in hessians]).reshape(-1, dim)

@@ -1,8 +1,9 @@
 r"""Curves of stationary points u = (x, b) of a family Ψ_b: the derivatives needed on them, and Newton's method.
 
 The curves solve ∇Ψ_b(x) = 0. Their tangent t is the null vector of the Jacobian [∇²Ψ | ∂_b∇Ψ]. The derivative ∂_b∇Ψ
-is a central difference, which is exact where Ψ is affine in b, as it is for a blend. All vectors and derivatives are
-scaled: x in units of the box and b in units of its range.
+is that of the family where it has one, as a blend does, and otherwise a central difference. All vectors and derivatives
+are scaled: x in units of the box and b in units of its range. Potentials that remember their last state
+(`Remembering`) evaluate it once for all that is asked there.
 """
 
 from collections.abc import Callable
@@ -34,13 +35,23 @@ class Curves:
         Unit of x.
     between : tuple of (float, float)
         Range of b, its lowest and highest value.
+    by_b : Landscape, optional
+        ∂_bΨ, where it is known and the same for all b; by default a difference quotient.
     """
 
-    def __init__(self, family: Callable[[float], Landscape], box: Box, between: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        family: Callable[[float], Landscape],
+        box: Box,
+        between: tuple[float, float],
+        by_b: Landscape | None = None,
+    ) -> None:
         self.low, self.width = box.low.cpu().numpy().astype(float), box.width.cpu().numpy().astype(float)
         self.start, self.span = between[0], between[1] - between[0]
         self._jacobians: dict[bytes, Array] = {}
+        self._levels: dict[bytes, float] = {}
         self.at = lru_cache(maxsize=16)(lambda c: family(self.b(c)))
+        self.by_b = by_b
 
     def x(self, u: Array) -> Array:
         """Return the unscaled x of u, shape (…, dim + 1), as an array of shape (…, dim)."""
@@ -58,18 +69,27 @@ class Curves:
     @torch.no_grad()
     def hessian(self, u: Array) -> Array:
         """Return ∇²Ψ, shape (dim, dim)."""
-        return np.asarray(self.at(u[-1]).hessian(self.x(u))) * np.outer(self.width, self.width)
+        return np.asarray(self.at(u[-1]).evaluate(self.x(u), 2).hessian) * np.outer(self.width, self.width)
 
+    @torch.no_grad()
     def gradient_by_b(self, u: Array) -> Array:
         """Return ∂_b∇Ψ, shape (dim,)."""
+        if self.by_b is not None:
+            return np.asarray(self.by_b.gradient(self.x(u))) * self.width * self.span
         below, above = max(0.0, u[-1] - B_INCREMENT), min(1.0, u[-1] + B_INCREMENT)
         return (self.gradient(np.append(u[:-1], above)) - self.gradient(np.append(u[:-1], below))) / (above - below)
+
+    def potential(self, u: Array) -> float:
+        """Return Ψ."""
+        self.jacobian(u)
+        return self._levels[u.tobytes()]
 
     def jacobian(self, u: Array) -> Array:
         """Return [∇²Ψ | ∂_b∇Ψ], shape (dim, dim + 1)."""
         key = u.tobytes()
         if key not in self._jacobians:
             self._jacobians[key] = np.column_stack([self.hessian(u), self.gradient_by_b(u)])
+            self._levels[key] = float(self.at(u[-1]).value(self.x(u)))
         return self._jacobians[key]
 
     def tangent(self, u: Array) -> Array:
@@ -85,13 +105,11 @@ class Curves:
         for k in range(1, 16):
             if not -1e-9 <= u[-1] <= 1 + 1e-9:
                 return None
-            residual = np.append(self.gradient(u), t @ (u - predicted))
-            if not np.isfinite(residual).all():
-                return None
             if k == 1 or size > 0.2 * previous:
                 jacobian = np.vstack([self.jacobian(u), t])
-                if not np.isfinite(jacobian).all():
-                    return None
+            residual = np.append(self.gradient(u), t @ (u - predicted))
+            if not (np.isfinite(residual).all() and np.isfinite(jacobian).all()):
+                return None
             previous = size
             step = np.linalg.lstsq(jacobian, residual, rcond=None)[0]
             u, size = u - step, float(np.linalg.norm(step))

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from workbench.landscape.box import SEARCH_MARGIN, Box
-from workbench.potentials.potential import Potential
+from workbench.potentials.bridge import evaluated
+from workbench.potentials.potential import Landscape
 
 __all__ = ["search"]
 
@@ -32,12 +33,12 @@ NEWTON = -1  # value of `climb` that requests Newton's method
 
 
 @torch.no_grad()
-def search(potential: Potential, x: Tensor, box: Box, climb: Tensor | int) -> Tensor:
+def search(potential: Landscape, x: Tensor, box: Box, climb: Tensor | int) -> Tensor:
     """Return the end points of the searches that start at x.
 
     Parameters
     ----------
-    potential : Potential
+    potential : Landscape
         A potential without members.
     x : torch.Tensor
         Starting points, shape (start, dim).
@@ -53,7 +54,8 @@ def search(potential: Potential, x: Tensor, box: Box, climb: Tensor | int) -> Te
         ends where it is: the caller checks the gradient there.
     """
     x, climb = x.clone(), torch.as_tensor(climb, device=x.device).expand(len(x))
-    gradient, hessian = _derivatives(potential, box)(x)
+    derivatives = _derivatives(potential, box)
+    gradient, hessian = derivatives(x)
     radius = torch.full_like(x[:, 0], LONGEST_SEARCH_STEP)
     active = torch.arange(len(x), device=x.device)
     for _ in range(MOST_SEARCH_STEPS):
@@ -64,7 +66,7 @@ def search(potential: Potential, x: Tensor, box: Box, climb: Tensor | int) -> Te
             break
         step = _step(gradient, hessian, climb[active], radius)
         x[active] += step * box.width
-        new_gradient, new_hessian = _derivatives(potential, box)(x[active])
+        new_gradient, new_hessian = derivatives(x[active])
         model_error = (new_gradient - gradient - (hessian @ step.unsqueeze(-1))[..., 0]).norm(dim=-1)
         scale = (gradient.norm(dim=-1) + new_gradient.norm(dim=-1)).clamp_min(torch.finfo(x.dtype).tiny)
         model_error = model_error / scale
@@ -75,10 +77,15 @@ def search(potential: Potential, x: Tensor, box: Box, climb: Tensor | int) -> Te
     return x
 
 
-def _derivatives(potential: Potential, box: Box) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+def _derivatives(potential: Landscape, box: Box) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """Return the function x ↦ gradient (row, dim) and Hessian (row, dim, dim) in units of the box."""
     square = torch.outer(box.width, box.width)
-    return lambda x: (potential.gradient(x) * box.width, potential.hessian(x) * square)
+
+    def scaled(x: Tensor) -> tuple[Tensor, Tensor]:
+        _, gradient, hessian = evaluated(potential, x, 2)
+        return gradient * box.width, hessian * square
+
+    return scaled
 
 
 def _step(gradient: Tensor, hessian: Tensor, climb: Tensor, radius: Tensor) -> Tensor:

@@ -147,7 +147,7 @@ def joined_minima(
 
 
 @torch.no_grad()
-def unstable_directions(potential: Potential, saddles: Tensor, box: Box, distance: float) -> Tensor:
+def unstable_directions(potential: Landscape, saddles: Tensor, box: Box, distance: float) -> Tensor:
     """Return the points on both sides of index-1 saddles along their unstable directions.
 
     The sides are ordered by the sign of the largest component of the direction, so that they agree between the members
@@ -155,7 +155,7 @@ def unstable_directions(potential: Potential, saddles: Tensor, box: Box, distanc
 
     Parameters
     ----------
-    potential : Potential
+    potential : Landscape
         A potential without members.
     saddles : torch.Tensor
         States, shape (saddle, dim).

@@ -131,7 +131,8 @@ def _common_units(named: Mapping[str, Landscape]) -> Units:
 def _fields(psi: Landscape, rows: np.ndarray, shape: tuple[int, ...], units: Units, suffix: str) -> dict[str, Any]:
     """Return the potential and its gradient at the grid points, shape (row, dim), as variables on the grid."""
     tail, text = (f"_{suffix}", f", {suffix}") if suffix else ("", "")
-    value, gradient = np.asarray(psi.value(rows)).reshape(shape), np.asarray(psi.gradient(rows)).reshape(*shape, -1)
+    found = psi.evaluate(rows, 1)
+    value, gradient = np.asarray(found.value).reshape(shape), np.asarray(found.gradient).reshape(*shape, -1)
     name, energy, slope = f"gradient of the potential{text}", units.of("potential"), units.of("gradient")
     return {
         f"potential{tail}": variable(psi.states, value, f"potential{text}", energy),
@@ -161,19 +162,20 @@ def _with_spread(
         _check_member(value.values, members, rows, member)
     if len(members) == 1:
         return found
-    levels = (np.asarray(one.value(rows)) for one in members)
+    every = (one.evaluate(rows, 1) for one in members)
+    spread = _deviation(np.column_stack([psi.value - _mean(psi.value), psi.gradient]) for psi in every)
     names = {
         "potential_std": "standard deviation of the potential over the members, each less its mean over the grid",
         "gradient_std": "standard deviation of the gradient over the members",
     }
     spreads = {
-        "potential_std": (value, _deviation(level - _mean(level) for level in levels)),
-        "gradient_std": (gradient, _deviation(np.asarray(one.gradient(rows)) for one in members)),
+        "potential_std": (value, spread[:, 0]),
+        "gradient_std": (gradient, spread[:, 1:]),
     }
-    for name, (like, spread) in spreads.items():
+    for name, (like, one) in spreads.items():
         note = f"sample standard deviation of {len(members)} members: their spread, not the whole error"
         long_name, unit = names[name] + text, like.attrs.get("units")
-        found[name + tail] = variable(like.dims, spread.reshape(like.shape), long_name, unit, description=note)
+        found[name + tail] = variable(like.dims, one.reshape(like.shape), long_name, unit, description=note)
     return found
 
 

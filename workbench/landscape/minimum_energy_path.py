@@ -26,7 +26,7 @@ from workbench.landscape.box import SAME_POINT, Box, distinct, landscape_in
 from workbench.landscape.eigenvector_following import search
 from workbench.landscape.graph import unstable_directions
 from workbench.landscape.steepest_descent import descent_paths
-from workbench.potentials.bridge import require_potential, rows_of
+from workbench.potentials.bridge import evaluated, require_potential, rows_of
 from workbench.potentials.ensembles import over_members, points_of_member
 from workbench.potentials.potential import Landscape, Potential, attributes_of, units_of
 
@@ -155,16 +155,16 @@ def _path(potential: Landscape, knots: Tensor, box: Box, images: int, points: xr
     return found
 
 
-def _relaxed_ends(potential: Potential, near: Tensor, box: Box) -> Tensor:
+def _relaxed_ends(potential: Landscape, near: Tensor, box: Box) -> Tensor:
     """Return the minima to which both ends relax, shape (2, dim)."""
     x = search(potential, near, box, 0)
     for given, minimum, name in zip(near, x, ("start", "end"), strict=True):
         where = f"near the {name} {given.tolist()}"
         if not torch.isfinite(minimum).all():
             raise LandscapeError(f"the potential is not finite {where}; choose another state")
-        curvature = torch.linalg.eigvalsh(potential.hessian(minimum) * torch.outer(box.width, box.width))
-        largest = curvature.abs().max()
-        gradient = (potential.gradient(minimum) * box.width).norm()
+        _, g, H = evaluated(potential, minimum, 2)
+        curvature = torch.linalg.eigvalsh(H * torch.outer(box.width, box.width))
+        largest, gradient = curvature.abs().max(), (g * box.width).norm()
         inside = box.contains(minimum, 0.5)
         if not inside and box.length(minimum - given) < 0.5:
             raise LandscapeError(
@@ -180,12 +180,12 @@ def _relaxed_ends(potential: Potential, near: Tensor, box: Box) -> Tensor:
     return x
 
 
-def _relaxed_string(potential: Potential, knots: Tensor, box: Box) -> Tensor:
+def _relaxed_string(potential: Landscape, knots: Tensor, box: Box) -> Tensor:
     """Return the relaxed string that began as the line through the knots, shape (STRING_IMAGES, dim)."""
     x = _redistributed(knots, box, linear=True)
     for _ in range(STRING_ITERATIONS):
         spacing = box.length(x[1:] - x[:-1]).sum() / (STRING_IMAGES - 1)
-        g, H = potential.gradient(x), potential.hessian(x)
+        _, g, H = evaluated(potential, x, 2)
         if not (torch.isfinite(g).all() and torch.isfinite(H).all()):
             raise LandscapeError("the potential is not finite along the path; give intermediate states with via=…")
         values, vectors = torch.linalg.eigh(H)
@@ -209,7 +209,7 @@ def _redistributed(x: Tensor, box: Box, *, linear: bool = False) -> Tensor:
     return torch.as_tensor(curve(at)).to(x)
 
 
-def _saddles(potential: Potential, string: Tensor, box: Box) -> Tensor:
+def _saddles(potential: Landscape, string: Tensor, box: Box) -> Tensor:
     """Return the saddles to which the maxima of the string refine, in their order along it, shape (saddle, dim)."""
     profile = CubicSpline(np.linspace(0, 1, STRING_IMAGES), potential.value(string).cpu().numpy())
     fine = np.linspace(0, 1, 20 * STRING_IMAGES)
@@ -218,8 +218,9 @@ def _saddles(potential: Potential, string: Tensor, box: Box) -> Tensor:
     curve = make_interp_spline(np.linspace(0, 1, STRING_IMAGES), string.cpu().numpy(), k=3)
     x = search(potential, torch.as_tensor(curve(fine[maxima])).to(string).reshape(-1, string.shape[1]), box, 1)
     x = x[torch.isfinite(x).all(-1)]
-    curvature = torch.linalg.eigvalsh(potential.hessian(x) * torch.outer(box.width, box.width)) if len(x) else x
-    gradient = (potential.gradient(x) * box.width).norm(dim=-1)
+    _, g, H = evaluated(potential, x, 2)
+    curvature = torch.linalg.eigvalsh(H * torch.outer(box.width, box.width)) if len(x) else x
+    gradient = (g * box.width).norm(dim=-1)
     x = x[((curvature < 0).sum(-1) == 1) & (gradient <= 1e-6 * curvature.abs().amax(-1))] if len(x) else x
     if not len(x):
         raise LandscapeError(
@@ -229,7 +230,7 @@ def _saddles(potential: Potential, string: Tensor, box: Box) -> Tensor:
     return x[distinct(x, box)]
 
 
-def _segments(potential: Potential, saddles: Tensor, ends: Tensor, box: Box) -> list[Tensor]:
+def _segments(potential: Landscape, saddles: Tensor, ends: Tensor, box: Box) -> list[Tensor]:
     """Return the segments of the path, alternately up to a saddle and down from it, each of shape (step, dim)."""
     starts = unstable_directions(potential, saddles, box, SADDLE_OFFSET)
     descents = descent_paths(potential, starts, box, longest=LONGEST_PATH_STEP)
@@ -297,8 +298,8 @@ def _dataset(potential: Landscape, x: np.ndarray, stop: np.ndarray) -> xr.Datase
     units, level = units_of(potential), np.asarray(potential.value(x))
     top = int(np.flatnonzero(stop == "saddle")[level[stop == "saddle"].argmax()])
     distance = np.concatenate([[0.0], np.linalg.norm(np.diff(x, axis=0), axis=-1).cumsum()])
-    curvature = np.linalg.eigvalsh(potential.hessian(x[top]))
-    slope, height = np.linalg.norm(potential.gradient(x[top])), level[top] - level[[0, -1]]
+    _, gradient, hessian = potential.evaluate(x[top], 2)
+    curvature, slope, height = np.linalg.eigvalsh(hessian), np.linalg.norm(gradient), level[top] - level[[0, -1]]
     length, energy, at = units.of("state"), units.of("potential"), "at the highest saddle"
     variables = {
         "x": variable(("image", "state"), x, "minimum-energy path", length),

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from workbench.dataset.variables import state_labels, variable
 from workbench.errors import LandscapeError, LandscapeWarning
+from workbench.evaluation import Evaluation
 from workbench.landscape.answers import stationary
 from workbench.landscape.box import ZERO_EIGENVALUE, Box, distinct, landscape_in, sobol
 from workbench.landscape.eigenvector_following import NEWTON, search
-from workbench.potentials.bridge import rows_of
+from workbench.potentials.bridge import evaluated, gradient_at, rows_of
 from workbench.potentials.ensembles import over_members
 from workbench.potentials.potential import Landscape, Potential, Sampled, attributes_of, units_of
 
@@ -121,22 +122,24 @@ def stationary_points(
 @torch.no_grad()
 def _stationary_points(potential: Landscape, x0: Tensor, box: Box, index: int | None, tolerance: float) -> xr.Dataset:
     """Return the dataset of one member, by searches from x0, shape (start, dim)."""
-    norms = (potential.gradient(x0) * box.width).norm(dim=-1)
-    finite = torch.isfinite(norms) & torch.isfinite(potential.value(x0))
+    level, gradient, hessian = evaluated(potential, x0, 2)
+    norms = (gradient * box.width).norm(dim=-1)
+    finite = torch.isfinite(norms) & torch.isfinite(level)
     _check_gradients(x0, norms, finite)
     x0, scale = x0[finite], norms[finite].median().clamp_min(torch.finfo(x0.dtype).tiny)
-    curvatures = torch.linalg.matrix_norm(potential.hessian(x0))
+    curvatures = torch.linalg.matrix_norm(hessian[finite])
     usable = torch.isfinite(curvatures)
     curvature = curvatures[usable].median() if usable.any() else curvatures.new_zeros(())
     climbs = [NEWTON, 0, 1] if index is None else [index]
     climb = torch.tensor(climbs, device=x0.device).repeat_interleave(len(x0))
     x = search(potential, x0.repeat(len(climbs), 1), box, climb)
     x = x[box.contains(x)]
-    residual = (potential.gradient(x) * box.width).norm(dim=-1) / scale
+    residual = (gradient_at(potential, x) * box.width).norm(dim=-1) / scale
     x = x[residual.argsort()][: int((residual <= tolerance).sum())]
     x = x[distinct(x, box)]
-    _check_continuous_family(potential, x, box, tolerance * scale)
-    found = _points(potential, x, curvature)
+    psi = evaluated(potential, x, 2)
+    _check_continuous_family(potential, x, psi.hessian, box, tolerance * scale)
+    found = _points(potential, x, psi, curvature)
     if index is None:
         return found
     found = found.isel(point=((found["index"] == index) & (found["kind"] != "degenerate")).values)
@@ -164,15 +167,15 @@ def _check_gradients(x0: Tensor, norms: Tensor, finite: Tensor) -> None:
         )
 
 
-def _check_continuous_family(potential: Potential, x: Tensor, box: Box, largest: Tensor) -> None:
+def _check_continuous_family(potential: Landscape, x: Tensor, hessian: Tensor, box: Box, largest: Tensor) -> None:
     """Warn of points, shape (point, dim), with further stationary points near them along their flat direction.
 
-    The neighbours are found by Newton's method from a displaced point; `largest` bounds the gradient norm of a
-    stationary point, in units of the box.
+    `hessian` is that of the points, shape (point, dim, dim). The neighbours are found by Newton's method from a
+    displaced point; `largest` bounds the gradient norm of a stationary point, in units of the box.
     """
     if not len(x):
         return
-    values, vectors = torch.linalg.eigh(potential.hessian(x) * torch.outer(box.width, box.width))
+    values, vectors = torch.linalg.eigh(hessian * torch.outer(box.width, box.width))
     flattest = values.abs().argmin(-1)
     rows = torch.arange(len(x), device=x.device)
     direction = vectors[rows, :, flattest] * box.width
@@ -180,7 +183,7 @@ def _check_continuous_family(potential: Potential, x: Tensor, box: Box, largest:
     in_family = flat.clone()
     for offset in (FAMILY_PROBE, -FAMILY_PROBE):
         near = search(potential, x[flat] + offset * direction[flat], box, NEWTON)
-        norm = (potential.gradient(near) * box.width).norm(dim=-1)
+        norm = (gradient_at(potential, near) * box.width).norm(dim=-1)
         in_family[flat] &= (norm <= 100 * largest) & (box.length(near - x[flat]) > FAMILY_PROBE / 2)
     if in_family.any():
         first = int(torch.nonzero(in_family)[0])
@@ -192,15 +195,15 @@ def _check_continuous_family(potential: Potential, x: Tensor, box: Box, largest:
         )
 
 
-def _points(potential: Landscape, x: Tensor, curvature: Tensor) -> xr.Dataset:
-    """Return the dataset of the points x, shape (point, dim), given the typical Hessian norm, shape ()."""
-    units, tensors = units_of(potential), {"x": x, "potential": potential.value(x)}
-    eigenvalue = torch.linalg.eigvalsh(potential.hessian(x)) if len(x) else x
+def _points(potential: Landscape, x: Tensor, psi: Evaluation, curvature: Tensor) -> xr.Dataset:
+    """Return the dataset of the points x, shape (point, dim), given Ψ there and the typical Hessian norm, shape ()."""
+    units, tensors = units_of(potential), {"x": x, "potential": psi.value}
+    eigenvalue = torch.linalg.eigvalsh(psi.hessian) if len(x) else x
     largest = eigenvalue.abs().amax(-1, keepdim=True).maximum(curvature) if len(x) else eigenvalue[:, :1]
     flat = (eigenvalue.abs() <= ZERO_EIGENVALUE * largest).any(-1)
     tensors |= {"eigenvalue": eigenvalue, "degenerate": flat}
     found = stationary(**{name: tensor.cpu().numpy() for name, tensor in tensors.items()}, units=units)
-    residual = potential.gradient(x).norm(dim=-1).cpu().numpy()
+    residual = psi.gradient.norm(dim=-1).cpu().numpy()
     found["residual"] = variable("point", residual, "norm of the gradient", units.of("gradient"))
     if isinstance(potential, Sampled):
         inside = np.asarray(potential.inside_data(x.cpu().numpy()), dtype=bool)

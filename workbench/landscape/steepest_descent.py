@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from workbench.landscape.box import SEARCH_MARGIN, ZERO_EIGENVALUE, Box, distinct
-from workbench.potentials.potential import Potential
+from workbench.potentials.bridge import evaluated, gradient_at
+from workbench.potentials.potential import Landscape
 
 __all__ = ["LOST", "SADDLE", "minima_reached", "descent_paths"]
 
@@ -33,12 +34,12 @@ MOST_DESCENT_STEPS = 3000
 GROWTH_EXPONENT = 3.0  # a step magnifies an unstable direction by at most e to this power
 
 
-def minima_reached(potential: Potential, x: Tensor, box: Box, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def minima_reached(potential: Landscape, x: Tensor, box: Box, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the minimum that steepest descent from each starting point reaches.
 
     Parameters
     ----------
-    potential : Potential
+    potential : Landscape
         A potential without members.
     x : torch.Tensor
         Starting points, shape (start, dim).
@@ -73,13 +74,13 @@ def minima_reached(potential: Potential, x: Tensor, box: Box, known: Tensor | No
 
 
 def descent_paths(
-    potential: Potential, x: Tensor, box: Box, *, longest: float, tolerance: float = 1e-6
+    potential: Landscape, x: Tensor, box: Box, *, longest: float, tolerance: float = 1e-6
 ) -> list[Tensor]:
     """Return the paths of steepest descent from the starting points.
 
     Parameters
     ----------
-    potential : Potential
+    potential : Landscape
         A potential without members.
     x : torch.Tensor
         Starting points, shape (start, dim).
@@ -102,11 +103,11 @@ def descent_paths(
 
 @torch.no_grad()
 def _march(
-    potential: Potential, x: Tensor, box: Box, longest: float, tolerance: float
+    potential: Landscape, x: Tensor, box: Box, longest: float, tolerance: float
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield, step by step, the rows that moved, shape (row,), and their states, (row, dim); NaN where lost."""
     tiny = torch.finfo(x.dtype).tiny
-    rows, g, H = torch.arange(len(x), device=x.device), potential.gradient(x), potential.hessian(x)
+    rows, (_, g, H) = torch.arange(len(x), device=x.device), evaluated(potential, x, 2)
     h = longest / box.length(g).clamp_min(tiny)
     for _ in range(MOST_DESCENT_STEPS):
         lost = ~(torch.isfinite(g).all(-1) & torch.isfinite(H).all((-1, -2)) & box.contains(x, SEARCH_MARGIN))
@@ -131,18 +132,18 @@ def _march(
             end = trial[accepted]
             yield rows[accepted], end
             x, g, H = x.clone(), g.clone(), H.clone()
-            x[accepted], g[accepted], H[accepted] = end, potential.gradient(end), potential.hessian(end)
+            x[accepted], (_, g[accepted], H[accepted]) = end, evaluated(potential, end, 2)
     yield rows, torch.full_like(x, torch.nan)
 
 
 def _step(
-    potential: Potential, x: Tensor, g: Tensor, H: Tensor, h: Tensor, values: Tensor, vectors: Tensor
+    potential: Landscape, x: Tensor, g: Tensor, H: Tensor, h: Tensor, values: Tensor, vectors: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the end of a step of length h, shape (row,), and the correction it includes, both (row, dim)."""
     h = h.unsqueeze(-1)
     z = -h * values
     step = -_times(vectors, h * _phi1(z) * _times(vectors.mT, g))
-    model_error = potential.gradient(x + step) - g - _times(H, step)
+    model_error = gradient_at(potential, x + step) - g - _times(H, step)
     correction = -_times(vectors, 2 * h * _phi3(z) * _times(vectors.mT, model_error))
     return x + step + correction, correction
 

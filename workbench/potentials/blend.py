@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from workbench.dataset.variables import Units
+from workbench.evaluation import Evaluation
 from workbench.potentials.ensembles import member_of
 from workbench.potentials.potential import Potential, check_domain
 from workbench.potentials.schedules import Schedule
@@ -20,8 +21,8 @@ class Blend:
 
         Ψ(x, t) = (1 − b) Ψ₁(x) + b Ψ₂(x),      b = schedule(t).
 
-    The methods `value`, `gradient` and `hessian` take a state and a time. The analysis of a landscape needs a fixed
-    time or blend parameter, which `at` provides; `simulate` and `splitting` accept the blend itself.
+    The methods `value`, `gradient`, `hessian` and `evaluate` take a state and a time. The analysis of a landscape needs
+    a fixed time or blend parameter, which `at` provides; `simulate` and `splitting` accept the blend itself.
 
     Parameters
     ----------
@@ -63,8 +64,8 @@ class Blend:
     """
 
     def __init__(self, first: Potential, second: Potential, schedule: Schedule, parameter: str = "b") -> None:
-        between = WeightedSum((first, second), (1.0, 0.0))  # raises for incompatible potentials
-        self.first, self.second = between.potentials
+        self._start = WeightedSum((first, second), (1.0, 0.0))  # raises for incompatible potentials
+        self.first, self.second = self._start.potentials
         self.schedule, self.parameter = schedule, parameter
         if not parameter.isidentifier() or parameter in TAKEN.split():
             raise ValueError(
@@ -89,11 +90,6 @@ class Blend:
     def gauge(self) -> str:
         """Where the potentials are zero, in words."""
         return self._start.gauge
-
-    @property
-    def _start(self) -> WeightedSum:
-        """The potential where the parameter is 0."""
-        return WeightedSum((self.first, self.second), (1.0, 0.0))
 
     def member(self, index: int) -> "Blend":
         """Return the blend of one member of every ensemble; a plain potential is unchanged."""
@@ -131,11 +127,26 @@ class Blend:
                 f"a blend is evaluated at a single {self.parameter} or a single time, got several; loop over them"
             )
         b = given[self.parameter] if given else self.schedule(time)
-        return WeightedSum((self.first, self.second), (1 - b, b))
+        return self._start.reweighted((1 - b, b))
+
+    def by_parameter(self) -> WeightedSum:
+        """Return the derivative ∂Ψ/∂b = Ψ₂ − Ψ₁, which is the same for all b.
+
+        >>> import systems, workbench as wb
+        >>> blend = Blend(*(systems.get("gene_circuit", b=b) for b in (0.1, 1.0)), wb.Ramp(0.0, 1.0))
+        >>> change = blend.at(b=1.0).value([1.0, 0.5]) - blend.at(b=0.0).value([1.0, 0.5])
+        >>> bool(blend.by_parameter().value([1.0, 0.5]) == change)
+        True
+        """
+        return self._start.reweighted((-1.0, 1.0))
 
     def check_domain(self, x: Any) -> None:
         """Raise if states x, shape (…, dim), lie outside the domain of either potential."""
         check_domain((self.first, self.second), x)
+
+    def evaluate(self, x: Any, t: Any, order: int = 0) -> Evaluation:
+        """Return Ψ(x, t) and its derivatives with respect to x up to an order, at one time t."""
+        return self.at(time=t).evaluate(x, order)
 
     def value(self, x: Any, t: Any) -> Any:
         """Return Ψ(x, t), shape (…), for x of shape (…, dim) at one time t."""

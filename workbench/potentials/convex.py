@@ -25,20 +25,68 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-__all__ = ["POSITIVE_MAP", "ConvexNetworks", "inverse_softplus", "softplus"]
+from workbench.potentials.functions import constant, contiguous, library, like, sigmoid, softplus
+
+__all__ = [
+    "POSITIVE_MAP",
+    "ConvexNetworks",
+    "Pass",
+    "inverse_softplus",
+    "softplus",
+    "sum_of_squares",
+]
 
 POSITIVE_MAP = "W = log(1 + exp(raw))"
 INITIAL_RANGE = 4.0  # half-width of the initial V √dim and b: units then curve within a fraction of the box of the data
 
 
-class _Pass(NamedTuple):
-    """A forward pass: z_k (member, mode, width, sample), W_k > 0 (member, mode, out, in), f (member, mode, sample)."""
+class Pass(NamedTuple):
+    """A forward pass at given states, from which the derivatives follow: tensors, or arrays for arrays of states.
 
-    z: list[Tensor]
-    W: list[Tensor]
-    f: Tensor
+    Shapes are (member, mode, out, in) for W_k > 0, (member, mode, width, sample) for z_k and σ′(z_k) of the hidden
+    layers, and (member, mode, sample) for f and for weights w of the modes.
+    """
+
+    V: list[Any]
+    W: list[Any]
+    z: list[Any]
+    f: Any
+
+    def sigmoids(self) -> list[Any]:
+        """Return σ′(z_k) of every hidden layer."""
+        return [sigmoid(z) for z in self.z]
+
+    def backward(self, sigmoids: Sequence[Any], w: Any) -> list[Any]:
+        """Return w ∂f/∂z_k = w c_k ∘ σ′(z_k) of every layer, the output included.
+
+        The weights multiply ∂f/∂z at the output, so that one product with V_k sums over units and modes at once.
+        """
+        df_dz = [w[..., None, :]]
+        for W, s in zip(reversed(self.W), reversed(sigmoids), strict=True):
+            product = W.mT * df_dz[0] if df_dz[0] is df_dz[-1] else W.mT @ df_dz[0]
+            df_dz.insert(0, product * s)
+        return df_dz
+
+    def gradient(self, df_dz: Sequence[Any]) -> Any:
+        """Return Σᵢ wᵢ ∇fᵢ, shape (member, dim, sample)."""
+        total: Any = 0.0
+        for V, dz in zip(self.V, df_dz, strict=True):
+            total = total + _over_modes(V).mT @ _over_modes(dz)
+        return total
+
+    def tangents(self, sigmoids: Sequence[Any]) -> list[Any]:
+        """Return J_k = ∂z_k/∂x of every layer, shape (member, mode, width, dim, sample); the last one is ∇f."""
+        J = [self.V[0][..., None]]
+        for V, W, s in zip(self.V[1:], self.W, sigmoids, strict=True):
+            dh = s[..., None, :] * J[-1]
+            J.append(V[..., None] + (W @ dh.reshape(*dh.shape[:3], -1)).reshape(*V.shape, -1))
+        return J
+
+    def curvature(self, sigmoids: Sequence[Any], df_dz: Sequence[Any], J: Sequence[Any]) -> Any:
+        """Return Σᵢ wᵢ ∇²fᵢ, shape (member, sample, dim, dim), from σ′, w ∂f/∂z and J of the hidden layers."""
+        layers = zip(sigmoids, df_dz, J, strict=False)
+        return sum(sum_of_squares(_over_modes(dz * (1 - s)), _over_modes(j)) for s, dz, j in layers)
 
 
 class ConvexNetworks(nn.Module):
@@ -63,60 +111,41 @@ class ConvexNetworks(nn.Module):
         self.W = nn.ParameterList([zeros(out, inner) for inner, out in zip(widths, widths[1:], strict=False)])
         self.b = nn.ParameterList([zeros(out) for out in widths])
 
-    def value(self, x: Tensor) -> Tensor:
+    def value(self, x: Any) -> Any:
         """Return f(x) of every mode, shape (member, mode, sample)."""
-        return self._forward(x).f
+        return self.forward(x).f
 
-    def gradient(self, x: Tensor, weigh: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return Σᵢ wᵢ ∇fᵢ, shape (member, dim, sample), with weights w = weigh(f), shape (member, mode, sample).
+    def gradient(self, x: Any, weigh: Callable[[Any], Any]) -> Any:
+        """Return Σᵢ wᵢ ∇fᵢ, shape (member, dim, sample), with weights w = weigh(f), shape (member, mode, sample)."""
+        one = self.forward(x)
+        return one.gradient(one.backward(one.sigmoids(), weigh(one.f)))
 
-        The weights multiply ∂f/∂z at the output, so that one product with V_k sums over units and modes at once.
-        """
-        z, W, f = self._forward(x)
-        w = weigh(f).unsqueeze(-2)
-        total: Any = 0.0
-        for V, dz in zip(self.V, [*self._df_dz([torch.sigmoid(layer) for layer in z], W, w), w], strict=True):
-            total = total + V.flatten(1, 2).mT @ dz.flatten(1, 2)
-        return total
-
-    def hessian(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def hessian(self, x: Any) -> tuple[Any, Any, Any]:
         """Return f (member, mode, sample), ∇f (member, mode, dim, sample) and ∇²f (member, mode, sample, dim, dim)."""
-        z, W, f = self._forward(x)
-        sigmoids = [torch.sigmoid(layer) for layer in z]
-        df_dz = self._df_dz(sigmoids, W, torch.ones_like(f).unsqueeze(-2))
-        gradient, hessian, J = self.V[-1].mT, torch.zeros((), dtype=x.dtype, device=x.device), None
-        for k, (dz, s) in enumerate(zip(df_dz, sigmoids, strict=True)):
-            gradient = gradient + self.V[k].mT @ dz
-            J = self.V[k].unsqueeze(-3) if J is None else self.V[k].unsqueeze(-3) + W[k - 1].unsqueeze(-3) @ J
-            hessian = hessian + (J.mT * (dz * (1 - s)).mT.unsqueeze(-2)) @ J
-            J = s.mT.unsqueeze(-1) * J
-        return f, gradient, hessian
+        one = self.forward(x)
+        sigmoids = one.sigmoids()
+        *J, df = one.tangents(sigmoids)
+        alone = [constant(row[:, None], x) * library(x).ones_like(one.f) for row in np.eye(self.modes)]
+        ddf = [one.curvature(sigmoids, one.backward(sigmoids, w), J) for w in alone]
+        return one.f, df[:, :, 0], library(x).stack(ddf, 1)
 
-    def _forward(self, x: Tensor) -> _Pass:
-        """Evaluate all layers at x, shape (member or 1, sample, dim)."""
+    def forward(self, x: Any) -> Pass:
+        """Evaluate all layers at x, shape (member or 1, sample, dim), a tensor or an array."""
         h, z = None, []
-        W = [softplus(raw) for raw in self.W]
-        for k, b in enumerate(self.b):
-            layer = b.unsqueeze(-1) + self._project(k, x.mT)
+        V, W, b = (parameters_like(x, one) for one in (self.V, self.W, self.b))
+        W = [softplus(raw) for raw in W]
+        for k in range(len(b)):
+            layer = b[k][..., None] + self._project(V[k], x.mT)
             z.append(layer if h is None else layer + W[k - 1] @ h)
-            h = softplus(z[k])
-        return _Pass(z[:-1], W, z[-1].squeeze(-2))
+            h = softplus(z[k]) if k < len(W) else None
+        return Pass(V, W, z[:-1], z[-1][..., 0, :])
 
-    def _project(self, k: int, x: Tensor) -> Tensor:
-        """Return V_k x, shape (member, mode, width, sample), for x with shape (member or 1, dim, sample)."""
-        V = self.V[k]
+    def _project(self, V: Any, x: Any) -> Any:
+        """Return V x, shape (member, mode, width, sample), for x with shape (member or 1, dim, sample)."""
         if self.dim == 1:
-            return V * x.unsqueeze(-3)
+            return V * x[..., None, :, :]
         rows = V.reshape(len(x), -1, self.dim)  # a single product for all members if they share x
         return (rows @ x).reshape(*V.shape[:-1], x.shape[-1])
-
-    @staticmethod
-    def _df_dz(sigmoids: list[Tensor], W: list[Tensor], w: Tensor) -> list[Tensor]:
-        """Return w ∂f/∂z_k = w c_k ∘ σ′(z_k) of every hidden layer from σ′(z_k), (member, mode, width, sample)."""
-        df_dz = [W[-1].mT * w * sigmoids[-1]]
-        for k in range(len(sigmoids) - 2, -1, -1):
-            df_dz.insert(0, (W[k].mT @ df_dz[0]) * sigmoids[k])
-        return df_dz
 
     @torch.no_grad()
     def scatter(self, rng: np.random.Generator) -> None:
@@ -156,9 +185,28 @@ def _uniform(rng: np.random.Generator, like: Tensor, low: float, high: float) ->
     return torch.as_tensor(rng.uniform(low, high, tuple(like.shape))).to(like)
 
 
-def softplus(z: Tensor) -> Tensor:
-    """Return log(1 + exp(z)) to full double precision; by default torch returns z above 20, with an error of 2e-9."""
-    return functional.softplus(z, threshold=40.0)
+def parameters_like(x: Any, parameters: nn.ParameterList) -> list[Any]:
+    """Return parameters as tensors or arrays, as x is; to iterate over a `ParameterList` itself takes far longer."""
+    return [like(one, x) for one in parameters._parameters.values() if one is not None]
+
+
+def sum_of_squares(a: Any, J: Any) -> Any:
+    """Return Σ_u a_u J_u J_uᵀ over units u, shape (member, sample, dim, dim).
+
+    Shapes are (member, unit, sample) for a and (member, unit, dim, sample) for J, or 1 for a J that all samples share.
+    """
+    members, units, dim, samples = J.shape
+    if samples == 1:
+        J = J[..., 0]
+        squares = (J[..., None] * J[..., None, :]).reshape(members, units, dim * dim)
+        return (a.mT @ squares).reshape(members, a.shape[-1], dim, dim)
+    rows = contiguous(J.reshape(members, units * dim, samples).mT).reshape(members, samples, units, dim)
+    return (contiguous(a.mT)[..., None] * rows).mT @ rows
+
+
+def _over_modes(x: Any) -> Any:
+    """Return x, shape (member, mode, unit, …), with the units of all modes along one axis."""
+    return x.reshape(x.shape[0], x.shape[1] * x.shape[2], *x.shape[3:])
 
 
 def inverse_softplus(w: Tensor) -> Tensor:

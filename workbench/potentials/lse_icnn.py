@@ -14,7 +14,9 @@ Eq 4 of the paper moves log ς(αᵢ) into the exponent without dividing by ρ, 
 module implements Eq 3.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -23,20 +25,45 @@ import xarray as xr
 from torch import Tensor, nn
 
 from workbench.checks import require_integer
+from workbench.evaluation import QUANTITIES, Evaluation, require_order
 from workbench.potentials.bridge import tensor_or_array
-from workbench.potentials.convex import ConvexNetworks
+from workbench.potentials.convex import ConvexNetworks, sum_of_squares
+from workbench.potentials.functions import like, lowest, softmax
 from workbench.potentials.initialisation import Initialisation, local_gradients, spread_samples
 from workbench.potentials.parameter_jacobian import parameter_jacobian
+from workbench.potentials.scaled import SHARED, shared_scaling
 from workbench.potentials.soft_minimum import LARGEST_LOG_RHO, log_gate, soft_minimum, soft_minimum_constant
-from workbench.potentials.trainable import SHARED, TrainablePotential, shared_scaling
+from workbench.potentials.trainable import TrainablePotential
 
 __all__ = ["ACTIVE", "LSEICNN"]
 
 INITIAL_GATE = 0.99
 INITIAL_ALPHA = 2.919023970  # ς(INITIAL_ALPHA) = INITIAL_GATE
 INITIAL_RHO = 0.15  # above its lower bound, in scaled units
-FORMULA = ("value", "gradient", "rho", "gate", "_weights", "_rows")  # what the closed-form Jacobian is of
+FORMULA = ("value", "gradient", "rho", "gate", "_evaluate", "_weights", "_rows")  # what the closed-form Jacobian is of
 ACTIVE = 1e-6  # a gate above this value counts as active, as published (Jones et al., 2025)
+
+
+FEW = 500  # states for which arrays are faster than tensors
+
+
+def few_as_arrays(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a method compute with arrays of few states as they are, and with tensors otherwise."""
+
+    def few(model: Any, x: np.ndarray) -> bool:
+        p = model.offset
+        return x.size <= FEW * model.dim and p.device.type == "cpu" and p.dtype in (torch.float64, torch.float32)
+
+    bridged = tensor_or_array(method, few)
+
+    @wraps(method)
+    def evaluated(self: Any, x: Any, *args: Any) -> Any:
+        if isinstance(x, Tensor):
+            return bridged(self, x, *args)
+        with torch.no_grad():
+            return bridged(self, x, *args)
+
+    return evaluated
 
 
 class LSEICNN(TrainablePotential):
@@ -125,55 +152,81 @@ class LSEICNN(TrainablePotential):
         """Gates ς(α) between 0 and 1, shape (member, mode)."""
         return log_gate(self.alpha).exp()
 
-    @tensor_or_array
-    def value(self, x: Tensor) -> Tensor:
+    def evaluate(self, x: Any, order: int = 0) -> Evaluation:
+        """Return Ψ(x) and its derivatives up to an order, from one pass through the networks.
+
+        Parameters
+        ----------
+        x : array_like or Tensor
+            States, shape (…, dim).
+        order : int, optional
+            Order of the highest derivative: 0, the default, for Ψ alone, 1 for ∇Ψ, too, and 2 for all three.
+
+        Returns
+        -------
+        Evaluation
+            `value`, shape (…), `gradient`, (…, dim), and `hessian`, (…, dim, dim); those that are not asked for are
+            None.
+        """
+        return self._evaluate(x, QUANTITIES[: require_order(order) + 1])
+
+    def value(self, x: Any) -> Any:
         """Return Ψ(x), shape (…), in physical units, for x of shape (…, dim)."""
-        rows, restore = self._rows(x)
-        f = self.convex.value(rows)
-        weight = log_gate(self.alpha)
-        scaled = soft_minimum(f, self.rho, weight) + soft_minimum_constant(self.rho, weight)[:, None]
-        return restore(self.potential_scale * scaled + self.offset[:, None])
+        return self._evaluate(x, ("value",)).value
 
-    @tensor_or_array
-    def gradient(self, x: Tensor) -> Tensor:
+    def gradient(self, x: Any) -> Any:
         """Return ∇Ψ(x), shape (…, dim), in closed form, for x of shape (…, dim)."""
-        rows, restore = self._rows(x)
-        mean = self.convex.gradient(rows, self._weights).mT
-        return restore(mean * (self.potential_scale / self.x_scale))
+        return self._evaluate(x, ("gradient",)).gradient
 
-    @tensor_or_array
-    def hessian(self, x: Tensor) -> Tensor:
+    def hessian(self, x: Any) -> Any:
         """Return ∇²Ψ(x), shape (…, dim, dim), in closed form, for x of shape (…, dim)."""
-        rows, restore = self._rows(x)
-        f, df, ddf = self.convex.hessian(rows)
-        df = df.mT
-        w = self._weights(f).unsqueeze(-1)
-        deviation = df - (w * df).sum(-3, keepdim=True)
-        covariance = ((w * deviation).unsqueeze(-1) * deviation.unsqueeze(-2)).sum(-4)
-        scaled = (w.unsqueeze(-1) * ddf).sum(-4) - self.rho[:, None, None, None] * covariance
-        return restore(scaled * (self.potential_scale / torch.outer(self.x_scale, self.x_scale)))
+        return self._evaluate(x, ("hessian",)).hessian
 
-    @tensor_or_array
-    def mode_weights(self, x: Tensor) -> Tensor:
+    @few_as_arrays
+    def _evaluate(self, x: Any, wanted: Sequence[str]) -> Evaluation:
+        """Return what is wanted of Ψ(x), ∇Ψ(x) and ∇²Ψ(x), in physical units, from one pass."""
+        rows, restore = self._rows(x)
+        one, rho, gates = self.convex.forward(rows), like(self.rho, x), log_gate(like(self.alpha, x))
+        height, width = like(self.potential_scale, x), like(self.x_scale, x)
+        value = gradient = hessian = None
+        if "value" in wanted:
+            scaled = soft_minimum(one.f, rho, gates) + soft_minimum_constant(like(self.rho, x), gates)[:, None]
+            value = restore(height * scaled + like(self.offset, x)[:, None])
+        if wanted[-1] != "value":
+            w, sigmoids = self._weights(one.f, rho, gates), one.sigmoids()
+            df_dz = one.backward(sigmoids, w)
+            mean = one.gradient(df_dz)
+            if "gradient" in wanted:
+                gradient = restore(mean.mT * (height / width))
+            if "hessian" in wanted:
+                *J, df = one.tangents(sigmoids)
+                within = one.curvature(sigmoids, df_dz, J)
+                between = sum_of_squares(rho[:, None, None] * w, df[:, :, 0] - mean[:, None])
+                hessian = restore((within - between) * (height / (width[:, None] * width)))
+        return Evaluation(value, gradient, hessian)
+
+    @few_as_arrays
+    def mode_weights(self, x: Any) -> Any:
         """Return the softmax weights wᵢ of the modes at x (…, dim), shape (…, mode): which mode dominates at x."""
         rows, restore = self._rows(x)
-        return restore(self._weights(self.convex.value(rows)).mT)
+        weights = self._weights(self.convex.value(rows), like(self.rho, x), log_gate(like(self.alpha, x)))
+        return restore(weights.mT)
 
-    @tensor_or_array
-    def modes_value(self, x: Tensor) -> Tensor:
+    @few_as_arrays
+    def modes_value(self, x: Any) -> Any:
         """Return every mode at x (…, dim) in the units of Ψ, shape (…, mode); Ψ approaches the lowest from below.
 
         Mode i is s [fᵢ(x̂) − log ς(αᵢ)/ρ + log(N)/ρ] + offset, the value of Ψ if mode i had all the weight.
         """
         rows, restore = self._rows(x)
-        f = self.convex.value(rows)
-        level = (np.log(self.modes) - log_gate(self.alpha)) / self.rho[:, None]
-        return restore((self.potential_scale * (f + level.unsqueeze(-1)) + self.offset[:, None, None]).mT)
+        level = (math.log(self.modes) - log_gate(like(self.alpha, x))) / like(self.rho, x)[:, None]
+        f = self.convex.value(rows) + level[..., None]
+        return restore((like(self.potential_scale, x) * f + like(self.offset, x)[:, None, None]).mT)
 
     def parameter_jacobian(
         self, x: Tensor, value: Tensor | None, gradient: Tensor | None, names: Sequence[str], out: Tensor
     ) -> bool:
-        """Write derivatives with respect to the parameters, unless a derived class has other formulas."""
+        """Write derivatives by the parameters in closed form, unless a derived class has other formulas."""
         own = all(getattr(type(self), name) is getattr(LSEICNN, name) for name in FORMULA)
         if own and all(name in ("u", "alpha") or name.startswith("convex.") for name in names):
             parameter_jacobian(self, x, value, gradient, names, out)
@@ -189,14 +242,15 @@ class LSEICNN(TrainablePotential):
         copies = f"{self.members} × " if self.members else ""
         return f"<LSEICNN of {', '.join(self.states)}: {copies}{self.modes} modes of {'-'.join(map(str, self.hidden))}>"
 
-    def _weights(self, f: Tensor) -> Tensor:
-        """Return softmax(log ς − ρ f) over modes, shape (member, mode, sample)."""
-        above = f - f.detach().amin(-2, keepdim=True)
-        return torch.softmax(log_gate(self.alpha).unsqueeze(-1) - self.rho[:, None, None] * above, -2)
+    @staticmethod
+    def _weights(f: Any, rho: Any, gates: Any) -> Any:
+        """Return softmax(log ς − ρ f) over modes, shape (member, mode, sample), given the logarithms of the gates."""
+        return softmax(gates[..., None] - rho[:, None, None] * (f - lowest(f, -2)), -2)
 
-    def _rows(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def _rows(self, x: Any) -> tuple[Any, Callable[[Any], Any]]:
         """Return scaled x, shape (member or 1, sample, dim), and a function that restores the caller's shape."""
-        x = (x - self.x_shift) / self.x_scale
+        shift, scale = like(self.x_shift, x), like(self.x_scale, x)
+        x = (x - shift) / scale if isinstance(x, Tensor) else ((x - shift) / scale).astype(shift.dtype, copy=False)
         if self.members is None:
             lead = x.shape[:-1]
             return x.reshape(1, -1, self.dim), lambda y: y[0].reshape(lead + y.shape[2:])

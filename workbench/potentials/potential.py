@@ -1,10 +1,10 @@
 """The interface of a potential, and what a potential may offer beside it.
 
-Every analysis needs `Potential` alone. What a potential can do beside is an interface of its own: names of its states
-and number of its members (`Landscape`), the members themselves (`Ensemble`), a domain (`Bounded`), a record of where
-its data were (`Sampled`), units (`Measured`), a stated zero (`Gauged`), modes (`Modal`), and a movement in time
-(`TimeVarying`). `workbench.potentials.bridge.require_potential` supplies names and the number of members where they
-are missing.
+Every analysis needs `Potential` alone. What a potential can do beside is an interface of its own: names of its states,
+number of its members, and value and derivatives from one evaluation (`Landscape`), the members themselves (`Ensemble`),
+a domain (`Bounded`), a record of where its data were (`Sampled`), units (`Measured`), a stated zero (`Gauged`), modes
+(`Modal`), and a movement in time (`TimeVarying`). `workbench.potentials.bridge.require_potential` makes a `Landscape`
+of any potential.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from workbench.dataset.variables import Units
+from workbench.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from workbench.potentials.schedules import Schedule
@@ -43,7 +44,8 @@ class Potential(Protocol):
     """Interface of an energy landscape Ψ(x) with its first two derivatives.
 
     Every class with these three methods is a potential: learned or exact, alone or composed. Given arrays, the methods
-    return arrays; given tensors, they return tensors, differentiable with respect to x.
+    return arrays; given tensors, they return tensors, differentiable with respect to x. All potentials of this package
+    have a fourth, `evaluate(x, order)`, which returns value and derivatives from one pass.
 
     A potential may have the attributes `states`, the names of the components of x, by default x1, x2, …, and `members`,
     the number of members of an ensemble, None for a plain potential. An ensemble accepts x of shape (sample, dim),
@@ -73,7 +75,10 @@ class Potential(Protocol):
 
 @runtime_checkable
 class Landscape(Potential, Protocol):
-    """A potential with names of its states and the number of its members, as `require_potential` returns it."""
+    """A potential with names of its states, the number of its members, and one evaluation of all that is asked for.
+
+    `require_potential` makes a `Landscape` of any `Potential`: one without `evaluate` is evaluated by its methods.
+    """
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -82,6 +87,9 @@ class Landscape(Potential, Protocol):
     @property
     def members(self) -> int | None:
         """Number of members of an ensemble; None for a plain potential."""
+
+    def evaluate(self, x: Any, order: int = 0) -> Evaluation:
+        """Return Ψ(x) and its derivatives up to an order, for x of shape (…, dim); the others are None."""
 
 
 @runtime_checkable

@@ -1,22 +1,59 @@
-"""Methods of a potential that an author writes for scaled states, in physical units."""
+"""Scales of a potential, and methods that an author writes for scaled states, in physical units."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.func import vmap
+from torch.func import grad_and_value, jacrev, vmap
+from torch.utils._pytree import tree_map
 
 from workbench.potentials.bridge import tensor_or_array
 
-__all__ = ["in_physical_units", "over_rows"]
+__all__ = ["SHARED", "derivatives", "in_physical_units", "over_rows", "shared_scaling"]
+
+SHARED = {"x_shift": 0.0, "x_scale": 1.0, "x_low": -np.inf, "x_high": np.inf, "potential_scale": 1.0}  # by all members
 
 
-def over_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return a function of one state, shape (dim,), at x, shape (…, dim)."""
+def shared_scaling(models: Sequence[Any]) -> list[dict[str, Tensor]]:
+    """Return the state dicts of models; `ValueError` unless their scaling agrees."""
+    states = [model.state_dict() for model in models]
+    for name in SHARED:
+        if not all(torch.equal(state[name], states[0][name]) for state in states):
+            raise ValueError(
+                f"members of an ensemble must share their scaling, but {name} differs between these models"
+            )
+    return states
+
+
+def over_rows(function: Callable[[Tensor], Any], x: Tensor) -> Any:
+    """Return a function of one state, shape (dim,), or each of several that it returns, at x, shape (…, dim)."""
     rows = vmap(function)(x.reshape(-1, x.shape[-1]))
-    return rows.reshape(x.shape[:-1] + rows.shape[1:])
+    return tree_map(lambda one: one.reshape(x.shape[:-1] + one.shape[1:]), rows)
+
+
+def derivatives(function: Callable[[Tensor], Tensor], order: int) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """Return a scalar function together with its derivatives of the first or the first two orders, from one evaluation.
+
+    >>> [d.tolist() for d in derivatives(lambda x: x.prod(), 2)(torch.tensor([2.0, 3.0]))]
+    [6.0, [3.0, 2.0], [[0.0, 1.0], [1.0, 0.0]]]
+    """
+
+    def first(x: Tensor) -> tuple[Tensor, Tensor]:
+        gradient, value = grad_and_value(function)(x)
+        return value, gradient
+
+    def first_to_differentiate(x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        value, gradient = first(x)
+        return gradient, (value, gradient)
+
+    def first_and_second(x: Tensor) -> tuple[Tensor, ...]:
+        hessian, known = jacrev(first_to_differentiate, has_aux=True)(x)
+        return (*known, hessian)
+
+    return first if order == 1 else first_and_second
 
 
 def in_physical_units(formula: Callable[[Any, Tensor], Tensor], power: int) -> Callable[..., Any]:

@@ -10,18 +10,20 @@ Augmentation makes a fit approximately invariant; symmetrisation makes any lands
 minimum of convex modes, so is each Ψ(G x). Their mean over the group is not, but it is convex wherever all Ψ(G x) are.
 """
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
-from torch import Tensor
 
 from workbench import dataset
 from workbench.dataset.variables import Units
-from workbench.potentials.bridge import require_potential, tensor_options, tensor_or_array
+from workbench.evaluation import Evaluation, require_order
+from workbench.potentials.bridge import arrays_too, require_potential, tensor_options
 from workbench.potentials.ensembles import member_of
+from workbench.potentials.functions import constant
 from workbench.potentials.potential import Potential, arbitrary_constant, check_domain, gauge_of, units_of
 
 __all__ = ["Symmetrised", "group", "augmented"]
@@ -104,24 +106,51 @@ class Symmetrised:
         """Return one member of an ensemble, symmetrised."""
         return Symmetrised(member_of(self.potential, index), self.group)
 
-    @tensor_or_array
-    def value(self, x: Tensor) -> Tensor:
+    @arrays_too
+    def evaluate(self, x: Any, order: int = 0) -> Evaluation:
+        """Return Ψ̄(x) and its derivatives up to an order, from one evaluation of Ψ per element of the group."""
+        turned = (_value, _gradient, _hessian)[: require_order(order) + 1]
+        terms = [(self.potential.evaluate(_image(x, g), order), g) for g in self.group]
+        return Evaluation(*(self._mean([turn(one[k], g) for one, g in terms]) for k, turn in enumerate(turned)))
+
+    @arrays_too
+    def value(self, x: Any) -> Any:
         """Return the mean of Ψ(G x) over the group, shape (…), for x of shape (…, dim)."""
-        return self._mean(x, lambda g: self.potential.value(x @ g.T))
+        return self._mean([_value(self.potential.value(_image(x, g)), g) for g in self.group])
 
-    @tensor_or_array
-    def gradient(self, x: Tensor) -> Tensor:
+    @arrays_too
+    def gradient(self, x: Any) -> Any:
         """Return the mean of Gᵀ ∇Ψ(G x) over the group, shape (…, dim), for x of shape (…, dim)."""
-        return self._mean(x, lambda g: self.potential.gradient(x @ g.T) @ g)
+        return self._mean([_gradient(self.potential.gradient(_image(x, g)), g) for g in self.group])
 
-    @tensor_or_array
-    def hessian(self, x: Tensor) -> Tensor:
+    @arrays_too
+    def hessian(self, x: Any) -> Any:
         """Return the mean of Gᵀ ∇²Ψ(G x) G over the group, shape (…, dim, dim), for x of shape (…, dim)."""
-        return self._mean(x, lambda g: g.T @ self.potential.hessian(x @ g.T) @ g)
+        return self._mean([_hessian(self.potential.hessian(_image(x, g)), g) for g in self.group])
 
-    def _mean(self, x: Tensor, term: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the mean over the group of term(G), with G as a tensor (dim, dim) of the type of x."""
-        return torch.stack([term(torch.as_tensor(g).to(x)) for g in self.group]).sum(0) / len(self.group)
+    def _mean(self, terms: Sequence[Any]) -> Any:
+        """Return the mean of the terms of all elements of the group."""
+        return reduce(operator.add, terms) / len(self.group)
+
+
+def _image(x: Any, g: np.ndarray) -> Any:
+    """Return G x, shape (…, dim)."""
+    return x @ constant(g.T, x)
+
+
+def _value(value: Any, g: np.ndarray) -> Any:  # noqa: ARG001
+    """Return Ψ(G x) as a function of x: itself."""
+    return value
+
+
+def _gradient(gradient: Any, g: np.ndarray) -> Any:
+    """Return Gᵀ ∇Ψ(G x), shape (…, dim)."""
+    return gradient @ constant(g, gradient)
+
+
+def _hessian(hessian: Any, g: np.ndarray) -> Any:
+    """Return Gᵀ ∇²Ψ(G x) G, shape (…, dim, dim)."""
+    return constant(g.T, hessian) @ hessian @ constant(g, hessian)
 
 
 def augmented(data: xr.Dataset, generators: Sequence[Any], *, count: int | None = None, seed: Any = 0) -> xr.Dataset:

@@ -12,15 +12,15 @@ from torch.func import functional_call, grad, jacrev, vmap
 
 from workbench.checks import require_integer
 from workbench.dataset.variables import Units
+from workbench.evaluation import QUANTITIES, Evaluation, require_order
 from workbench.potentials.bridge import tensor_or_array
 from workbench.potentials.initialisation import Initialisation
-from workbench.potentials.scaled import in_physical_units, over_rows
+from workbench.potentials.scaled import SHARED, derivatives, in_physical_units, over_rows, shared_scaling
 from workbench.potentials.stored import Stored
 from workbench.potentials.support import Support
 
-__all__ = ["SHARED", "TrainablePotential"]
+__all__ = ["TrainablePotential"]
 
-SHARED = {"x_shift": 0.0, "x_scale": 1.0, "x_low": -np.inf, "x_high": np.inf, "potential_scale": 1.0}  # by all members
 INITIAL_SPREAD = 0.1  # standard deviation that the default `initialise` adds to every parameter
 
 
@@ -32,9 +32,9 @@ class TrainablePotential(Stored, nn.Module, ABC):
     A derived class writes Ψ̂ as its method `value`, with torch operations that are twice differentiable (its derivatives
     with respect to the scaled states may be written, too, as `gradient` and `hessian`), and declares
     its parameters as `torch.nn.Parameter` in its constructor, which is called as ``NAME(dim, states=…)`` and may have
-    further settings. If wanted, it writes `initialise`. Everything else is inherited: `value`, `gradient` and
-    `hessian` in physical units, for arrays and tensors; the scales, which a fit takes from its data; ensembles; storage
-    in result files.
+    further settings. If wanted, it writes `initialise`. Everything else is inherited: `value`, `gradient`,
+    `hessian` and `evaluate` in physical units, for arrays and tensors; the scales, which a fit takes from its data;
+    ensembles; storage in result files.
 
     Parameters
     ----------
@@ -98,9 +98,11 @@ class TrainablePotential(Stored, nn.Module, ABC):
         super().__init_subclass__(**options)
         if "forward" in vars(cls):
             raise TypeError(f"{cls.__name__} writes forward: write the formula as value(self, x); forward is inherited")
-        for power, name in enumerate(("value", "gradient", "hessian")):
-            if name in vars(cls) and not cls.NATIVE:
-                setattr(cls, name, in_physical_units(vars(cls)[name], power))
+        written = [name for name in QUANTITIES if name in vars(cls)]
+        for name in [] if cls.NATIVE else written:
+            setattr(cls, name, in_physical_units(vars(cls)[name], QUANTITIES.index(name)))
+        if written and "evaluate" not in vars(cls):  # one inherited may evaluate other formulas
+            cls.evaluate = TrainablePotential.evaluate  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -172,7 +174,7 @@ class TrainablePotential(Stored, nn.Module, ABC):
     ) -> bool:
         """Write weighted derivatives of Ψ and ∇Ψ with respect to the parameters to `out`, if they have a closed form.
 
-        By default there is none, and `LevenbergMarquardt` differentiates automatically. With one, it is faster.
+        By default there is none, and `LevenbergMarquardt` differentiates automatically, which takes longer.
 
         Parameters
         ----------
@@ -208,6 +210,19 @@ class TrainablePotential(Stored, nn.Module, ABC):
     def hessian(self, x: Tensor) -> Tensor:
         """Return ∇²Ψ(x), shape (…, dim, dim), for x of shape (…, dim)."""
         return self._each("hessian", x) if self.members else over_rows(jacrev(grad(self._of_one)), x)
+
+    def evaluate(self, x: Any, order: int = 0) -> Evaluation:
+        """Return Ψ(x) and its derivatives up to an order, 0, 1 or 2; automatic derivatives share one pass."""
+        names, general = QUANTITIES[: require_order(order) + 1], TrainablePotential
+        if len(names) == 1 or any(getattr(type(self), name) is not getattr(general, name) for name in QUANTITIES[1:]):
+            return Evaluation(*(getattr(self, name)(x) for name in names))
+        return Evaluation(*self._derivatives(x, order))
+
+    @tensor_or_array
+    def _derivatives(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        """Return Ψ(x), ∇Ψ(x) and, for order 2, ∇²Ψ(x) by automatic differentiation."""
+        one = derivatives(self._of_one, order)
+        return self._each("_derivatives", x, order=order) if self.members else over_rows(one, x)
 
     def forward(self, x: Tensor, quantity: str = "value", **options: Any) -> Any:
         """Return the method named `quantity` evaluated at x; the entry point of `torch.func.functional_call`."""
@@ -360,7 +375,7 @@ class TrainablePotential(Stored, nn.Module, ABC):
         """Return Ψ, a scalar, at one state, shape (dim,)."""
         return self.value(x.unsqueeze(0))[0]
 
-    def _each(self, quantity: str, x: Tensor) -> Tensor:
+    def _each(self, quantity: str, x: Tensor, **options: Any) -> Any:
         """Return a method of every member, with a leading member axis; x has shape (sample, dim) or with members."""
         if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[0] not in (1, self.members)):
             raise ValueError(
@@ -373,21 +388,10 @@ class TrainablePotential(Stored, nn.Module, ABC):
         own = {k: v.unsqueeze(-1) if k == "offset" else v for k, v in named.items() if k not in SHARED}
         shared = {k: v for k, v in named.items() if k in SHARED}
 
-        def of_member(own: dict[str, Tensor], x: Tensor) -> Tensor:
-            return functional_call(one, {**shared, **own}, (x, quantity))
+        def of_member(own: dict[str, Tensor], x: Tensor) -> Any:
+            return functional_call(one, {**shared, **own}, (x, quantity), options)
 
         return vmap(of_member, in_dims=(0, 0 if x.ndim == 3 else None))(own, x)
-
-
-def shared_scaling(models: Sequence[Any]) -> list[dict[str, Tensor]]:
-    """Return the state dicts of models; `ValueError` unless their scaling agrees."""
-    states = [model.state_dict() for model in models]
-    for name in SHARED:
-        if not all(torch.equal(state[name], states[0][name]) for state in states):
-            raise ValueError(
-                f"members of an ensemble must share their scaling, but {name} differs between these models"
-            )
-    return states
 
 
 def _repeated(values: Any, members: int) -> Tensor:

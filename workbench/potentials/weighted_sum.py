@@ -1,15 +1,17 @@
 """Weighted sums of potentials; their gradients and Hessians are the same linear combinations as their values."""
 
+import copy
 import itertools
+import operator
 from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from workbench.dataset.variables import Units
-from workbench.potentials.bridge import require_potential, tensor_options, tensor_or_array
+from workbench.evaluation import Evaluation, require_order
+from workbench.potentials.bridge import arrays_too, require_potential, tensor_options
 from workbench.potentials.ensembles import member_of, members_of
 from workbench.potentials.potential import Potential, arbitrary_constant, check_domain, gauge_of, units_of
 
@@ -92,26 +94,42 @@ class WeightedSum:
         """Raise if states x, shape (…, dim), lie outside the domain of a term."""
         check_domain(self.potentials, x)
 
+    def reweighted(self, weights: Sequence[float]) -> "WeightedSum":
+        """Return the sum of the same terms with other weights, one per term."""
+        other = copy.copy(self)
+        other.weights = tuple(weights)
+        return other
+
     def member(self, index: int) -> "WeightedSum":
         """Return the sum over one member of every ensemble; plain terms are unchanged."""
         return WeightedSum([member_of(p, index) for p in self.potentials], self.weights)
 
-    @tensor_or_array
-    def value(self, x: Tensor) -> Tensor:
+    @arrays_too
+    def evaluate(self, x: Any, order: int = 0) -> Evaluation:
+        """Return Ψ(x) and its derivatives up to an order, from one evaluation of every term."""
+        terms = [potential.evaluate(x, order) for potential in self.potentials]
+        return Evaluation(*map(self._sum, zip(*(term[: require_order(order) + 1] for term in terms), strict=True)))
+
+    @arrays_too
+    def value(self, x: Any) -> Any:
         """Return Σ wᵢ Ψᵢ(x), shape (…), for x of shape (…, dim)."""
-        return self._sum("value", x)
+        return self._sum([potential.value(x) for potential in self.potentials])
 
-    @tensor_or_array
-    def gradient(self, x: Tensor) -> Tensor:
+    @arrays_too
+    def gradient(self, x: Any) -> Any:
         """Return Σ wᵢ ∇Ψᵢ(x), shape (…, dim), for x of shape (…, dim)."""
-        return self._sum("gradient", x)
+        return self._sum([potential.gradient(x) for potential in self.potentials])
 
-    @tensor_or_array
-    def hessian(self, x: Tensor) -> Tensor:
+    @arrays_too
+    def hessian(self, x: Any) -> Any:
         """Return Σ wᵢ ∇²Ψᵢ(x), shape (…, dim, dim), for x of shape (…, dim)."""
-        return self._sum("hessian", x)
+        return self._sum([potential.hessian(x) for potential in self.potentials])
 
-    def _sum(self, name: str, x: Tensor) -> Tensor:
-        """Return the weighted sum of the terms' method `name` at x, plain terms broadcast over members."""
-        terms = [w * getattr(p, name)(x) for w, p in zip(self.weights, self.potentials, strict=True)]
-        return torch.stack(torch.broadcast_tensors(*terms)).sum(0)
+    def _sum(self, terms: Sequence[Any]) -> Any:
+        """Return the weighted sum of what the terms are at the same x; plain terms are broadcast over members."""
+        return reduce(operator.add, map(_times, self.weights, terms))
+
+
+def _times(weight: Any, term: Any) -> Any:
+    """Return w Ψ; a weight that is a tensor, as at a time that is one, multiplies arrays as a number."""
+    return (weight if isinstance(term, Tensor) else float(weight)) * term
