@@ -130,7 +130,7 @@ def test_a_wrong_last_axis_is_refused(potential):
         potential.evaluate(np.ones((1, 3)), 2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     dim=st.integers(1, 4),
     modes=st.integers(1, 4),
@@ -291,27 +291,26 @@ def test_analyses_need_the_three_methods_alone(monkeypatch):
     """Without arrays the learned landscape answers in the last digits as its methods do in tensors."""
     monkeypatch.setattr(lse_icnn, "FEW", 0)
     box = [(0, 2), (0, 2)]
-    for one in (CIRCUIT, wb.WeightedSum([random_model(0), CIRCUIT], [0.02, 1.0])):
-        other = Methods(one)
-        for question in (wb.stationary_points, wb.graph):
-            found, expected = question(other, box, starts=8), question(one, box, starts=8)
-            assert set(found) == set(expected) - {"inside_data"}
-            for name in ("x", "potential", "eigenvalue"):
-                assert_near(found[name], expected[name], 1e-9)
-        minima = expected["x"].values[(expected["index"] == 0).values]
-        path, same = (minimum_energy_path(p, minima[0], minima[1], images=9) for p in (other, one))
-        assert_near(path["x"], same["x"], 1e-6)
-        assert_near(path["barrier"], same["barrier"], 1e-9)
-        here, there = (wb.basins(p, box, resolution=4) for p in (other, one))
-        np.testing.assert_array_equal(here["label"], there["label"])
-        a, b = (wb.grid(p, box, points=4) for p in (other, one))
-        assert_near(a["gradient"], b["gradient"])
+    one = wb.WeightedSum([random_model(0), CIRCUIT], [0.02, 1.0])
+    other = Methods(one)
+    found, expected = wb.graph(other, box, starts=8), wb.graph(one, box, starts=8)
+    assert set(found) == set(expected)
+    for name in ("x", "potential", "eigenvalue"):
+        assert_near(found[name], expected[name], 1e-9)
+    minima = expected["x"].values[(expected["index"] == 0).values]
+    path, same = (minimum_energy_path(p, minima[0], minima[1], images=9) for p in (other, one))
+    assert_near(path["x"], same["x"], 1e-6)
+    assert_near(path["barrier"], same["barrier"], 1e-9)
+    here, there = (wb.basins(p, box, resolution=3) for p in (other, one))
+    np.testing.assert_array_equal(here["label"], there["label"])
+    a, b = (wb.grid(p, box, points=4) for p in (other, one))
+    assert_near(a["gradient"], b["gradient"])
 
 
 def test_branches_need_the_three_methods_alone():
     early, late = systems.get("gene_circuit", b=0.1), CIRCUIT
     blend = wb.Blend(early, late, wb.Ramp(0.0, 1.0))
-    options = {"seeds": 2, "starts": 16, "step": 0.1}
+    options = {"seeds": 2, "starts": 8, "step": 0.2}
     known = wb.branches(blend, [(0, 2)] * 2, **options)
     others = (
         wb.Blend(Methods(early), Methods(late), wb.Ramp(0.0, 1.0)),
