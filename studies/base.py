@@ -147,7 +147,7 @@ class Study(Parameters):
         seed: Any = 0,
         overwrite: bool = False,
         resume: bool = False,
-        workers: int = 2,
+        workers: int | None = None,
         progress: bool | None = None,
     ) -> Path:
         """Run the study and save its result file.
@@ -165,8 +165,8 @@ class Study(Parameters):
             Replace an existing file, and discard checkpoints of an interrupted run.
         resume : bool, default False
             Continue an interrupted run from its checkpoints; use the same settings and seed.
-        workers : int, default 2
-            Number of processes; it does not affect the results.
+        workers : int, optional
+            Number of processes, which does not affect the results. Default: as many as cores are idle.
         progress : bool, optional
             Whether to show progress on stderr. Default: bars on a terminal, one line for each finished job elsewhere.
 
@@ -183,15 +183,16 @@ class Study(Parameters):
             If the seed is not a non-negative integer.
         """
         from workbench.files import results
+        from workbench.landscape.reuse import reused
 
         if isinstance(seed, np.random.SeedSequence):
             raise ValueError("the seed of a study must be an integer, so that its file can record it")
         target = results.check_target(output, overwrite=overwrite)
         sequence = seed_sequence(seed)
         checkpoints = _folder_of(target, resume=resume, overwrite=overwrite)
-        options = RunOptions(workers=workers, progress=progress, checkpoints=checkpoints)
+        options = RunOptions(workers=workers or parallel.idle_cores(), progress=progress, checkpoints=checkpoints)
         began = time.perf_counter()
-        with parallel.one_thread():
+        with parallel.one_thread(), reused():
             contents = self.compute(sequence, options)
             attrs = {
                 "title": self.title,

@@ -23,10 +23,17 @@ from workbench import plugins
 from workbench.checks import require_integer
 from workbench.interrupts import held_signals
 
-__all__ = ["Report", "one_thread", "run"]
+__all__ = ["Report", "idle_cores", "one_thread", "run"]
 
 Report = Callable[[int, int, str], None]  # done, total, text
 _child: dict[str, Any] = {}
+
+
+def idle_cores() -> int:
+    """Return the number of cores that have had nothing to do in the last minute, but at least two if there are two."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return max(min(2, cores), cores - round(load))
 
 
 @contextmanager

@@ -61,7 +61,7 @@ class CrossingsStudy(Study):
     members: int = parameter(3, "independent fits", ge=1)
     modes: int = parameter(4, "convex modes", ge=1)
     hidden: tuple[int, ...] = parameter((8, 8, 8), "widths of the hidden layers", min_length=1)
-    steps: int = parameter(200, "Levenberg–Marquardt steps", ge=1)
+    steps: int = parameter(150, "Levenberg–Marquardt steps", ge=1)
     restarts: int = parameter(1, "initialisations screened per fit", ge=1)
     temperature: float = parameter(1.2, "temperature for the rates on the surface", symbol="T", gt=0)
     heights: tuple[Height, ...] = parameter(
@@ -79,7 +79,7 @@ class CrossingsStudy(Study):
         surface = systems.get("muller_brown")
         data = self._data(surface, for_data)
         model = wb.LSEICNN(dim=2, modes=self.modes, hidden=self.hidden, states=surface.states)
-        settings = {"restarts": self.restarts, "optimiser": wb.LevenbergMarquardt(steps=self.steps, patience=100)}
+        settings = {"restarts": self.restarts, "optimiser": wb.LevenbergMarquardt(steps=self.steps)}
         fits = [(learn, (model, data, {"seed": own, **settings})) for own in for_fits.spawn(self.members)]
         seeds = for_noise.spawn(len(self.heights))
         runs = [

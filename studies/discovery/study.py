@@ -52,7 +52,7 @@ class DiscoveryStudy(Study):
     )
     modes: int = parameter(10, "largest number of modes tried", ge=1)
     hidden: tuple[int, ...] = parameter((10, 10), "widths of the hidden layers", min_length=1)
-    steps: int = parameter(300, "Levenberg–Marquardt steps", ge=1)
+    steps: int = parameter(150, "Levenberg–Marquardt steps", ge=1)
     restarts: int = parameter(2, "initialisations screened per fit", ge=1)
     bounds: tuple[NotNegative, ...] = parameter(
         (0.0, 0.5, 1.0, 2.0, 3.0, 5.0), "lower bounds on the sharpness, scaled units", min_length=1
@@ -91,7 +91,7 @@ class DiscoveryStudy(Study):
 
     def optimiser(self) -> wb.LevenbergMarquardt:
         """Return the optimiser of all fits."""
-        return wb.LevenbergMarquardt(steps=self.steps, screening=min(30, self.steps))
+        return wb.LevenbergMarquardt(steps=self.steps, screening=min(20, self.steps))
 
     def _landscape(self, fits: Mapping[str, wb.Fit], keys: list[tuple[str, float, int]]) -> xr.Dataset:
         """Return the learned Ψ, its convex modes (in units of Ψ, NaN beyond their number) and the true Ψ on a grid."""

@@ -66,7 +66,7 @@ class GeneCircuitStudy(Study):
     title: ClassVar[str] = "Gene circuit: two learned landscapes and the splitting of the well of their blend"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {},
-        "paper": {"members": 5, "steps": 600, "restarts": 6},
+        "paper": {"members": 5, "steps": 400, "restarts": 4},
     }
 
     modes: int = parameter(3, "modes of each landscape", ge=1)
@@ -76,7 +76,7 @@ class GeneCircuitStudy(Study):
     trajectories: int = parameter(40, "number of long trajectories", ge=4)
     samples: int = parameter(11, "samples on a long trajectory, denser at early times", ge=2)
     duration: float = parameter(10.0, "duration of a long trajectory", symbol="t", gt=0)
-    steps: int = parameter(300, "Levenberg–Marquardt steps", ge=1)
+    steps: int = parameter(150, "Levenberg–Marquardt steps", ge=1)
     restarts: int = parameter(2, "initialisations screened per fit", ge=1)
     members: int = parameter(3, "independent fits of each landscape to the covering design, for error bars", ge=1)
     rate: float = parameter(0.7, "rate of the blend parameter", symbol="k_b", gt=0)
@@ -148,7 +148,7 @@ class GeneCircuitStudy(Study):
     ) -> dict[str, wb.Fit]:
         """Return the fits of both cases to both designs ("psi_1", …, "psi_2_long"), computed in parallel."""
         model = wb.LSEICNN(dim=2, modes=self.modes, hidden=self.hidden)
-        optimiser = wb.LevenbergMarquardt(steps=self.steps, patience=100)
+        optimiser = wb.LevenbergMarquardt(steps=self.steps)
         settings = {"restarts": self.restarts, "optimiser": optimiser}
         parts = {
             f"{case}{suffix}": (data[name].sel(case=case, drop=True), members)

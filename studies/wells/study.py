@@ -54,10 +54,10 @@ class WellsStudy(Study):
     members: int = parameter(10, "independent fits per function and optimiser", ge=1)
     modes: int = parameter(10, "number of modes, a generous estimate", ge=1)
     hidden: tuple[int, ...] = parameter((10, 10), "widths of the hidden layers", min_length=1)
-    steps: int = parameter(400, "largest number of Levenberg–Marquardt steps", ge=1)
+    steps: int = parameter(300, "largest number of Levenberg–Marquardt steps", ge=1)
     restarts: int = parameter(2, "initialisations screened per fit by Levenberg–Marquardt", ge=1)
-    tolerance: float = parameter(2e-5, "root-mean-square error at which Levenberg–Marquardt stops", ge=0)
-    screening: int = parameter(80, "steps of screening", ge=1)
+    tolerance: float = parameter(0.0, "root-mean-square error at which Levenberg–Marquardt stops", ge=0)
+    screening: int = parameter(20, "steps of screening", ge=1)
     sharp: float = parameter(1.5, "initial sharpness for Levenberg–Marquardt, scaled units", symbol="ρ", gt=0)
     epochs: int = parameter(600, "Adam epochs", ge=1)
     lr: float = parameter(1e-3, "Adam learning rate of the networks", gt=0)
@@ -138,7 +138,7 @@ class WellsStudy(Study):
             options |= {"init": self._init(), "optimiser": self.adam(), "members": self.members}
         else:
             marquardt = wb.LevenbergMarquardt(
-                steps=self.steps, screening=min(self.screening, self.steps), tolerance=self.tolerance, patience=100
+                steps=self.steps, screening=min(self.screening, self.steps), tolerance=self.tolerance
             )
             init = wb.Initialisation(rho=(self.sharp,))
             options |= {"init": init, "optimiser": marquardt, "restarts": self.restarts, "checkpoint": None}

@@ -13,6 +13,7 @@ from workbench.landscape.basins import basins
 from workbench.landscape.graph import graph
 from workbench.landscape.minimum_energy_path import minimum_energy_path
 from workbench.landscape.rates import rates
+from workbench.landscape.reuse import reused
 from workbench.landscape.stationary_points import stationary_points
 from workbench.landscape.summary import summary
 from workbench.landscape.wells import wells
@@ -72,7 +73,8 @@ def ask(
         )
     if (temperature is None) == (question == "rates"):
         raise ValueError("the analysis 'rates' needs a temperature, temperature=…; no other analysis takes one")
-    return ANALYSES[question](ensemble, within, best, temperature)
+    with reused():
+        return ANALYSES[question](ensemble, within, best, temperature)
 
 
 def _stationary_points(ensemble: LSEICNN, within: Box, best: int, _: Any) -> dict[str, xr.Dataset]:

@@ -41,7 +41,10 @@ Plugin = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Seed of all random numbers, an integer.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Output file.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
-Workers = Annotated[int, typer.Option(min=1, help="Number of processes for independent fits, one thread each.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Number of processes for independent fits, one thread each; by default the idle cores."),
+]
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from workbench import parallel
 from workbench.cli import console
 from workbench.cli.console import Json, Output, Overwrite, Seed, Settings, Workers, parsed, show
 from workbench.errors import LandscapeError
@@ -65,7 +66,7 @@ def fit(
     seed: Seed = 0,
     output: Output = None,
     overwrite: Overwrite = False,
-    workers: Workers = 2,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Fit a landscape to data and save it with its stationary points; or fit another model, such as a material."""
@@ -88,7 +89,7 @@ def fit(
         differentiate=differentiate,
         seed=seed,
         optimiser=None if steps is None else optimiser_of(matched, steps),
-        workers=workers,
+        workers=workers or parallel.idle_cores(),
     )
     origin = {
         "title": f"{'landscape' if outcome.landscape is not None else model} learned from {data.name}",

@@ -76,7 +76,7 @@ def run(
     ] = None,
     overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run from its checkpoints.")] = False,
-    workers: Workers = 2,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Run a study, save its results, draw its figures and print its metrics."""
@@ -152,7 +152,7 @@ def rerun(
     file: Path,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Output file; default: none is kept.")] = None,
     overwrite: Overwrite = False,
-    workers: Workers = 2,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Repeat the study of a result file with the same settings and seed, and compare all values bitwise."""

@@ -60,6 +60,7 @@ class Descent:
         self.records: list[dict[str, Any]] = []
         self._damping, self._growth, self._non_finite, self._stale = settings.damping, 2.0, 0, 0
         self._count: Counter[str] = Counter()
+        self._accepted = 0  # steps on the present problem
         self.theta = problem.vector()
         self._limit = problem.limit()
         self._begin(problem)
@@ -79,7 +80,8 @@ class Descent:
 
     def go_on(self, problem: Problem, steps: int) -> None:
         """Continue from the best parameters with another problem of the same model, for at most that many steps."""
-        self.theta, self.outcome, self._stale, self._growth = self.best, Outcome.RUNNING, 0, 2.0
+        self.theta, self.outcome, self._growth = self.best, Outcome.RUNNING, 2.0
+        self._accepted = self._stale = 0
         self.last = len(self.records) - 1 + steps
         self._begin(problem)
 
@@ -101,7 +103,7 @@ class Descent:
             self.outcome = Outcome.TOLERANCE
         elif self._damping > self.LARGEST_DAMPING:
             self.outcome = Outcome.CONVERGED
-        elif self._stale >= self.settings.patience:
+        elif self._stale >= max(self.settings.patience, self._accepted - self._stale):
             self.outcome = Outcome.EARLY_STOPPING
         elif len(self.records) > self.last:
             self.outcome = Outcome.STEP_LIMIT
@@ -159,6 +161,7 @@ class Descent:
         self.theta, self._evaluated, self.loss, self._linear, self._non_finite = theta, evaluated, loss, linear, 0
         self._state = self.problem.state_after(evaluated, self._state)
         self._count["accepted"] += 1
+        self._accepted += 1
         return True
 
     def _clipped(self, delta: Tensor) -> Tensor:

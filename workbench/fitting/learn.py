@@ -16,6 +16,7 @@ from workbench.errors import DatasetError, LandscapeError
 from workbench.fitting.fit import Fit, Matched, fit
 from workbench.fitting.levenberg_marquardt import LevenbergMarquardt
 from workbench.landscape.grid import grid
+from workbench.landscape.reuse import reused
 from workbench.landscape.stationary_points import stationary_points
 from workbench.landscape.summary import summary
 from workbench.losses.match import parsed
@@ -207,9 +208,10 @@ def _analysed(data: Any, fits: Mapping[str, Fit]) -> Answer:
         landscape = grid(last.model, last.model.box, ensemble=last.ensemble, member=last.best)
     analysis: dict[str, xr.Dataset] = {}
     try:
-        analysis["stationary_points"] = stationary_points(last.model, last.model.box)
-        if last.ensemble.members and last.ensemble.members > 1:
-            analysis["stationary_points_summary"] = summary(stationary_points(last.ensemble, last.model.box))
+        with reused():
+            analysis["stationary_points"] = stationary_points(last.model, last.model.box)
+            if last.ensemble.members and last.ensemble.members > 1:
+                analysis["stationary_points_summary"] = summary(stationary_points(last.ensemble, last.model.box))
     except (LandscapeError, ValueError) as error:
         attrs["stationary_points"] = f"none: {error}"
     return Answer(data=data, fits=fits, landscape=landscape, analysis=analysis, attrs=attrs)

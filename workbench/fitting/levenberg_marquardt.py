@@ -51,9 +51,9 @@ class LevenbergMarquardt:
         The fit stops when the training and held-out errors are both at most `tolerance`. An error is the square root of
         the loss: in units of the noise level `sigma` if the data give it, else relative to the spread of the data.
         Ignored for match="density".
-    patience : int, default 60
+    patience : int, default 30
         The fit stops after this many accepted steps without an improvement of the held-out loss by a thousandth (for
-        match="density", by 1e-4 nats).
+        match="density", by 1e-4 nats), but not before as many steps as it took to improve last.
     damping : float, default 0.01
         Initial damping λ, relative to the mean diagonal entry of JᵀJ.
     memory : float, default 32
@@ -100,7 +100,7 @@ class LevenbergMarquardt:
     steps: int = 400
     screening: int = 20
     tolerance: float = 0.0
-    patience: int = 60
+    patience: int = 30
     damping: float = 1e-2
     memory: float = 32.0
     acceleration: bool = True

@@ -21,6 +21,7 @@ from workbench.evaluation import Evaluation
 from workbench.landscape.answers import stationary
 from workbench.landscape.box import ZERO_EIGENVALUE, Box, distinct, landscape_in, sobol
 from workbench.landscape.eigenvector_following import NEWTON, search
+from workbench.landscape.reuse import remembered
 from workbench.potentials.bridge import evaluated, gradient_at, rows_of
 from workbench.potentials.ensembles import over_members
 from workbench.potentials.potential import Landscape, Potential, Sampled, attributes_of, units_of
@@ -119,6 +120,7 @@ def stationary_points(
     return over_members(potential, lambda one, _: _stationary_points(one, x0, box, index, tolerance))
 
 
+@remembered
 @torch.no_grad()
 def _stationary_points(potential: Landscape, x0: Tensor, box: Box, index: int | None, tolerance: float) -> xr.Dataset:
     """Return the dataset of one member, by searches from x0, shape (start, dim)."""
