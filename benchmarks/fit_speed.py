@@ -30,11 +30,11 @@ from torch.nn.functional import softplus
 
 import systems
 import workbench as wb
-from workbench.fitting.adam import Training
-from workbench.fitting.levenberg_marquardt import Descent
+from workbench.fitting.adam_training import Trainings
+from workbench.fitting.descent import Descent
 from workbench.fitting.outcome import Outcome
 from workbench.fitting.task import Task
-from workbench.losses.normal_equations import gram_of
+from workbench.losses.match import parsed
 
 EPOCHS = 150_000
 PAPER = wb.Initialisation(rho=(2.0,), weights="uniform", scaled=False)
@@ -119,9 +119,9 @@ def usual_epoch(dtype: torch.dtype) -> float:
 def our_epoch(members: int, dtype: torch.dtype, *, compiled: bool) -> float:
     """Return the time in seconds of one epoch of all members together."""
     _, data = wells_data("asymmetric_quartic")
-    task = Task.of(wb.LSEICNN(dim=1, modes=10, dtype=dtype), data, {"potential": 1.0}, PAPER)
+    task = Task.of(wb.LSEICNN(dim=1, modes=10, dtype=dtype), data, parsed("potential"), PAPER)
     settings = wb.Adam(compiled=compiled, every=10**9)
-    training = Training(task, np.random.SeedSequence(0).spawn(members), settings)
+    training = Trainings(task, np.random.SeedSequence(0).spawn(members), settings)
     training.advance(3)
     return clock(lambda: training.advance(10), 9) / 10
 
@@ -134,7 +134,7 @@ def time_to_published(name: str, seeds: int) -> tuple[list[float], list[float]]:
     times, errors = [], []
     for seed in np.random.SeedSequence(0).spawn(seeds):
         began = time.perf_counter()
-        task = Task.of(wb.LSEICNN(dim=1, modes=10), data, {"potential": 1.0}, wb.Initialisation(rho=(1.5,)))
+        task = Task.of(wb.LSEICNN(dim=1, modes=10), data, parsed("potential"), wb.Initialisation(rho=(1.5,)))
         problem = task.problem(seed, 0)
         descent = Descent(problem, settings)
         while descent.outcome is Outcome.RUNNING:
@@ -182,25 +182,6 @@ def through_the_solver() -> dict[str, float]:
     return {"derivatives_ms": 1e3 * clock(derivatives, 15), "odeint_ms": 1e3 * clock(solver, 7)}
 
 
-def descent_step(system: Any, model: wb.LSEICNN, samples: int) -> dict[str, float]:
-    """Return sizes and times in ms of the parts of a Levenberg–Marquardt step of gradient matching."""
-    data = system.points(samples + 10, seed=0)
-    data = data.assign_coords(split=("sample", ["train"] * samples + ["validation"] * 10))
-    task = Task.of(model, data, {"gradient": 1.0}, wb.Initialisation())
-    problem = task.problem(np.random.SeedSequence(0), 0)
-    theta = problem.vector()
-    J = torch.cat(list(problem.jacobians(theta)))
-    descent = Descent(problem, wb.LevenbergMarquardt())
-    return {
-        "residuals": len(J),
-        "parameters": len(theta),
-        "jacobian_ms": 1e3 * clock(lambda: list(problem.jacobians(theta))),
-        "gram_ms": 1e3 * clock(lambda: gram_of(J)),
-        "gram_by_full_product_ms": 1e3 * clock(lambda: J.T @ J),
-        "step_ms": 1e3 * clock(descent.step),
-    }
-
-
 def main() -> None:
     """Print the ratios and save them as JSON."""
     torch.set_num_threads(1)
@@ -234,12 +215,7 @@ def main() -> None:
     step, solver = gradient_step(), through_the_solver()
     result["7-D gradient step"] = step | {"ratio": step["usual_ms"] / step["ours_ms"]}
     result["derivatives against odeint"] = solver | {"ratio": solver["odeint_ms"] / solver["derivatives_ms"]}
-    circuit, crystal = systems.get("gene_circuit", b=1.0), systems.get("mechanochemical")
-    small, large = wb.LSEICNN(dim=2, modes=3, hidden=(8, 8, 8)), wb.LSEICNN(dim=7, modes=5, hidden=(10, 10))
-    result["one Levenberg–Marquardt step, gene circuit"] = descent_step(circuit, small, 480)
-    result["one Levenberg–Marquardt step, mechanochemical"] = descent_step(crystal, large, 800)
-    steps = [name for name in result if name.startswith("one Levenberg")]
-    for name in ("7-D gradient step", "derivatives against odeint", *steps):
+    for name in ("7-D gradient step", "derivatives against odeint"):
         print("  ".join([f"\n{name}:", *(f"{key} {value:.2f}" for key, value in result[name].items())]))
     path = Path("results") / "fit_speed.json"
     path.parent.mkdir(exist_ok=True)

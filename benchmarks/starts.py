@@ -14,10 +14,9 @@ import torch
 import systems
 import workbench as wb
 from workbench import dataset
-from workbench.fitting.levenberg_marquardt import Descent, LevenbergMarquardt
-from workbench.losses.least_squares import LeastSquares, Observations, scales_of
+from workbench.fitting.descent import Descent
+from workbench.losses.match import parsed
 
-MATCH = {"velocity": 1.0}
 STEPS = 100
 SEEDS = range(8)
 
@@ -37,8 +36,8 @@ def error_of(b: float, seed: int, *, rho: float, usual: bool = False) -> float:
             for raw in model.convex.W:
                 width = raw.shape[-1] ** -0.5
                 raw.copy_(torch.as_tensor(rng.uniform(-width, width, tuple(raw.shape))))
-    seen = Observations.of(data, MATCH, scales_of(data, MATCH), model.u)
-    descent = Descent(LeastSquares(model, seen, MATCH), LevenbergMarquardt())
+    problem = parsed("velocity").problem(model, {"train": data, "validation": data})
+    descent = Descent(problem, wb.LevenbergMarquardt(steps=STEPS))
     for _ in range(STEPS):
         descent.step()
     return descent.loss**0.5

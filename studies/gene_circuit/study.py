@@ -77,7 +77,7 @@ class GeneCircuitStudy(Study):
     samples: int = parameter(11, "samples on a long trajectory, denser at early times", ge=2)
     duration: float = parameter(10.0, "duration of a long trajectory", symbol="t", gt=0)
     steps: int = parameter(150, "Levenberg–Marquardt steps", ge=1)
-    restarts: int = parameter(2, "initialisations screened per fit", ge=1)
+    restarts: int = parameter(4, "initialisations screened per fit", ge=1)
     members: int = parameter(3, "independent fits of each landscape to the covering design, for error bars", ge=1)
     rate: float = parameter(0.7, "rate of the blend parameter", symbol="k_b", gt=0)
     first: float = parameter(0.01, "blend parameter at t = 0", symbol="b(0)", gt=0, lt=1)
