@@ -25,7 +25,7 @@ def registries(monkeypatch):
 
 def test_the_guide_has_its_pages():
     assert {page.stem for page in PAGES} == {
-        "own-system", "own-data", "extending", "result-file", "analysing", "time-varying", "writing-a-study"
+        "own-system", "own-data", "extending", "fitting", "result-file", "analysing", "time-varying", "writing-a-study"
     }  # fmt: skip
 
 

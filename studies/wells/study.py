@@ -54,7 +54,7 @@ class WellsStudy(Study):
     members: int = parameter(10, "independent fits per function and optimiser", ge=1)
     modes: int = parameter(10, "number of modes, a generous estimate", ge=1)
     hidden: tuple[int, ...] = parameter((10, 10), "widths of the hidden layers", min_length=1)
-    steps: int = parameter(300, "largest number of Levenberg–Marquardt steps", ge=1)
+    steps: int = parameter(200, "largest number of Levenberg–Marquardt steps", ge=1)
     restarts: int = parameter(2, "initialisations screened per fit by Levenberg–Marquardt", ge=1)
     tolerance: float = parameter(0.0, "root-mean-square error at which Levenberg–Marquardt stops", ge=0)
     screening: int = parameter(20, "steps of screening", ge=1)
