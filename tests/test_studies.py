@@ -204,7 +204,8 @@ def test_an_interrupted_study_goes_on_from_its_checkpoints(tmp_path):
     for name, state in states.items():
         elapsed = results.read(target)[f"fits/{name}_adam/history/elapsed"].values[0]
         kept = state["each"][0]["records"]["elapsed"].numpy()
-        np.testing.assert_array_equal(elapsed[1:3], kept[1:3])  # it went on, and did not start again
+        end = min(3, len(kept))
+        np.testing.assert_array_equal(elapsed[1:end], kept[1:end])  # it went on, and did not start again
 
 
 def test_bad_requests_are_refused(tmp_path):

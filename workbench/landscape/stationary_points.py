@@ -165,7 +165,7 @@ def _check_gradients(x0: Tensor, norms: Tensor, finite: Tensor) -> None:
         warnings.warn(
             f"the potential is not finite at {lost} of {len(x0)} starting points, such as {first}; they are left out",
             LandscapeWarning,
-            stacklevel=7,
+            stacklevel=8,
         )
 
 
@@ -193,7 +193,7 @@ def _check_continuous_family(potential: Landscape, x: Tensor, hessian: Tensor, b
             f"{int(in_family.sum())} of {len(x)} stationary point(s) belong to a continuous family, sampled according "
             f"to the starting points: at {x[first].tolist()} the potential is flat along {direction[first].tolist()}",
             LandscapeWarning,
-            stacklevel=7,
+            stacklevel=8,
         )
 
 
