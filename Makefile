@@ -26,6 +26,8 @@ lint: .venv/installed
 bench: .venv/installed
 	$(BIN)/python benchmarks/starts.py
 	$(BIN)/python benchmarks/fit_speed.py
+	$(BIN)/python benchmarks/fit_accuracy.py --quick
+	$(BIN)/python benchmarks/step_cost.py
 	$(BIN)/python benchmarks/ssa_speed.py --quick
 	$(BIN)/python benchmarks/paths_speed.py
 	$(BIN)/python benchmarks/landscape_cost.py
