@@ -178,6 +178,7 @@ def draw(path: Path, all_curves: dict[str, dict[str, list[np.ndarray]]]) -> None
                 panel.loglog(rows[:, 0], rows[:, 1], color=colour, label=None if k else name, **style)
         panel.set(title=title, xlabel="CPU time (s), one thread")
         panel.grid(alpha=0.2)
+        panel.xaxis.set_minor_formatter("")
     panels[0].set_ylabel("relative error of the slopes")
     panels[1].set_ylabel("mean square error")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
