@@ -15,6 +15,7 @@ def test_rule_takes_the_smallest_within_one_standard_error():
     assert smallest(loss, error, floor=0.0) == 1
     assert smallest(loss, error / 10, floor=0.0) == 2
     assert smallest(loss, error, floor=10.0) == 0
+    assert smallest(loss, error / 10, floor=np.where(np.arange(len(loss)) == 1, loss[1], 0.0)) == 1
     assert smallest(np.array([3.0]), np.array([np.inf]), floor=0.0) == 0
 
 

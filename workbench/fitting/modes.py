@@ -3,7 +3,8 @@ r"""Selection of the number of modes by held-out loss, and three ways of countin
 The published criterion, a penalty on the gates α, cannot determine the number of modes: the output bias of a mode
 absorbs log ς(α)/ρ, so α can change without any change of Ψ. Instead, models with K = 1, 2, … modes are fitted, with ρ
 bounded below so that a blend of few modes does not make more wells than modes. The smallest K is chosen whose held-out
-loss is within one standard error of the lowest, or below a floor: 10⁻⁴ of the loss of a flat landscape.
+loss is within one standard error of the lowest, or below a floor: 10⁻⁴ of the loss of a flat landscape, or three times
+that if the landscape has as many wells as the best one, so that the further modes add no well.
 
 A K whose landscape has more wells than modes is passed over, because its modes have blended in spite of the bound; with
 steep walls around shallow wells, such a fit may have a low loss. The scan ends when the loss is below the floor, or
@@ -40,6 +41,7 @@ __all__ = ["choose", "mode_counts", "smallest"]
 
 SCAN_RHO_LO = 2.0  # lower bound of ρ in scaled units, if the model has none; the study `discovery` varies it
 LOSS_FLOOR = 1e-4  # of the loss of a flat landscape
+SAME_WELLS = 3.0  # times that floor, for fits with as many wells as the best one
 FEWEST_HELD_OUT = 10  # samples, below which the choice is not reliable
 SCAN_PATIENCE = 2  # larger numbers of modes without improvement before the scan ends
 
@@ -91,7 +93,9 @@ def choose(
         raise FitError(f"no fit succeeded with any number of modes up to {model.modes}. Check the data for outliers")
     counts = np.arange(1, len(loss) + 1)
     admissible = np.where(found <= counts, loss, np.inf)
-    chosen = 1 + smallest(admissible if np.isfinite(admissible).any() else loss, error, floor)
+    judged = admissible if np.isfinite(admissible).any() else loss
+    floors = np.where(found == found[np.argmin(judged)], SAME_WELLS * floor, floor)
+    chosen = 1 + smallest(judged, error, floors)
     _warn(model.modes, chosen, loss, floor, len(problem.validation.target))
     columns = {
         "validation_loss": (loss, "held-out loss"),
@@ -145,8 +149,8 @@ def candidate(model: LSEICNN, modes: int) -> LSEICNN:
     return model.like(members=model.members, modes=modes, rho_lo=model.rho_lo or SCAN_RHO_LO)
 
 
-def smallest(loss: np.ndarray, error: np.ndarray, floor: float) -> int:
-    """Return the first index whose loss is within one standard error of the lowest, or below the floor.
+def smallest(loss: np.ndarray, error: np.ndarray, floor: Any) -> int:
+    """Return the first index whose loss is within one standard error of the lowest, or below its floor.
 
     Examples
     --------
@@ -154,7 +158,7 @@ def smallest(loss: np.ndarray, error: np.ndarray, floor: float) -> int:
     1
     """
     best = int(np.argmin(loss))
-    return int(np.argmax(loss <= max(loss[best] + error[best], floor)))
+    return int(np.argmax(loss <= np.maximum(loss[best] + error[best], floor)))
 
 
 def _wells(model: LSEICNN, x: np.ndarray, relative: float) -> int:
