@@ -17,9 +17,9 @@ from torch import Tensor
 from workbench.checks import require_integer
 from workbench.dataset.variables import state_labels, variable
 from workbench.errors import LandscapeError, LandscapeWarning
-from workbench.landscape.box import ZERO_EIGENVALUE, Box, distinct, landscape_in
 from workbench.landscape.eigenvector_following import search
 from workbench.landscape.steepest_descent import LOST, SADDLE, minima_reached
+from workbench.potentials.box import ZERO_EIGENVALUE, Box, distinct, landscape_in
 from workbench.potentials.bridge import evaluated, rows_of
 from workbench.potentials.ensembles import over_members
 from workbench.potentials.potential import Landscape, Potential, attributes_of, units_of

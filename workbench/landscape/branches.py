@@ -23,10 +23,10 @@ from workbench.dataset.variables import Units, state_labels, variable
 from workbench.errors import LandscapeWarning
 from workbench.landscape.answers import stationary
 from workbench.landscape.bifurcations import bifurcation_between
-from workbench.landscape.box import Box
 from workbench.landscape.curves import Array, Curves, Family
 from workbench.landscape.stationary_points import stationary_points
 from workbench.potentials.blend import Blend, parameter_unit
+from workbench.potentials.box import Box
 from workbench.potentials.bridge import Remembering, require_potential
 from workbench.potentials.ensembles import member_of, over_members
 from workbench.potentials.potential import Ensemble, Landscape, Potential, TimeVarying, attributes_of, units_of

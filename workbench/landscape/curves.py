@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from workbench.landscape.box import Box
+from workbench.potentials.box import Box
 from workbench.potentials.potential import Landscape, Potential
 
 __all__ = ["Array", "Curves", "Family"]

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from workbench.landscape.box import SEARCH_MARGIN, Box
+from workbench.potentials.box import SEARCH_MARGIN, Box
 from workbench.potentials.bridge import evaluated
 from workbench.potentials.potential import Landscape
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from workbench.dataset.variables import variable
 from workbench.errors import LandscapeWarning
-from workbench.landscape.box import Box, landscape_in
 from workbench.landscape.stationary_points import stationary_points
 from workbench.landscape.steepest_descent import minima_reached
+from workbench.potentials.box import Box, landscape_in
 from workbench.potentials.bridge import tensor_options
 from workbench.potentials.ensembles import over_members, points_of_member
 from workbench.potentials.potential import Landscape, Potential, units_of

@@ -8,7 +8,7 @@ import xarray as xr
 
 from workbench.checks import require_integer
 from workbench.dataset.variables import Units, state_labels, variable
-from workbench.landscape.box import landscape_in
+from workbench.potentials.box import landscape_in
 from workbench.potentials.bridge import require_potential
 from workbench.potentials.ensembles import each_member
 from workbench.potentials.potential import Landscape, Potential, arbitrary_constant, attributes_of, units_of

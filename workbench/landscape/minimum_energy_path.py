@@ -22,10 +22,10 @@ from workbench.checks import require_integer
 from workbench.dataset.variables import state_labels, variable
 from workbench.errors import LandscapeError
 from workbench.landscape.answers import eigenvalues
-from workbench.landscape.box import SAME_POINT, Box, distinct, landscape_in
 from workbench.landscape.eigenvector_following import search
 from workbench.landscape.graph import unstable_directions
 from workbench.landscape.steepest_descent import descent_paths
+from workbench.potentials.box import SAME_POINT, Box, distinct, landscape_in
 from workbench.potentials.bridge import evaluated, require_potential, rows_of
 from workbench.potentials.ensembles import over_members, points_of_member
 from workbench.potentials.potential import Landscape, Potential, attributes_of, units_of

@@ -18,8 +18,8 @@ import xarray as xr
 from workbench.checks import require_temperature
 from workbench.dataset.variables import variable
 from workbench.errors import LandscapeError, LandscapeWarning
-from workbench.landscape.box import landscape_in
 from workbench.landscape.graph import graph
+from workbench.potentials.box import landscape_in
 from workbench.potentials.potential import Potential, units_of
 
 __all__ = ["rates"]

@@ -11,9 +11,9 @@ import xarray as xr
 
 from workbench.checks import require_integer
 from workbench.dataset.variables import variable
-from workbench.landscape.box import landscape_in
 from workbench.landscape.stationary_points import stationary_points
 from workbench.potentials.blend import parameter_unit
+from workbench.potentials.box import landscape_in
 from workbench.potentials.ensembles import over_members
 from workbench.potentials.potential import TimeVarying, attributes_of, units_of
 

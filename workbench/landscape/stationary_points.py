@@ -19,9 +19,9 @@ from workbench.dataset.variables import state_labels, variable
 from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.evaluation import Evaluation
 from workbench.landscape.answers import stationary
-from workbench.landscape.box import ZERO_EIGENVALUE, Box, distinct, landscape_in, sobol
 from workbench.landscape.eigenvector_following import NEWTON, search
 from workbench.landscape.reuse import remembered
+from workbench.potentials.box import ZERO_EIGENVALUE, Box, distinct, landscape_in, sobol
 from workbench.potentials.bridge import evaluated, gradient_at, rows_of
 from workbench.potentials.ensembles import over_members
 from workbench.potentials.potential import Landscape, Potential, Sampled, attributes_of, units_of

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from workbench.landscape.box import SEARCH_MARGIN, ZERO_EIGENVALUE, Box, distinct
+from workbench.potentials.box import SEARCH_MARGIN, ZERO_EIGENVALUE, Box, distinct
 from workbench.potentials.bridge import evaluated, gradient_at
 from workbench.potentials.potential import Landscape
 

@@ -19,9 +19,9 @@ import torch
 import xarray as xr
 
 from workbench.dataset.variables import variable
-from workbench.landscape.box import landscape_in
 from workbench.landscape.graph import joined_minima
 from workbench.landscape.stationary_points import stationary_points
+from workbench.potentials.box import landscape_in
 from workbench.potentials.bridge import tensor_options
 from workbench.potentials.ensembles import over_members
 from workbench.potentials.potential import Landscape, Modal, Potential, units_of

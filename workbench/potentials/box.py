@@ -16,12 +16,14 @@ import torch
 from scipy.stats import qmc
 from torch import Tensor
 
+from workbench.errors import LandscapeError
 from workbench.potentials.bridge import require_potential, tensor_options
 from workbench.potentials.potential import Landscape
 
 __all__ = ["Box", "SAME_POINT", "SEARCH_MARGIN", "ZERO_EIGENVALUE", "distinct", "landscape_in", "sobol"]
 
 SAME_POINT = 1e-4  # in units of the box: points closer than this are identified
+COARSEST = 1e-5  # in units of the box: a box whose numbers are further apart than this is refused
 SEARCH_MARGIN = 0.5  # in units of the box: how far outside it a search may go
 ZERO_EIGENVALUE = 1e-8  # relative to the largest eigenvalue: smaller ones count as zero
 
@@ -41,12 +43,14 @@ class Box:
 
     @classmethod
     def of(cls, potential: Landscape, within: Sequence[tuple[float, float]]) -> "Box":
-        """Return the box given by one pair (low, high) per state, on the device and in the dtype of the potential.
+        """Return the box given by one pair (low, high) per state, in double precision on the device of the potential.
 
         Raises
         ------
         ValueError
             If there is not one finite pair with low < high for each state.
+        LandscapeError
+            If the box is so narrow and so far from zero that the numbers of the potential do not resolve it.
         """
         dim = len(potential.states)
         try:
@@ -58,7 +62,18 @@ class Box:
                 f"within must be {dim} {'pair' if dim == 1 else 'pairs'} (low, high) with low < high, one for each of "
                 f"the states {', '.join(potential.states)}; got {within}"
             )
-        return cls(*torch.as_tensor(box, **tensor_options(potential)).T)
+        options = tensor_options(potential)
+        precision = torch.finfo(options["dtype"]).eps
+        lost = precision * np.abs(box).max(-1) > COARSEST * (box[:, 1] - box[:, 0])
+        if lost.any():
+            k = int(np.argmax(lost))
+            low, high = box[k].tolist()
+            raise LandscapeError(
+                f"numbers of the potential, of {options['dtype']}, do not resolve the box along {potential.states[k]}: "
+                f"it is {high - low:.3g} wide at {low:.6g}, where neighbouring numbers are "
+                f"{precision * abs(low):.1g} apart; measure {potential.states[k]} from an origin near the box"
+            )
+        return cls(*torch.as_tensor(box, dtype=torch.float64, device=options["device"]).T)
 
     @property
     def width(self) -> Tensor:
