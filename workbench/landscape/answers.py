@@ -28,7 +28,14 @@ def eigenvalues(
 
 
 def stationary(
-    x: np.ndarray, potential: np.ndarray, eigenvalue: np.ndarray, units: Units, degenerate: Any = False
+    x: np.ndarray,
+    potential: np.ndarray,
+    eigenvalue: np.ndarray,
+    units: Units,
+    degenerate: Any = False,
+    *,
+    index: np.ndarray | None = None,
+    zero_modes: Any = 0,
 ) -> xr.Dataset:
     """Return a dataset of stationary points along ``point``.
 
@@ -42,6 +49,10 @@ def stationary(
         Units of the states and of Ψ.
     degenerate : array_like of bool
         Where an eigenvalue counts as zero, shape (point,).
+    index : numpy.ndarray, optional
+        Number of negative eigenvalues, shape (point,), where some count as zero.
+    zero_modes : array_like of int
+        Number of directions along which Ψ does not change, shape (point,).
 
     Returns
     -------
@@ -55,8 +66,9 @@ def stationary(
     >>> stationary(one, one[:, 0], one, Units()).kind.values.tolist()
     ['saddle']
     """
-    index = (eigenvalue < 0).sum(-1)
-    kind = np.where(index == 0, "minimum", np.where(index == x.shape[1], "maximum", "saddle"))
+    index = (eigenvalue < 0).sum(-1) if index is None else index
+    curved = x.shape[1] - np.asarray(zero_modes)
+    kind = np.where(index == 0, "minimum", np.where(index == curved, "maximum", "saddle"))
     kind = np.where(degenerate, "degenerate", kind).astype("U10")
     order = "eigenvalue of the Hessian, in ascending order along state"
     variables = {

@@ -22,7 +22,7 @@ from workbench.potentials.potential import Landscape
 
 __all__ = ["Box", "SAME_POINT", "SEARCH_MARGIN", "ZERO_EIGENVALUE", "distinct", "landscape_in", "sobol"]
 
-SAME_POINT = 1e-4  # in units of the box: points closer than this are identified
+SAME_POINT = 1e-5  # in units of the box: points closer than this are identified
 COARSEST = 1e-5  # in units of the box: a box whose numbers are further apart than this is refused
 SEARCH_MARGIN = 0.5  # in units of the box: how far outside it a search may go
 ZERO_EIGENVALUE = 1e-8  # relative to the largest eigenvalue: smaller ones count as zero

@@ -103,12 +103,10 @@ class Natural:
 
     def _scaled(self, one: Any, y: Any, order: int) -> Any:
         """Return Ψ, ∇Ψ or ∇²Ψ, by `order`, in natural units, as an array or a tensor like y."""
-        if not isinstance(y, Tensor):
-            one, unit = np.asarray(one, dtype=np.float64), self._unit
-        else:
-            one, unit = torch.as_tensor(one).to(y), self.unit
+        one = torch.as_tensor(one).to(y) if isinstance(y, Tensor) else np.asarray(one, dtype=np.float64)
         if order == 0:
             return (one - self.level) / self.spread
+        unit: Any = self.unit if isinstance(y, Tensor) else self._unit
         slopes = one * (unit / self.spread)
         return slopes if order == 1 else slopes * unit[:, None]
 

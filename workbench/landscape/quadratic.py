@@ -1,0 +1,136 @@
+r"""The quadratic model of a potential about a state, in natural units, and what counts as zero in it.
+
+With ∇²Ψ = V Λ Vᵀ and c = Vᵀ∇Ψ, the components of the gradient along the eigenvectors, Newton's step is −c/λ along each.
+Numbers are compared with the largest |λ| there, never with an absolute one. A component of the gradient is known to
+about (1e-14 + 8δ) max|λ|, where δ is the resolution of x (see `workbench.potentials.natural`): below that it is noise.
+
+Where the states have unlike scales, an eigenvalue may be smaller than the rounding error of the largest. Jacobi's
+rotations find small eigenvalues of such graded matrices to high relative accuracy, and are used there.
+
+References
+----------
+J. Demmel, K. Veselić, SIAM J. Matrix Anal. Appl. 13, 1204-1245 (1992), doi:10.1137/0613074.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["QuadraticModel", "eigh", "quadratic_model", "times"]
+
+ROUNDING = 1e-14  # relative to the largest eigenvalue: rounding error of a component of the gradient
+RESOLUTIONS = 8.0  # how many times the resolution of x the error of Newton's step may be
+ZERO_EIGENVALUE = 1e-8  # relative to the largest eigenvalue there: smaller ones count as zero
+GRADED = 1e6  # ratio of diagonal elements beyond which Jacobi's method is used
+MOST_SWEEPS = 30
+
+
+class QuadraticModel(NamedTuple):
+    """Eigenvalues in ascending order, eigenvectors, components of the gradient along them, and their noise.
+
+    Shapes are (row, dim), (row, dim, dim), (row, dim) and (row, 1).
+    """
+
+    values: Tensor
+    vectors: Tensor
+    components: Tensor
+    noise: Tensor
+
+    @property
+    def largest(self) -> Tensor:
+        """Largest |λ|, shape (row, 1)."""
+        return self.values.abs().amax(-1, keepdim=True)
+
+    @property
+    def flat(self) -> Tensor:
+        """Whether an eigenvalue counts as zero, shape (row, dim)."""
+        return self.values.abs() <= ZERO_EIGENVALUE * self.largest
+
+    def newton(self) -> Tensor:
+        """Return −c/|λ| along the eigenvectors, shape (row, dim); zero where c is noise."""
+        size = self.values.abs().maximum(0.1 * ZERO_EIGENVALUE * self.largest)
+        return torch.where(self.components.abs() <= self.noise, 0.0, -self.components / size)
+
+    def stationary(self, step: float, slack: float = 1.0) -> Tensor:
+        """Return whether Newton's step is at most `step` along every eigenvector, up to noise times `slack`: (row,)."""
+        bound = torch.maximum(step * self.values.abs(), slack * self.noise)
+        return (self.components.abs() <= bound).all(-1)
+
+
+def quadratic_model(gradient: Tensor, hessian: Tensor, resolution: Tensor) -> QuadraticModel:
+    """Return the quadratic model.
+
+    Parameters
+    ----------
+    gradient, hessian : torch.Tensor
+        ∇Ψ, shape (row, dim), and ∇²Ψ, (row, dim, dim), in natural units.
+    resolution : torch.Tensor
+        Resolution of the states, shape (dim,).
+
+    Returns
+    -------
+    QuadraticModel
+    """
+    values, vectors = eigh(hessian)
+    noise = (ROUNDING + RESOLUTIONS * resolution.max()) * values.abs().amax(-1, keepdim=True)
+    return QuadraticModel(values, vectors, times(vectors.mT, gradient), noise)
+
+
+def times(matrix: Tensor, vector: Tensor) -> Tensor:
+    """Return the products of matrices (row, n, dim) and vectors (row, dim), shape (row, n)."""
+    return (matrix @ vector.unsqueeze(-1))[..., 0]
+
+
+def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return eigenvalues in ascending order, (row, dim), and eigenvectors, (row, dim, dim), of symmetric matrices.
+
+    Examples
+    --------
+    >>> graded = torch.tensor([[[1e30, 1.0], [1.0, 2e-30]]], dtype=torch.float64)
+    >>> eigh(graded)[0].tolist()
+    [[1e-30, 1e+30]]
+    """
+    diagonal = torch.diagonal(matrix, dim1=-2, dim2=-1).abs()
+    if matrix.shape[-1] < 2 or not (diagonal.amax(-1) > GRADED * diagonal.amin(-1)).any():
+        return torch.linalg.eigh(matrix)
+    values, vectors = _jacobi(matrix.detach().cpu().numpy())
+    return torch.as_tensor(values).to(matrix), torch.as_tensor(vectors).to(matrix)
+
+
+def _jacobi(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `eigh` does, by Jacobi's rotations."""
+    a, dim = matrix.copy(), matrix.shape[-1]
+    v = np.broadcast_to(np.eye(dim), a.shape).copy()
+    with np.errstate(all="ignore"):
+        for _ in range(MOST_SWEEPS):
+            turned = False
+            for p in range(dim - 1):
+                for q in range(p + 1, dim):
+                    apq, app, aqq = a[:, p, q], a[:, p, p], a[:, q, q]
+                    due = np.abs(apq) > 1e-16 * np.sqrt(np.abs(app)) * np.sqrt(np.abs(aqq))
+                    if not due.any():
+                        continue
+                    turned = True
+                    theta = (aqq - app) / (2 * apq)
+                    t = np.where(theta >= 0, 1.0, -1.0) / (np.abs(theta) + np.hypot(1.0, theta))
+                    t = np.where(due & np.isfinite(t), t, 0.0)
+                    cosine = 1 / np.hypot(1.0, t)
+                    _rotate(a, v, p, q, t, cosine, due)
+            if not turned:
+                break
+    values = np.diagonal(a, axis1=-2, axis2=-1)
+    order = values.argsort(-1)
+    return np.take_along_axis(values, order, -1), np.take_along_axis(v, order[:, None], -1)
+
+
+def _rotate(a: np.ndarray, v: np.ndarray, p: int, q: int, t: np.ndarray, cosine: np.ndarray, due: np.ndarray) -> None:
+    """Rotate matrices a and vectors v, both (row, dim, dim), in place, so that a_pq becomes zero where it is due."""
+    sine, apq = t * cosine, a[:, p, q].copy()
+    app, aqq = a[:, p, p] - t * apq, a[:, q, q] + t * apq
+    c, s = cosine[:, None], sine[:, None]
+    for rows in (a.swapaxes(1, 2), a, v.swapaxes(1, 2)):  # columns of a, its rows, columns of v
+        rows[:, p], rows[:, q] = c * rows[:, p] - s * rows[:, q], s * rows[:, p] + c * rows[:, q]
+    a[:, p, p], a[:, q, q] = app, aqq
+    a[:, p, q] = a[:, q, p] = np.where(due, 0.0, apq)
