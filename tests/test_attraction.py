@@ -112,17 +112,28 @@ def test_descents_to_minus_infinity_are_labelled():
     assert found["label"].values.tolist() == [-2, -1, 0, 0]
 
 
+def test_a_flat_direction_is_divided_out_of_the_basins(recwarn):
+    starts = [[x, y] for x in (-1.5, 1.5) for y in (-0.5, 0, 0.5)]
+    found = wb.basins(Quartic(stiffness=0.0), [(-2, 2), (-1, 1)], starts=starts)
+    assert found["label"].values.tolist() == [0, 0, 0, 1, 1, 1]
+    assert not recwarn.list
+
+
 def test_degenerate_minima_are_reported():
-    with pytest.warns(LandscapeWarning, match="6 of 6 minima are degenerate, such as") as record:
-        wb.basins(
-            Quartic(stiffness=0.0), [(-2, 2), (-1, 1)], starts=[[x, y] for x in (-1.5, 1.5) for y in (-0.5, 0, 0.5)]
-        )
+    class Power(PotentialSystem):
+        state_space = (State("x", box=(-1, 1)), State("y", box=(-1, 1)))
+
+        def potential(self, x):
+            return x[..., 0] ** 4 + x[..., 1] ** 2
+
+    with pytest.warns(LandscapeWarning, match=r"of \d+ minima are degenerate, such as") as record:
+        wb.basins(Power(), Power().box, resolution=4)
     assert record[0].filename == __file__
 
 
 def test_invalid_arguments_are_rejected(circuit):
     with pytest.raises(
-        LandscapeError, match=r"none of the 5 starting point\(s\) reaches a minimum: .* unbounded below"
+        LandscapeError, match=r"none of the 5 starting point\(s\) reaches a minimum: 100% leave the box .* no bottom"
     ):
         wb.basins(Cubic(), [(-3, -2)], resolution=5)
     with pytest.raises(ValueError, match="low < high"):

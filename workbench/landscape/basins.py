@@ -18,10 +18,13 @@ from workbench.checks import require_integer
 from workbench.dataset.variables import state_labels, variable
 from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.landscape.eigenvector_following import search
+from workbench.landscape.families import model_at, zero_modes
+from workbench.landscape.quadratic import QuadraticModel, quadratic_model
 from workbench.landscape.steepest_descent import LOST, SADDLE, minima_reached
-from workbench.potentials.box import ZERO_EIGENVALUE, Box, distinct, landscape_in
+from workbench.potentials.box import Box, distinct, landscape_in
 from workbench.potentials.bridge import evaluated, rows_of
 from workbench.potentials.ensembles import over_members
+from workbench.potentials.natural import Natural
 from workbench.potentials.potential import Landscape, Potential, attributes_of, units_of
 
 __all__ = ["basins"]
@@ -125,24 +128,29 @@ def _axes(box: Box, resolution: int) -> list[Tensor]:
 @torch.no_grad()
 def _basins(potential: Landscape, box: Box, grid: Tensor, axes: list[Tensor], near: Tensor | None) -> xr.Dataset:
     """Return the dataset of one member, for starting points on a grid with these axes, or a list without axes."""
-    known = None if near is None else _relaxed(potential, near, box)
-    label, minima = minima_reached(potential, grid.reshape(-1, grid.shape[-1]), box, known)
+    natural = Natural(potential, box)
+    known = None if near is None else _relaxed(natural, natural.y(near))
+    label, minima = minima_reached(natural, natural.y(grid).reshape(-1, grid.shape[-1]), known)
     if not len(minima):
+        lost = float((label == LOST).double().mean())
         raise LandscapeError(
-            f"none of the {len(label)} starting point(s) reaches a minimum: the potential has none in this region, is "
-            "unbounded below, or is not finite; change within=… or starts=…"
+            f"none of the {len(label)} starting point(s) reaches a minimum: {lost:.0%} leave the box by more than half "
+            "a side, or meet values that are not finite, and the others rest at saddles. Either the valleys go on "
+            "outside within=…, which should then be widened, or the potential has no bottom"
         )
-    psi = evaluated(potential, minima, 2)
-    _warn_degenerate(minima, psi.hessian)
+    psi = evaluated(natural, minima, 2)
+    _warn_degenerate(natural, minima, quadratic_model(psi.gradient, psi.hessian, natural.resolution))
     label, order = _sorted(psi.value, label, minima, 0 if known is None else len(known))
-    minima, level = minima[order], psi.value[order]
-    found = _dataset(potential, label.reshape(grid.shape[:-1]).cpu().numpy(), minima, level, axes)
+    minima = minima[order]
+    x = natural.x(minima)
+    level = evaluated(potential, x, 0).value
+    found = _dataset(potential, label.reshape(grid.shape[:-1]).cpu().numpy(), x, level, axes)
     length = units_of(potential).of("state")
     if not axes:
         found["x"] = variable(("start", "state"), grid.cpu().numpy(), "starting point", length)
     if len(axes) == 2:
-        boundary, between = _separatrix(potential, box, grid, label.reshape(grid.shape[:-1]), minima)
-        found["separatrix"] = variable(("boundary", "state"), boundary, "separatrix", length)
+        boundary, between = _separatrix(natural, natural.y(grid), label.reshape(grid.shape[:-1]), minima)
+        found["separatrix"] = variable(("boundary", "state"), natural.x(boundary), "separatrix", length)
         sides = "basins on either side of the separatrix"
         found["between"] = variable(("boundary", "side"), between, sides, "1", description=f"{ABSENT}: no such point")
         found = found.assign_coords(boundary=np.arange(len(boundary)))
@@ -166,47 +174,46 @@ def _dataset(potential: Landscape, label: np.ndarray, minima: Tensor, level: Ten
     return xr.Dataset(variables, coords=coords, attrs=attributes_of(potential))
 
 
-def _warn_degenerate(minima: Tensor, hessian: Tensor) -> None:
-    """Warn of minima, shape (well, dim), with a zero eigenvalue of the Hessian, shape (well, dim, dim)."""
-    eigenvalue = torch.linalg.eigvalsh(hessian)
-    degenerate = (eigenvalue <= ZERO_EIGENVALUE * eigenvalue[:, -1:]).any(-1)
+def _warn_degenerate(natural: Natural, minima: Tensor, model: QuadraticModel) -> None:
+    """Warn of minima, shape (well, dim), with a zero eigenvalue that is not that of a continuous family."""
+    degenerate = model.flat.any(-1)
     if degenerate.any():
-        first = minima[degenerate][0].tolist()
+        degenerate &= ~zero_modes(natural, minima, model, 1e4).any(-1)
+    if degenerate.any():
+        first = natural.x(minima[degenerate][0]).tolist()
         warnings.warn(
-            f"{int(degenerate.sum())} of {len(minima)} minima are degenerate, such as {first}: where minima form a "
-            "continuous family, their number and the labels depend on the starting points",
+            f"{int(degenerate.sum())} of {len(minima)} minima are degenerate, such as {first}: their number and the "
+            "labels depend on the starting points",
             LandscapeWarning,
             stacklevel=7,
         )
 
 
-def _relaxed(potential: Landscape, near: Tensor, box: Box) -> Tensor:
-    """Return the minima to which the given wells relax, shape (well, dim)."""
-    x = search(potential, near, box, 0)
-    _, g, H = evaluated(potential, x, 2)
-    curvature = torch.linalg.eigvalsh(H.nan_to_num() * torch.outer(box.width, box.width))
-    gradient = (g * box.width).norm(dim=-1)
-    for well, ok in zip(near.tolist(), (curvature[:, 0] >= 0) & (gradient <= 1e-6 * curvature[:, -1]), strict=True):
+def _relaxed(natural: Natural, near: Tensor) -> Tensor:
+    """Return the minima to which the given wells relax, shape (well, dim), in natural units."""
+    y = search(natural, near, 0)
+    found = torch.isfinite(y).all(-1)
+    model = model_at(natural, torch.where(found[:, None], y, near))
+    found &= (model.values >= -model.zero).all(-1) & model.stationary(1e-6, 1e4)
+    for well, ok in zip(natural.x(near).tolist(), found, strict=True):
         if not ok:
             raise LandscapeError(f"the potential has no minimum near {well} in wells=…; pass a state inside a well")
-    if len(distinct(x, box)) < len(x):
-        raise LandscapeError(f"two of wells=… relax to the same minimum; the minima are {x.tolist()}")
-    return x
+    if len(distinct(y, natural.box)) < len(y):
+        raise LandscapeError(f"two of wells=… relax to the same minimum; the minima are {natural.x(y).tolist()}")
+    return y
 
 
 def _sorted(potential: Tensor, label: Tensor, minima: Tensor, known: int) -> tuple[Tensor, Tensor]:
     """Return labels and the order of minima: the known ones, then by potential, and by position where it is equal."""
     level, x = potential.cpu().numpy().round(9), minima.cpu().numpy()
-    ascending = np.lexsort((*x.round(9).T[::-1], level, np.arange(len(x)) >= known))
+    ascending = np.lexsort((*x.round(6).T[::-1], level, np.arange(len(x)) >= known))
     order = torch.as_tensor(np.concatenate([np.arange(known), ascending[known:]]) if known else ascending)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order))
     return torch.where(label >= 0, rank.to(label.device)[label.clamp_min(0)], label), order
 
 
-def _separatrix(
-    potential: Landscape, box: Box, grid: Tensor, label: Tensor, minima: Tensor
-) -> tuple[np.ndarray, np.ndarray]:
+def _separatrix(natural: Natural, grid: Tensor, label: Tensor, minima: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Return points between neighbours of different basins, (boundary, 2), and the labels there, (boundary, 2)."""
     pairs = [(grid[:-1], grid[1:], label[:-1], label[1:]), (grid[:, :-1], grid[:, 1:], label[:, :-1], label[:, 1:])]
     found = [[part[a != b] for part in (one, other, a, b)] for one, other, a, b in pairs]
@@ -214,7 +221,7 @@ def _separatrix(
     fractions = torch.linspace(0, 1, BRACKET_PARTS + 1).to(grid)[:, None, None]
     for _ in range(BRACKET_REFINEMENTS if len(inner) else 0):
         x = inner + fractions * (outer - inner)
-        label_inside = minima_reached(potential, x[1:-1].flatten(0, 1), box, minima)[0]
+        label_inside = minima_reached(natural, x[1:-1].flatten(0, 1), minima)[0]
         same = label_inside.reshape(BRACKET_PARTS - 1, -1) == a
         last = same.int().cumprod(0).sum(0).expand(1, x.shape[-1], -1).mT
         inner, outer = x.gather(0, last)[0], x.gather(0, last + 1)[0]

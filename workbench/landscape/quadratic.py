@@ -1,8 +1,9 @@
 r"""The quadratic model of a potential about a state, in natural units, and what counts as zero in it.
 
 With ∇²Ψ = V Λ Vᵀ and c = Vᵀ∇Ψ, the components of the gradient along the eigenvectors, Newton's step is −c/λ along each.
-Numbers are compared with the largest |λ| there, never with an absolute one. A component of the gradient is known to
-about (1e-14 + 8δ) max|λ|, where δ is the resolution of x (see `workbench.potentials.natural`): below that it is noise.
+Numbers are compared with the largest |λ| s², with s the side of the box along the eigenvector, never with an absolute
+one. A component of the gradient times s is known to about (1e-14 + 8δ) max|λ| s², where δ is the resolution of x (see
+`workbench.potentials.natural`): below that it is noise.
 
 Where the states have unlike scales, an eigenvalue may be smaller than the rounding error of the largest. Jacobi's
 rotations find small eigenvalues of such graded matrices to high relative accuracy, and are used there.
@@ -20,46 +21,67 @@ from torch import Tensor
 
 __all__ = ["QuadraticModel", "eigh", "quadratic_model", "times"]
 
-ROUNDING = 1e-14  # relative to the largest eigenvalue: rounding error of a component of the gradient
+ROUNDING = 1e-14  # relative to the largest curvature: rounding error of a component of the gradient
 RESOLUTIONS = 8.0  # how many times the resolution of x the error of Newton's step may be
-ZERO_EIGENVALUE = 1e-8  # relative to the largest eigenvalue there: smaller ones count as zero
+ZERO_EIGENVALUE = 1e-8  # relative to the largest curvature there: smaller ones count as zero
 GRADED = 1e6  # ratio of diagonal elements beyond which Jacobi's method is used
 MOST_SWEEPS = 30
 
 
 class QuadraticModel(NamedTuple):
-    """Eigenvalues in ascending order, eigenvectors, components of the gradient along them, and their noise.
+    """Eigenvalues in ascending order, eigenvectors, components of the gradient, and the sides of the box along them.
 
-    Shapes are (row, dim), (row, dim, dim), (row, dim) and (row, 1).
+    Shapes are (row, dim), (row, dim, dim), (row, dim) and (row, dim); `precision` is the relative error of a component.
     """
 
     values: Tensor
     vectors: Tensor
     components: Tensor
-    noise: Tensor
+    side: Tensor
+    precision: Tensor
 
     @property
     def largest(self) -> Tensor:
-        """Largest |λ|, shape (row, 1)."""
-        return self.values.abs().amax(-1, keepdim=True)
+        """Largest |λ| times the square of the side along its eigenvector, shape (row, 1)."""
+        return (self.values.abs() * self.side**2).amax(-1, keepdim=True)
+
+    @property
+    def noise(self) -> Tensor:
+        """Error of the components of the gradient, shape (row, dim)."""
+        return self.precision * self.largest / self.side
+
+    @property
+    def zero(self) -> Tensor:
+        """|λ| below which an eigenvalue counts as zero, shape (row, dim)."""
+        return ZERO_EIGENVALUE * self.largest / self.side**2
 
     @property
     def flat(self) -> Tensor:
         """Whether an eigenvalue counts as zero, shape (row, dim)."""
-        return self.values.abs() <= ZERO_EIGENVALUE * self.largest
+        return self.values.abs() <= self.zero
 
     def newton(self) -> Tensor:
         """Return −c/|λ| along the eigenvectors, shape (row, dim); zero where c is noise."""
-        size = self.values.abs().maximum(0.1 * ZERO_EIGENVALUE * self.largest)
+        size = self.values.abs().maximum(0.1 * self.zero)
         return torch.where(self.components.abs() <= self.noise, 0.0, -self.components / size)
 
     def stationary(self, step: float, slack: float = 1.0) -> Tensor:
-        """Return whether Newton's step is at most `step` along every eigenvector, up to noise times `slack`: (row,)."""
-        bound = torch.maximum(step * self.values.abs(), slack * self.noise)
+        """Return whether Newton's step is at most `step` sides along every eigenvector, or `slack` × noise: (row,)."""
+        bound = torch.maximum(step * self.side * self.values.abs(), slack * self.noise)
         return (self.components.abs() <= bound).all(-1)
 
+    def at(self, rows: Tensor) -> "QuadraticModel":
+        """Return the model at some of its states."""
+        return QuadraticModel(*(one[rows] for one in self[:-1]), self.precision)
 
-def quadratic_model(gradient: Tensor, hessian: Tensor, resolution: Tensor) -> QuadraticModel:
+    def joined(self, other: "QuadraticModel") -> "QuadraticModel":
+        """Return the model at its own states, then at those of another."""
+        return QuadraticModel(*map(torch.cat, zip(self[:-1], other[:-1], strict=True)), self.precision)
+
+
+def quadratic_model(
+    gradient: Tensor, hessian: Tensor, resolution: Tensor, sides: Tensor | None = None
+) -> QuadraticModel:
     """Return the quadratic model.
 
     Parameters
@@ -67,15 +89,18 @@ def quadratic_model(gradient: Tensor, hessian: Tensor, resolution: Tensor) -> Qu
     gradient, hessian : torch.Tensor
         ∇Ψ, shape (row, dim), and ∇²Ψ, (row, dim, dim), in natural units.
     resolution : torch.Tensor
-        Resolution of the states, shape (dim,).
+        Resolution of the states in units of the sides of the box, shape (dim,).
+    sides : torch.Tensor, optional
+        Sides of the box in the units of the derivatives, shape (dim,); by default 1.
 
     Returns
     -------
     QuadraticModel
     """
     values, vectors = eigh(hessian)
-    noise = (ROUNDING + RESOLUTIONS * resolution.max()) * values.abs().amax(-1, keepdim=True)
-    return QuadraticModel(values, vectors, times(vectors.mT, gradient), noise)
+    side = torch.ones_like(values) if sides is None else 1 / (vectors / sides[:, None]).norm(dim=-2)
+    precision = ROUNDING + RESOLUTIONS * resolution.max()
+    return QuadraticModel(values, vectors, times(vectors.mT, gradient), side, precision)
 
 
 def times(matrix: Tensor, vector: Tensor) -> Tensor:

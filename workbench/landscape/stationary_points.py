@@ -234,11 +234,11 @@ class _Points:
         y = y[torch.isfinite(y).all(-1) & self.natural.box.contains(y)]
         model = model_at(self.natural, y)
         kept = model.stationary(self.rule.tolerance, SLACK) & (model.largest[:, 0] > 0)
-        y, model = y[kept], _rows(model, kept)
+        y, model = y[kept], model.at(kept)
         best = (model.components / model.largest).norm(dim=-1).argsort()
-        y, model = y[best], _rows(model, best)
+        y, model = y[best], model.at(best)
         first, count = _grouped(y, model)
-        self._join(y[first], count, _rows(model, first))
+        self._join(y[first], count, model.at(first))
 
     def _join(self, y: Tensor, count: Tensor, model: QuadraticModel) -> None:
         """Join distinct points and how often each was found to those known."""
@@ -256,13 +256,13 @@ class _Points:
             zero = rank < zero.sum(-1, keepdim=True)
         degenerate = (model.flat & ~zero).any(-1)
         softest = ~zero.any(-1) & ~degenerate
-        degenerate[softest] = isolated_zeros(natural, y[softest], _rows(model, softest))
+        degenerate[softest] = isolated_zeros(natural, y[softest], model.at(softest))
         y, count = torch.cat([self.y, y]), torch.cat([self.found, count])
         zero, degenerate = torch.cat([self.zero, zero]), torch.cat([self.degenerate, degenerate])
-        model = QuadraticModel(*(torch.cat(pair) for pair in zip(self.model, model, strict=True)))
+        model = self.model.joined(model)
         first, counts = _grouped(y, model, count, wide=zero.any(-1))
         first, counts = self._bridged(y, first, counts, degenerate)
-        self.y, self.found, self.model = y[first], counts, _rows(model, first)
+        self.y, self.found, self.model = y[first], counts, model.at(first)
         self.zero, self.degenerate = zero[first], degenerate[first]
 
     def _bridged(self, y: Tensor, first: Tensor, counts: Tensor, degenerate: Tensor) -> tuple[Tensor, Tensor]:
@@ -320,11 +320,6 @@ class _Points:
         found = found.isel(point=((found["index"] == rule.index) & (found["kind"] != "degenerate")).values)
         name = {0: "missing_minima", 1: "missing_saddles"}.get(rule.index, "missing")
         return found.assign_coords(point=np.arange(found.sizes["point"])).assign_attrs({name: self.missing(rule.index)})
-
-
-def _rows(model: QuadraticModel, rows: Tensor) -> QuadraticModel:
-    """Return the quadratic model at some of its states."""
-    return QuadraticModel(*(one[rows] for one in model))
 
 
 def _grouped(

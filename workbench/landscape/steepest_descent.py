@@ -7,8 +7,8 @@ Schweitzer (2009). With H = ∇²Ψ(x), g = ∇Ψ(x), φ₁(z) = (eᶻ − 1)/z 
     Δ = −h φ₁(−hH) g,        r = ∇Ψ(x + Δ) − (g + HΔ),        x ← x + Δ − 2h φ₃(−hH) r.
 
 The last term estimates the error of the step and controls h, separately for each starting point. Stiff directions do
-not limit h. Near a minimum h grows without bound, and the step becomes that of Newton's method. Lengths are in units
-of a box.
+not limit h. Near a minimum h grows without bound, and the step becomes that of Newton's method. Distances
+are those of x, whatever the units of its states; lengths of steps are in units of a box.
 
 References
 ----------
@@ -20,11 +20,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from workbench.potentials.box import SEARCH_MARGIN, ZERO_EIGENVALUE, Box, distinct
+from workbench.landscape.families import representatives, zero_modes
+from workbench.landscape.quadratic import QuadraticModel, quadratic_model, times
+from workbench.potentials.box import SEARCH_MARGIN, distinct
 from workbench.potentials.bridge import evaluated, gradient_at
-from workbench.potentials.potential import Landscape
+from workbench.potentials.natural import Natural
 
-__all__ = ["LOST", "SADDLE", "minima_reached", "descent_paths"]
+__all__ = ["LOST", "SADDLE", "descent_paths", "minima_reached"]
 
 SADDLE, LOST = -1, -2  # labels of starting points whose descent ends in no minimum
 STEP_ERROR = 1e-4  # in units of the box: tolerated error of a step
@@ -32,19 +34,18 @@ LONGEST_DESCENT_STEP = 0.1  # in units of the box
 REST_STEP = 1e-8  # in units of the box: where Newton's step is as short, the descent is at rest
 MOST_DESCENT_STEPS = 3000
 GROWTH_EXPONENT = 3.0  # a step magnifies an unstable direction by at most e to this power
+FAMILY_SLACK = 1e4  # how many times the noise of the gradient a component at the end of a descent may be
 
 
-def minima_reached(potential: Landscape, x: Tensor, box: Box, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def minima_reached(natural: Natural, y: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the minimum that steepest descent from each starting point reaches.
 
     Parameters
     ----------
-    potential : Landscape
-        A potential without members.
-    x : torch.Tensor
-        Starting points, shape (start, dim).
-    box : Box
-        Sets the unit of length and the region, enlarged by half a side, in which a descent is followed.
+    natural : Natural
+        A potential in natural units. A descent is followed up to half a side outside the box.
+    y : torch.Tensor
+        Starting points in natural units, shape (start, dim).
     known : torch.Tensor, optional
         Minima that are numbered first, in their order, shape (well, dim).
 
@@ -54,38 +55,48 @@ def minima_reached(potential: Landscape, x: Tensor, box: Box, known: Tensor | No
         Row of `minima` that is reached, shape (start,). `SADDLE`: the descent rests at another stationary point.
         `LOST`: it leaves the enlarged box, meets a value that is not finite, or is not at rest after 3000 steps.
     minima : torch.Tensor
-        Known and new minima, shape (well, dim).
+        Known and new minima, shape (well, dim). A continuous family of them counts as one.
     """
-    ends = x.clone()
-    for rows, states in _march(potential, x, box, LONGEST_DESCENT_STEP, STEP_ERROR):
+    ends = y.clone()
+    for rows, states in _march(natural, y, LONGEST_DESCENT_STEP, STEP_ERROR):
         ends[rows] = states
-    label = torch.full((len(x),), LOST, device=x.device)
+    label = torch.full((len(y),), LOST, device=y.device)
     arrived = torch.isfinite(ends).all(-1)
     at_rest = ends[arrived]
-    eigenvalues = torch.linalg.eigvalsh(potential.hessian(at_rest))
-    minimal = eigenvalues.amin(-1) >= -ZERO_EIGENVALUE * eigenvalues.abs().amax(-1)
+    _, gradient, hessian = evaluated(natural, at_rest, 2)
+    model = quadratic_model(gradient, hessian, natural.resolution)
+    minimal = (model.values >= -model.zero).all(-1)
+    at_rest = _represented(natural, at_rest, minimal, model)
     minima = at_rest[minimal] if known is None else torch.cat([known, at_rest[minimal]])
-    minima = minima[distinct(minima, box)]
-    reached = torch.full((len(at_rest),), SADDLE, device=x.device)
+    minima = minima[distinct(minima, natural.box)]
+    reached = torch.full((len(at_rest),), SADDLE, device=y.device)
     if len(minima):
-        reached[minimal] = torch.cdist(at_rest[minimal] / box.width, minima / box.width).argmin(-1)
+        reached[minimal] = torch.cdist(at_rest[minimal], minima).argmin(-1)
     label[arrived] = reached
     return label, minima
 
 
-def descent_paths(
-    potential: Landscape, x: Tensor, box: Box, *, longest: float, tolerance: float = 1e-6
-) -> list[Tensor]:
+def _represented(natural: Natural, y: Tensor, minimal: Tensor, model: QuadraticModel) -> Tensor:
+    """Return ends of descents, shape (row, dim), with the representatives of continuous families of minima."""
+    flat = torch.nonzero(minimal & model.flat.any(-1))[:, 0]
+    if not len(flat):
+        return y
+    modes = zero_modes(natural, y[flat], model.at(flat), FAMILY_SLACK).sum(-1)
+    moved, whole = representatives(natural, y[flat], modes)
+    y = y.clone()
+    y[flat[whole & (modes > 0)]] = moved[whole & (modes > 0)]
+    return y
+
+
+def descent_paths(natural: Natural, y: Tensor, *, longest: float, tolerance: float = 1e-6) -> list[Tensor]:
     """Return the paths of steepest descent from the starting points.
 
     Parameters
     ----------
-    potential : Landscape
-        A potential without members.
-    x : torch.Tensor
-        Starting points, shape (start, dim).
-    box : Box
-        Sets the unit of length and the region, enlarged by half a side, in which a descent is followed.
+    natural : Natural
+        A potential in natural units. A descent is followed up to half a side outside the box.
+    y : torch.Tensor
+        Starting points in natural units, shape (start, dim).
     longest, tolerance : float
         Target length and tolerated error of a step, in units of the box.
 
@@ -94,63 +105,64 @@ def descent_paths(
     list of torch.Tensor
         The states along each path, shape (step, dim). The last one is at rest, or NaN if the descent was lost.
     """
-    paths = [[row] for row in x]
-    for rows, states in _march(potential, x, box, longest, tolerance):
+    paths = [[row] for row in y]
+    for rows, states in _march(natural, y, longest, tolerance):
         for row, state in zip(rows.tolist(), states, strict=True):
             paths[row].append(state)
     return [torch.stack(path) for path in paths]
 
 
 @torch.no_grad()
-def _march(
-    potential: Landscape, x: Tensor, box: Box, longest: float, tolerance: float
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield, step by step, the rows that moved, shape (row,), and their states, (row, dim); NaN where lost."""
-    tiny = torch.finfo(x.dtype).tiny
-    rows, (_, g, H) = torch.arange(len(x), device=x.device), evaluated(potential, x, 2)
-    h = longest / box.length(g).clamp_min(tiny)
+def _march(natural: Natural, y: Tensor, longest: float, tolerance: float) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield, step by step, the rows that moved, shape (row,), and their states, (row, dim); NaN where lost.
+
+    Distances are those of x: along each state, y is multiplied by its side of the box, `natural.sides`.
+    """
+    tiny, sides = torch.finfo(y.dtype).tiny, natural.sides
+    rows, (_, g, H) = torch.arange(len(y), device=y.device), _evaluated(natural, y)
+    h = longest / (g / sides).norm(dim=-1).clamp_min(tiny)
     for _ in range(MOST_DESCENT_STEPS):
-        lost = ~(torch.isfinite(g).all(-1) & torch.isfinite(H).all((-1, -2)) & box.contains(x, SEARCH_MARGIN))
+        inside = natural.box.contains(y, SEARCH_MARGIN)
+        lost = ~(torch.isfinite(g).all(-1) & torch.isfinite(H).all((-1, -2)) & inside)
         if lost.any():
-            yield rows[lost], torch.full_like(x[lost], torch.nan)
-            rows, x, g, H, h = (a[~lost] for a in (rows, x, g, H, h))
-        values, vectors = torch.linalg.eigh(H)
-        size = values.abs().maximum(1e-12 * values.abs().amax(-1, keepdim=True) + tiny)
-        newton = _times(vectors, _times(vectors.mT, g) / size)
-        moving = box.length(newton) > REST_STEP
-        if not moving.any():
-            yield rows, x - newton
+            yield rows[lost], torch.full_like(y[lost], torch.nan)
+            rows, y, g, H, h = (a[~lost] for a in (rows, y, g, H, h))
+        model = quadratic_model(g, H, natural.resolution, sides)
+        newton = times(model.vectors, model.newton()) / sides
+        moving = newton.norm(dim=-1) > REST_STEP
+        if not moving.all():
+            yield rows[~moving], y[~moving] + newton[~moving]
+            rows, y, g, H, h, model = (*(a[moving] for a in (rows, y, g, H, h)), model.at(moving))
+        if not len(rows):
             return
-        rows, x, g, H, h, values, vectors = (a[moving] for a in (rows, x, g, H, h, values, vectors))
-        h = h.minimum(GROWTH_EXPONENT / (-values[:, 0]).clamp_min(tiny))
-        trial, correction = _step(potential, x, g, H, h, values, vectors)
-        length, error = box.length(trial - x), box.length(correction)
+        h = h.minimum(GROWTH_EXPONENT / (-model.values[:, 0]).clamp_min(tiny))
+        trial, correction = _step(natural, y, g, H, h, model)
+        length, error = (trial - y).norm(dim=-1), correction.norm(dim=-1)
         accepted = (error <= tolerance) & (length <= 1.5 * longest)
         factor = 0.9 * torch.minimum((tolerance / error.clamp_min(tiny)) ** (1 / 3), longest / length.clamp_min(tiny))
         h = h * torch.nan_to_num(factor, nan=0.2).clamp(0.2, 5.0)
         if accepted.any():
             end = trial[accepted]
             yield rows[accepted], end
-            x, g, H = x.clone(), g.clone(), H.clone()
-            x[accepted], (_, g[accepted], H[accepted]) = end, evaluated(potential, end, 2)
-    yield rows, torch.full_like(x, torch.nan)
+            y, g, H = y.clone(), g.clone(), H.clone()
+            y[accepted], (_, g[accepted], H[accepted]) = end, _evaluated(natural, end)
+    yield rows, torch.full_like(y, torch.nan)
 
 
-def _step(
-    potential: Landscape, x: Tensor, g: Tensor, H: Tensor, h: Tensor, values: Tensor, vectors: Tensor
-) -> tuple[Tensor, Tensor]:
+def _evaluated(natural: Natural, y: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Return Ψ and its derivatives in the distances of x."""
+    value, gradient, hessian = evaluated(natural, y, 2)
+    return value, gradient / natural.sides, hessian / torch.outer(natural.sides, natural.sides)
+
+
+def _step(natural: Natural, y: Tensor, g: Tensor, H: Tensor, h: Tensor, model: QuadraticModel) -> tuple[Tensor, Tensor]:
     """Return the end of a step of length h, shape (row,), and the correction it includes, both (row, dim)."""
-    h = h.unsqueeze(-1)
-    z = -h * values
-    step = -_times(vectors, h * _phi1(z) * _times(vectors.mT, g))
-    model_error = gradient_at(potential, x + step) - g - _times(H, step)
-    correction = -_times(vectors, 2 * h * _phi3(z) * _times(vectors.mT, model_error))
-    return x + step + correction, correction
-
-
-def _times(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Return the products of matrices (row, dim, dim) and vectors (row, dim), shape (row, dim)."""
-    return (matrix @ vector.unsqueeze(-1))[..., 0]
+    h, sides, vectors = h.unsqueeze(-1), natural.sides, model.vectors
+    z = -h * model.values
+    step = -times(vectors, h * _phi1(z) * model.components)
+    model_error = gradient_at(natural, y + step / sides) / sides - g - times(H, step)
+    correction = -times(vectors, 2 * h * _phi3(z) * times(vectors.mT, model_error))
+    return y + (step + correction) / sides, correction / sides
 
 
 def _phi1(z: Tensor) -> Tensor:

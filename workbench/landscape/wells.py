@@ -17,13 +17,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 
 from workbench.dataset.variables import variable
-from workbench.landscape.graph import joined_minima
+from workbench.landscape.graph import joined_minima, warn_incomplete
 from workbench.landscape.stationary_points import stationary_points
-from workbench.potentials.box import landscape_in
-from workbench.potentials.bridge import tensor_options
+from workbench.potentials.box import Box, landscape_in
 from workbench.potentials.ensembles import over_members
+from workbench.potentials.natural import Natural
 from workbench.potentials.potential import Landscape, Modal, Potential, units_of
 
 __all__ = ["wells"]
@@ -75,17 +76,20 @@ def wells(potential: Potential, within: Sequence[tuple[float, float]], *, starts
     >>> wells(systems.get("asymmetric_quartic"), within=[(-3, 3)]).prominence.values.round(4)
     array([   inf, 0.2833])
     """
-    potential, _ = landscape_in(potential, within)
-    return over_members(potential, lambda one, _: _wells(one, within, starts))
+    potential, box = landscape_in(potential, within)
+    return over_members(potential, lambda one, _: _wells(one, box, stationary_points(one, within, starts=starts)))
 
 
-def _wells(potential: Landscape, within: Sequence[tuple[float, float]], starts: int) -> xr.Dataset:
-    """Return the wells of one member."""
-    found = stationary_points(potential, within, starts=starts)
+def _wells(potential: Landscape, box: Box, found: xr.Dataset) -> xr.Dataset:
+    """Return the wells of one member, from its stationary points."""
+    warn_incomplete(found)
     minima = found.isel(point=(found["kind"] == "minimum").values).sortby("potential")
     saddles = found.isel(point=((found["index"] == 1) & (found["kind"] != "degenerate")).values).sortby("potential")
     minima = minima.assign_coords(point=np.arange(minima.sizes["point"]))
-    connections = _saddle_connections(potential, minima, saddles, within) + _segment_connections(potential, minima)
+    natural = Natural(potential, box)
+    saddle, well = (natural.y(torch.as_tensor(one["x"].values).to(box.low)) for one in (saddles, minima))
+    connections = _saddle_connections(natural, saddle, well, saddles["potential"].values)
+    connections += _segment_connections(natural, well)
     prominence = _prominence(minima["potential"].values, connections)
     unit = units_of(potential).of("potential")
     minima["prominence"] = variable("point", prominence, "climb to a lower minimum", unit)
@@ -99,35 +103,28 @@ def _wells(potential: Landscape, within: Sequence[tuple[float, float]], starts: 
 Connection = tuple[float, int, int]  # level, and the two minima that are connected at it
 
 
-def _saddle_connections(
-    potential: Landscape, minima: xr.Dataset, saddles: xr.Dataset, within: Sequence[tuple[float, float]]
-) -> list[Connection]:
+def _saddle_connections(natural: Natural, saddles: Tensor, minima: Tensor, levels: np.ndarray) -> list[Connection]:
     """Return the saddles from which both paths of steepest descent end in one of the minima."""
-    saddle, well = (torch.as_tensor(one["x"].values, **tensor_options(potential)) for one in (saddles, minima))
-    ends = joined_minima(potential, saddle, well, within).tolist()
-    levels = saddles["potential"].values
+    ends = joined_minima(natural, saddles, minima).tolist()
     return [(level, one, other) for level, (one, other) in zip(levels, ends, strict=True) if min(one, other) >= 0]
 
 
 @torch.no_grad()
-def _segment_connections(
-    potential: Potential, minima: xr.Dataset, points: int = 257, refinements: int = 3
-) -> list[Connection]:
+def _segment_connections(natural: Natural, minima: Tensor, points: int = 257, refinements: int = 3) -> list[Connection]:
     """Return the highest points of the segments between all pairs of minima, on successively refined grids."""
-    x = torch.as_tensor(minima["x"].values, **tensor_options(potential))
-    pairs = list(itertools.combinations(range(len(x)), 2))
+    pairs = list(itertools.combinations(range(len(minima)), 2))
     if not pairs:
         return []
-    start, end = (x[[pair[k] for pair in pairs]].unsqueeze(1) for k in (0, 1))
+    start, end = (minima[[pair[k] for pair in pairs]].unsqueeze(1) for k in (0, 1))
     low, high = (torch.full_like(start[:, :, :1], limit) for limit in (0.0, 1.0))
-    steps = torch.linspace(0, 1, points, dtype=x.dtype, device=x.device)[:, None]
+    steps = torch.linspace(0, 1, points, dtype=minima.dtype, device=minima.device)[:, None]
     for _ in range(refinements):
         fraction = low + (high - low) * steps
-        values = potential.value(start + fraction * (end - start))
+        values = natural.value(start + fraction * (end - start)).nan_to_num(nan=torch.inf)
         top = values.argmax(-1, keepdim=True).unsqueeze(-1).clamp(1, points - 2)
         low, high = fraction.gather(1, top - 1), fraction.gather(1, top + 1)
-    levels = values.amax(-1).tolist()
-    return [(level, *pair) for level, pair in zip(levels, pairs, strict=True)]
+    levels = (natural.level + natural.spread * values.amax(-1)).tolist()
+    return [(level, *pair) for level, pair in zip(levels, pairs, strict=True) if np.isfinite(level)]
 
 
 def _prominence(minima: np.ndarray, connections: Sequence[Connection]) -> np.ndarray:

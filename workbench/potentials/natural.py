@@ -43,6 +43,8 @@ class Natural:
     level, spread : float
         m and k: the median of Ψ at 256 Sobol points of the box, and half the range of the middle half of the values.
         k is the largest deviation from m where more than half of them are equal, and 1 where all are.
+    sides : torch.Tensor
+        Sides of the box of x over their geometric mean, shape (dim,): distances in x are those of ``sides * y``.
     resolution : torch.Tensor
         Distance in y below which states are not told apart by the numbers of the potential, shape (dim,).
 
@@ -66,6 +68,7 @@ class Natural:
         self.centre = low + width / 2
         self.unit = width.log().mean().exp().expand_as(width) if isotropic else width
         self.box = Box(-width / self.unit / 2, width / self.unit / 2)
+        self.sides = width / width.log().mean().exp()
         precision = torch.finfo(getattr(potential, "dtype", torch.float64)).eps
         self.resolution = precision * torch.maximum(low.abs(), high.abs()).maximum(width) / self.unit
         self.level, self.spread = _level_and_spread(potential, box)
