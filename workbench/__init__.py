@@ -43,6 +43,7 @@ PUBLIC = {  # module: the names it offers
     "landscape.splitting": ["splitting"],
     "landscape.stationary_points": ["stationary_points"],
     "landscape.summary": ["summary"],
+    "landscape.transition_times": ["transition_times"],
     "landscape.wells": ["wells"],
     "materials.generalised_play": ["GeneralisedPlay"],
     "materials.invariants": ["Invariants"],

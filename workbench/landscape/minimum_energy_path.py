@@ -309,6 +309,11 @@ def _dataset(natural: Natural, y: np.ndarray, stop: np.ndarray) -> xr.Dataset:
         "via_barrier": variable("pass", level[passes] - before, "height above the minimum before", energy),
         "barrier": variable("way", height, "height of the highest saddle above the initial minimum", energy),
     }
-    coords = {"image": np.arange(len(x)), "way": ["forward", "backward"], **state_labels(potential.states, units)}
+    coords = {
+        "image": np.arange(len(x)),
+        "way": ["forward", "backward"],
+        "pass": np.arange(len(passes)),
+        **state_labels(potential.states, units),
+    }
     coords["stop"] = variable("image", stop, "kind of stationary point")
     return xr.Dataset(variables, coords=coords, attrs=attributes_of(potential))

@@ -96,26 +96,64 @@ def rates(
     temperature = require_temperature(temperature)
     potential, _ = landscape_in(potential, within)
     found = graph(potential, within, points=points, starts=starts)
-    joins, barrier = found["joins"].values, found["barrier"].values
-    if not (joins >= 0).any():
-        raise LandscapeError(
-            "no index-1 saddle in the box is connected to a minimum: widen within=…, increase starts=…, or check with "
-            "basins(…) that the potential is bounded below"
-        )
-    size = np.abs(found["eigenvalue"].values)
-    prefactor = size[:, :1] / (2 * np.pi) * np.exp((np.log(size)[joins].sum(-1) - np.log(size).sum(-1)[:, None]) / 2)
-    rate = np.where(joins >= 0, prefactor * np.exp(-barrier / temperature), np.nan)
-    low = np.argwhere(barrier < TRUSTED_BARRIER * temperature)
-    if len(low):
-        point, side = low[np.argmin(barrier[tuple(low.T)])]
-        warnings.warn(
-            f"{len(low)} barrier(s) below {TRUSTED_BARRIER:g} T, the lowest {barrier[point, side] / temperature:.2g} T "
-            f"(saddle {point}, side {side}): the rates over them are order-of-magnitude estimates; use "
-            "first_passage(…) instead",
-            LandscapeWarning,
-            stacklevel=2,
-        )
+    if not (found["joins"].values >= 0).any():
+        raise LandscapeError(_nothing_to_cross(found))
+    with np.errstate(over="ignore", under="ignore"):
+        log_rate = log_rates(found, temperature)
+        rate, time = np.exp(log_rate), np.exp(-log_rate)
+    warn_low_barriers(found, temperature, "the rates over them")
     units = units_of(potential)
     found["rate"] = variable(("point", "side"), rate, "rate of crossing from that side", units.of("rate"))
-    found["time"] = variable(("point", "side"), 1 / rate, "mean time to cross from that side", units.of("time"))
+    found["time"] = variable(("point", "side"), time, "mean time to cross from that side", units.of("time"))
     return found.assign_attrs(temperature=temperature, **units.motion())
+
+
+def log_rates(found: xr.Dataset, temperature: float) -> np.ndarray:
+    """Return the logarithms of the rates of crossing the saddles of a graph, (point, side); NaN where there is none.
+
+    Zero modes are left out of the determinants: the rate is that across the families, which are taken to have the same
+    extent at the minimum and at the saddle.
+    """
+    joins, barrier = found["joins"].values, found["barrier"].values
+    with np.errstate(divide="ignore"):
+        log_size = np.log(np.abs(found["eigenvalue"].values))
+    modes = found["zero_modes"].values if "zero_modes" in found else np.zeros(len(joins), dtype=int)
+    ascending = np.sort(log_size, -1)
+    log_determinant = np.where(np.arange(log_size.shape[-1]) >= modes[:, None], ascending, 0.0).sum(-1)
+    with np.errstate(invalid="ignore"):
+        prefactor = log_size[:, :1] - np.log(2 * np.pi) + (log_determinant[joins] - log_determinant[:, None]) / 2
+        return np.where(joins >= 0, prefactor - barrier / temperature, np.nan)
+
+
+def warn_low_barriers(found: xr.Dataset, temperature: float, what: str) -> None:
+    """Warn if barriers of a graph are too low for the formula."""
+    barrier = found["barrier"].values
+    low = np.argwhere(barrier < TRUSTED_BARRIER * temperature)
+    if not len(low):
+        return
+    exact = "first_passage_exact(…) or relaxation_times(…)" if found.sizes["state"] <= 3 else "first_passage(…)"
+    highest = np.nanmax(barrier)
+    if highest < temperature:
+        text = (
+            f"T = {temperature:g} exceeds every barrier, of which the highest is {highest:.3g}: the wells hold nothing "
+            f"at this temperature, and {what} have no meaning; lower T, or use {exact}"
+        )
+    else:
+        point, side = low[np.argmin(barrier[tuple(low.T)])]
+        text = (
+            f"{len(low)} barrier(s) below {TRUSTED_BARRIER:g} T, the lowest {barrier[point, side] / temperature:.2g} T "
+            f"(saddle {point}, side {side}): {what} are order-of-magnitude estimates; use {exact} instead"
+        )
+    warnings.warn(text, LandscapeWarning, stacklevel=3)
+
+
+def _nothing_to_cross(found: xr.Dataset) -> str:
+    """Return what is wrong with a graph in which no saddle is connected to a minimum."""
+    minima, saddles = (int((found["index"] == k).sum()) for k in (0, 1))
+    if not minima:
+        text = "no minimum lies in the box: the valleys go on outside, or the potential has no bottom; widen within=…"
+    elif not saddles:
+        text = f"there are {minima} minima in the box and no index-1 saddle: widen within=…, or increase starts=…"
+    else:
+        text = f"none of {saddles} index-1 saddles leads down to one of {minima} minima in the box: widen within=…"
+    return f"no crossing has a rate: {text}"

@@ -35,6 +35,7 @@ from workbench.potentials.potential import Landscape, Potential, Sampled, attrib
 
 __all__ = ["stationary_points"]
 
+PER_MEMBER = ("missing", "missing_minima", "missing_saddles", "starts", "flat")  # attributes: the largest of any member
 SLACK = 100.0  # how many times the noise of the gradient a component at a stationary point may be
 FLAT_REGION = 1e-6  # of the depth of the deepest minimum: a smaller change of Ψ over the box counts as none
 LONGEST_BRIDGE = 0.2  # in units of the box: degenerate points closer than this may be one, if all between is stationary
@@ -141,7 +142,16 @@ def stationary_points(
     if also is not None:
         x0 = torch.cat([x0, rows_of(potential, also, "also").double()])
     rule = _Rule(index, float(tolerance), int(seed), count, count * int(budget))
-    return over_members(potential, lambda one, _: _stationary_points(one, x0, box, rule))
+    attrs: list[dict[str, float]] = []
+
+    def points(one: Landscape, _: int | None) -> xr.Dataset:
+        found = _stationary_points(one, x0, box, rule)
+        attrs.append({name: value for name, value in found.attrs.items() if name in PER_MEMBER})
+        return found
+
+    found = over_members(potential, points)
+    names = dict.fromkeys(name for one in attrs for name in one)
+    return found.assign_attrs({name: max(one.get(name, 0) for one in attrs) for name in names})
 
 
 @dataclass(frozen=True)
@@ -350,14 +360,14 @@ def _warn(points: _Points, flat: float) -> None:
             f"no slope in {flat:.0%} of the box: searches that start there find nothing; narrow within=…, or pass "
             "states near the wells as also=…",
             LandscapeWarning,
-            stacklevel=7,
+            stacklevel=8,
         )
     if len(points.valleys):
         warnings.warn(
             f"Ψ does not change along a valley of the box, such as at {_short(points.natural.x(points.valleys[0]))}: "
             "its floor is no stationary point and is left out",
             LandscapeWarning,
-            stacklevel=7,
+            stacklevel=8,
         )
     moved = points.zero.any(-1)
     if moved.any():
@@ -372,7 +382,7 @@ def _warn(points: _Points, flat: float) -> None:
             f"{int(moved.sum())} of {len(moved)} stationary points stand for continuous families, along which Ψ does "
             f"not change: {modes} zero mode{'s' if modes > 1 else ''} ({which}{at}), divided out of the index",
             LandscapeWarning,
-            stacklevel=7,
+            stacklevel=8,
         )
 
 
