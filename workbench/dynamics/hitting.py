@@ -26,7 +26,7 @@ from scipy.sparse.linalg import SuperLU, splu
 from workbench.dynamics.generator import OUTSIDE, Generator, Heights
 from workbench.errors import LandscapeError
 
-__all__ = ["Hitting", "factorised", "interpolated"]
+__all__ = ["Hitting", "eliminated", "factorised", "interpolated", "wells_of"]
 
 MOST_WELLS = 32  # minima that are taken out
 EPSILON = float(np.finfo(np.float64).eps)
@@ -53,7 +53,7 @@ class Hitting:
 
     def __init__(self, generator: Generator) -> None:
         count, sets = generator.exits.shape
-        chosen = _wells(generator)
+        chosen = wells_of(generator)
         wells, rest = np.flatnonzero(chosen), np.flatnonzero(~chosen)
         total, rates = generator.total[rest, None], generator.rates[rest]
         if not (total > 0).all():
@@ -68,7 +68,7 @@ class Hitting:
         self.rounding = EPSILON * float(jumps.max())
         out = generator.rates[wells]
         chain = np.column_stack([generator.exits[wells], out[:, wells].toarray()]) + out[:, rest] @ reached
-        ended, time = _eliminated(chain, 1.0 + out[:, rest] @ waited)
+        ended, time = eliminated(chain, 1.0 + out[:, rest] @ waited)
         probability, times = np.empty((count, sets)), np.empty(count)
         probability[wells], times[wells] = ended, time
         probability[rest] = reached[:, :sets] + reached[:, sets:] @ ended
@@ -93,7 +93,7 @@ def _jumps(probability: csc_array) -> csc_array:
     return csc_array(one - probability)
 
 
-def _wells(generator: Generator) -> np.ndarray:
+def wells_of(generator: Generator) -> np.ndarray:
     """Return which nodes of the motion are local minima of Ψ, at most 32 and at least one; boolean, shape (node,)."""
     heights = generator.heights
     level = np.where(np.isfinite(heights.value), heights.value, np.inf).reshape(heights.shape)
@@ -115,7 +115,7 @@ def _wells(generator: Generator) -> np.ndarray:
     return chosen
 
 
-def _eliminated(rates: np.ndarray, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def eliminated(rates: np.ndarray, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return where a chain ends and its mean time, shapes (state, set) and (state,).
 
     Parameters
@@ -127,7 +127,7 @@ def _eliminated(rates: np.ndarray, time: np.ndarray) -> tuple[np.ndarray, np.nda
 
     Examples
     --------
-    >>> ended, time = _eliminated(np.array([[1.0, 0.0, 9.0, 1.0], [0.0, 3.0, 2.0, 9.0]]), np.ones(2))
+    >>> ended, time = eliminated(np.array([[1.0, 0.0, 9.0, 1.0], [0.0, 3.0, 2.0, 9.0]]), np.ones(2))
     >>> ended.round(3).tolist(), time.round(3).tolist()
     ([[0.625, 0.375], [0.25, 0.75]], [0.75, 0.5])
     """
