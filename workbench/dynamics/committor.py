@@ -170,8 +170,8 @@ def _committor(
     value, change = _extrapolated(fine, *probability)
     units = units_of(natural.potential)
     coords = {
-        name: variable(name, np.linspace(*ends, nodes), name, its)
-        for name, ends, its in zip(natural.states, within, units.states, strict=True)
+        name: variable(name, np.linspace(low, high, nodes), name, its)
+        for name, (low, high), its in zip(natural.states, within, units.states, strict=True)
     }
     text = "probability of reaching the second set before the first"
     per = units.of("rate")

@@ -119,8 +119,8 @@ def first_passage_exact(
         members = potential.members or "no"
         raise ValueError(
             f"the quadrature needs one state and no members, got {dim} state(s) and {members} members; with radius=… "
-            "and within=… a grid takes up to three states, and for an ensemble ask its members, ensemble.member(k), one "
-            "by one; or use first_passage(…)"
+            "and within=… a grid takes up to three states; of an ensemble, ask one member, ensemble.member(k), at a "
+            "time; or use first_passage(…)"
         )
     if radius is not None and not (np.isfinite(radius) and radius > 0):
         raise ValueError(f"radius must be a finite number > 0, got {radius!r}")
@@ -164,13 +164,14 @@ def passage_on_grid(heights: Heights, level: Level, start: np.ndarray) -> tuple[
         generator = Generator(one, [level])
         usable = np.zeros(len(one.rows), dtype=bool)
         usable[generator.nodes] = True
-        found = Hitting(generator) if len(generator.nodes) else None
-        time = np.nan if found is None else interpolated(one, found.time, start, usable)
-        if found is None or np.isnan(time):
+        if not usable[one.nearest(start)]:
             raise LandscapeError(
                 "no way leads from start to target on the grid: the potential is not finite at the nodes around one of "
-                "them, or between them"
+                "them, or between them, or a spacing of the grid does not separate them"
             )
+        found = Hitting(generator)
+        with np.errstate(invalid="ignore", over="ignore"):  # times beyond all numbers
+            time = interpolated(one, found.time, start, usable)
         if not np.isfinite(time):
             raise _beyond(barrier(one, start, generator.inside != OUTSIDE), "about ")
         logs.append(float(np.log(time)))
@@ -185,8 +186,7 @@ def barrier(heights: Heights, start: np.ndarray, target: np.ndarray) -> float:
     The lowest state is that which can be reached from the start on lower ways.
     """
     value = np.where(np.isfinite(heights.value), heights.value, np.inf).reshape(heights.shape)
-    nearest = np.abs(heights.rows - start).sum(-1)
-    at = np.unravel_index(int(np.argmin(nearest)), heights.shape)
+    at = np.unravel_index(heights.nearest(start), heights.shape)
     low, high = float(value[at]), float(value[np.isfinite(value)].max())
     for _ in range(40):
         middle = (low + high) / 2

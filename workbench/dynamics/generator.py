@@ -84,8 +84,8 @@ def require_nodes(nodes: int | None, states: Sequence[str]) -> int:
         raise ValueError(f"nodes must be odd, so that every other one is a node of a coarser grid; got {nodes}")
     if nodes > MOST_NODES[dim]:
         raise ValueError(
-            f"nodes = {nodes} for each of {dim} states makes {float(nodes) ** dim:.1g} nodes, which is more than memory "
-            f"holds; at most {MOST_NODES[dim]}"
+            f"nodes = {nodes} for each of {dim} states makes {float(nodes) ** dim:.1g} nodes, more than memory holds; "
+            f"at most {MOST_NODES[dim]}"
         )
     return int(nodes)
 
@@ -121,7 +121,7 @@ class Heights:
     ) -> None:
         self.natural, self.temperature, self.shape = natural, temperature, shape
         low, high = natural.box.low.cpu().numpy(), natural.box.high.cpu().numpy()
-        self.axes = [np.linspace(*ends, n) for *ends, n in zip(low, high, shape, strict=True)]
+        self.axes = [np.linspace(first, last, n) for first, last, n in zip(low, high, shape, strict=True)]
         self.spacing = (high - low) / (np.array(shape) - 1)
         self.rows = np.stack(np.meshgrid(*self.axes, indexing="ij"), -1).reshape(-1, len(shape))
         self.value = self.at(self.rows) if value is None else value.ravel()
@@ -130,6 +130,10 @@ class Heights:
         """Return Ψ/T at states in natural units, shape (row, dim)."""
         parts = [self.natural.value(y[k : k + ROWS_AT_ONCE]) for k in range(0, len(y), ROWS_AT_ONCE)]
         return np.concatenate([np.zeros(0), *parts]) / self.temperature
+
+    def nearest(self, y: np.ndarray) -> int:
+        """Return the index of the node nearest to a state in natural units, shape (dim,)."""
+        return int(np.argmin(np.linalg.norm(self.rows - y, axis=-1)))
 
     def coarser(self) -> "Heights":
         """Return the heights on every other node along each state."""

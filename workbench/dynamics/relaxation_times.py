@@ -1,8 +1,9 @@
 r"""Relaxation times: how slowly a motion forgets where it began.
 
 The generator of overdamped Langevin dynamics in a box with reflecting sides has the eigenvalues 0 = −λ₀ > −λ₁ ≥ −λ₂ …
-Means approach those at equilibrium as sums of e^{−λₖt}, and 1/λₖ are the relaxation times; n wells make n − 1 slow ones.
-On a grid (`workbench.dynamics.generator`), detailed balance makes S = −D^{1/2} L D^{−1/2}, with D = diag(π), symmetric:
+Means approach those at equilibrium as sums of e^{−λₖt}, and 1/λₖ are the relaxation times; n wells make n − 1 slow
+ones. On a grid (`workbench.dynamics.generator`), detailed balance makes S = −D^{1/2} L D^{−1/2}, with D = diag(π),
+symmetric:
 
     Sᵢⱼ = −√(rᵢⱼ rⱼᵢ),        Sᵢᵢ = Σⱼ rᵢⱼ.
 

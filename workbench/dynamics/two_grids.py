@@ -41,8 +41,8 @@ def heights_in(natural: Natural, temperature: float, nodes: int) -> Heights:
         raise LandscapeError("the potential is not finite anywhere on the grid: choose another box")
     if bad:
         warnings.warn(
-            f"the potential is not finite at {bad} of the {len(heights.value)} nodes of the grid, which are left out as "
-            "if walls surrounded them: choose a box in which it is defined",
+            f"the potential is not finite at {bad} of the {len(heights.value)} nodes of the grid, which are left out, "
+            "as if walls surrounded them: choose a box in which it is defined",
             LandscapeWarning,
             stacklevel=3,
         )
@@ -64,8 +64,8 @@ def warn_of_error(what: str, error: Sequence[float] | np.ndarray | float, nodes:
     worst = float(np.max(error))
     if worst > TRUSTED_ERROR:
         warnings.warn(
-            f"the estimated error of {what} is {worst:.1%}, with nodes={nodes} along each state: increase nodes, narrow "
-            "the box, or compare with rates(…)",
+            f"the estimated error of {what} is {worst:.1%}, with nodes={nodes} along each state: increase nodes, "
+            "narrow the box, or compare with rates(…)",
             LandscapeWarning,
             stacklevel=3,
         )
