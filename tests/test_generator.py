@@ -1,5 +1,6 @@
 """First passages, committors and relaxation times on grids, against closed forms, quadratures and known limits."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -290,6 +291,17 @@ def test_eigenvalues_of_a_separable_potential_add_up(dim, nodes):
     np.testing.assert_allclose(found["time"], 1 / np.sort(sums.ravel())[1:4], rtol=1e-4 if dim == 2 else 1e-3)
 
 
+def test_equal_eigenvalues_are_all_found():
+    """Those of n equal oscillators are 1 (n times), 2, …; those of two far wells and a bowl are 0, 1, 1, …"""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LandscapeWarning)
+        found = wb.relaxation_times(Plain(bowl, bowl, bowl), [(-5.0, 5.0)] * 3, 1.0, count=4, nodes=21)
+    np.testing.assert_allclose(found["time"], [1, 1, 1, 1 / 2], rtol=3e-3)
+    np.testing.assert_allclose(found["time"][:3], float(found["time"][0]), rtol=1e-9)
+    wells = wb.relaxation_times(Plain(even_well, bowl), [(-1.6, 1.6)] * 2, 0.05, count=3, nodes=121)
+    np.testing.assert_allclose(wells["time"][1:], 1.0, rtol=1e-4)
+
+
 @pytest.mark.parametrize("height", [15, 50])
 def test_the_slowest_relaxation_is_that_of_two_equal_wells(height):
     """Passages either way halve the time; from the bottom to the top it is exact up to e^{−ΔΨ/T}."""
@@ -405,6 +417,21 @@ def test_wells_are_taken_out_without_a_change():
     np.testing.assert_allclose(found.time[generator.nodes], np.linalg.solve(plain, np.ones(len(plain))), rtol=1e-9)
     np.testing.assert_allclose(found.probability[generator.nodes, 0], 1.0, rtol=1e-12)
     assert found.rounding < 1e-10
+
+
+def test_more_wells_than_can_be_taken_out_are_noticed():
+    many = Plain(*[lambda x: 1 - torch.cos(14 * np.pi * x)] * 2)
+    with pytest.raises(LandscapeError, match="rounding errors spoil the answer: barriers between more than 100 wells"):
+        wb.first_passage_exact(many, (-0.99, -0.99), (0.7, 0.7), 0.05, radius=0.05, within=[(-1, 1)] * 2, nodes=121)
+
+
+def test_a_model_in_single_precision_has_the_answers_of_one_in_double(small_fit):
+    model = small_fit.model
+    single = copy.deepcopy(model).to(torch.float32)
+    box, sets, options = [(-0.5, 2.5)] * 2, ((0.41, 1.54), (1.54, 0.41)), {"radius": 0.3, "nodes": 81}
+    exact, found = (float(wb.committor(one, box, *sets, 0.2, **options)["rate"]) for one in (model, single))
+    assert found == pytest.approx(exact, rel=1e-5)
+    assert found != exact
 
 
 class Tall(PotentialSystem):

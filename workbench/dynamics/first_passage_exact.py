@@ -66,7 +66,8 @@ def first_passage_exact(
         Box with reflecting sides, one pair (low, high) per state. Required in two and three dimensions; it should reach
         to where Ψ is some 15 T above what matters.
     nodes : int, optional
-        Odd number of nodes of the grid along each state; by default 241 in two and 33 in three dimensions.
+        Odd number of nodes of the grid along each state; by default 241 in two and 33 in three dimensions. The
+        quadrature in one dimension needs none.
 
     Returns
     -------

@@ -28,7 +28,8 @@ from workbench.errors import LandscapeError
 
 __all__ = ["Hitting", "eliminated", "factorised", "interpolated", "wells_of"]
 
-MOST_WELLS = 32  # minima that are taken out
+MOST_WELLS = 100  # minima that are taken out
+MOST_ROUNDING = 1e-2  # relative
 EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -61,18 +62,23 @@ class Hitting:
                 "rates between neighbouring nodes underflow: the temperature is too low for this grid; increase nodes "
                 "or temperature, or use rates(…)"
             )
-        lu = factorised(_jumps(rates[:, rest] / total))
+        try:
+            lu = factorised(_jumps(rates[:, rest] / total))
+        except RuntimeError:  # exactly singular
+            raise _too_many_wells() from None
         given = np.column_stack([generator.exits[rest], rates[:, wells].toarray()]) / total
         reached = np.maximum(lu.solve(given), 0.0)
         waited, jumps = lu.solve(np.column_stack([1 / total, np.ones(len(rest))])).T
         self.rounding = EPSILON * float(jumps.max())
+        if not self.rounding < MOST_ROUNDING:
+            raise _too_many_wells()
         out = generator.rates[wells]
         chain = np.column_stack([generator.exits[wells], out[:, wells].toarray()]) + out[:, rest] @ reached
         ended, time = eliminated(chain, 1.0 + out[:, rest] @ waited)
         probability, times = np.empty((count, sets)), np.empty(count)
         probability[wells], times[wells] = ended, time
         probability[rest] = reached[:, :sets] + reached[:, sets:] @ ended
-        with np.errstate(invalid="ignore"):  # 0 · ∞ where a time is beyond all numbers, and is not reached
+        with np.errstate(invalid="ignore", over="ignore"):  # 0 · ∞ where a time beyond all numbers is not reached
             times[rest] = waited + np.where(reached[:, sets:] > 0, reached[:, sets:] * time, 0.0).sum(1)
         size = len(generator.inside)
         self.probability, self.time = np.full((size, sets), np.nan), np.full(size, np.nan)
@@ -80,6 +86,14 @@ class Hitting:
         within = generator.inside != OUTSIDE
         self.probability[within] = generator.inside[within, None] == np.arange(sets)
         self.time[within] = 0.0
+
+
+def _too_many_wells() -> LandscapeError:
+    """Return the error for rounding that cannot be avoided by taking wells out."""
+    return LandscapeError(
+        f"rounding errors spoil the answer: barriers between more than {MOST_WELLS} wells, or a part of the grid "
+        "without a well, hold the motion for too long; raise the temperature, narrow the box, or use rates(…)"
+    )
 
 
 def factorised(matrix: csc_array) -> SuperLU:
@@ -94,7 +108,7 @@ def _jumps(probability: csc_array) -> csc_array:
 
 
 def wells_of(generator: Generator) -> np.ndarray:
-    """Return which nodes of the motion are local minima of Ψ, at most 32 and at least one; boolean, shape (node,)."""
+    """Return which nodes of the motion are local minima of Ψ, at most 100; boolean, shape (node,)."""
     heights = generator.heights
     level = np.where(np.isfinite(heights.value), heights.value, np.inf).reshape(heights.shape)
     free = np.zeros(level.size, dtype=bool)
