@@ -82,3 +82,23 @@ def test_a_legend_below_names_everything_once():
     plot.legend(page, axes[0], columns=2, order=["bound", "absent", "fit"])
     names = [[text.get_text() for text in legend.get_texts()] for legend in page.legends]
     assert names == [["fit", "truth", "bound"], ["bound", "fit"]]
+
+
+def test_committor(axes):
+    box, ends, options = [(-1.6, 1.6)] * 2, ((-1, 0), (1, 0)), {"radius": 0.3, "nodes": 41}
+    found = wb.committor(Quartic(stiffness=1.0), box, *ends, 0.2, **options)
+    filled = plot.committor(axes, found)
+    np.testing.assert_allclose(filled.levels, np.linspace(0, 1, 11))
+    half = axes.collections[-1].get_paths()[0].vertices
+    np.testing.assert_allclose(half[:, 0], 0.0, atol=1e-9)
+    assert np.ptp(half[:, 1]) == pytest.approx(3.2)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "y")
+    with pytest.raises(ValueError, match=r"over one or two states, got \('x', 'y', 'z'\).*a member with found.isel"):
+        plot.committor(axes, found.expand_dims(z=[0.0]).transpose("x", "y", "z"))
+
+
+def test_committor_over_one_state(axes):
+    found = wb.committor(Quartic(), [(-1.6, 1.6)], [-1.0], [1.0], 0.2, radius=0.1, nodes=201)
+    assert plot.committor(axes, found) is None
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), np.column_stack([found["x"], found["committor"]]))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "committor")

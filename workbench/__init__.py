@@ -10,7 +10,10 @@ import lazy_loader
 
 PUBLIC = {  # module: the names it offers
     "dataset.velocities": ["velocities"],
-    "dynamics.first_passage": ["first_passage", "first_passage_exact"],
+    "dynamics.committor": ["committor"],
+    "dynamics.first_passage": ["first_passage"],
+    "dynamics.first_passage_exact": ["first_passage_exact"],
+    "dynamics.relaxation_times": ["relaxation_times"],
     "dynamics.simulation": ["simulate"],
     "errors": [
         "DatasetError",

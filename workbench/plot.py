@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 __all__ = [
     "basins",
     "branches",
+    "committor",
     "figure",
     "history",
     "label",
@@ -361,3 +362,54 @@ def branches(axes: Axes, found: xr.Dataset, *, state: str | None = None, color: 
     where = found[f"bifurcation_{parameter}"]
     axes.plot(where, at, "D", color="white", markeredgecolor="black", markersize=5, label="bifurcation")
     axes.set(xlabel=label(found[parameter]), ylabel=name)
+
+
+def committor(axes: Axes, found: xr.Dataset, **style: Any) -> Any:
+    """Draw a committor: over two states as filled contours from 0 to 1 with the line 1/2, over one as a curve.
+
+    Where no way leads to either set, the plane is left hatched.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Target of the drawing.
+    found : xarray.Dataset
+        ``committor`` over one or two states, from `workbench.committor`.
+    **style
+        Passed to `matplotlib.axes.Axes.plot`, for the curve, or to `matplotlib.axes.Axes.contour`, for the line 1/2.
+
+    Returns
+    -------
+    matplotlib.contour.QuadContourSet or None
+        The filled contours, for a colour bar; None over one state.
+
+    Raises
+    ------
+    ValueError
+        If the committor is not over one or two states: of three states, draw a plane, `found.sel(z=…,
+        method="nearest")`, and of an ensemble one member, `found.isel(member=…)`.
+
+    Examples
+    --------
+    >>> import systems, workbench as wb
+    >>> circuit, box = systems.get("gene_circuit"), [(-0.5, 2.5), (-0.5, 2.5)]
+    >>> found = wb.committor(circuit, box, [0.4, 1.5], [1.5, 0.4], 0.05, radius=0.25, nodes=61)
+    >>> filled = wb.plot.committor(wb.plot.figure(1, 1, size=(3, 3))[1][0, 0], found)
+    """
+    values = found["committor"]
+    if values.ndim not in (1, 2) or "member" in values.dims:
+        raise ValueError(
+            f"a committor is drawn over one or two states, got {values.dims}: select a plane with found.sel(z=…, "
+            'method="nearest"), or a member with found.isel(member=…)'
+        )
+    first, *others = (found[str(dim)] for dim in values.dims)
+    if not others:
+        axes.plot(first, values, **{"color": "black", **style})
+        axes.set(xlabel=label(first), ylabel="committor", ylim=(-0.03, 1.03))
+        return None
+    axes.patch.set(hatch="////", edgecolor="0.7")
+    filled = axes.contourf(first, others[0], values.T, levels=np.linspace(0, 1, 11), cmap="viridis")
+    options = {"colors": "white", "linewidths": 1.4, **style}
+    axes.contour(first, others[0], values.T, levels=[0.5], **options)
+    axes.set(xlabel=label(first), ylabel=label(others[0]), aspect="equal")
+    return filled

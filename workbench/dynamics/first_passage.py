@@ -1,10 +1,6 @@
-r"""Mean first-passage times of overdamped Langevin dynamics: by simulation, and by quadrature in one dimension.
+r"""Mean first-passage times of overdamped Langevin dynamics by simulation.
 
-In one dimension, from a to b > a, the mean first-passage time of dx = −Ψ′ dt + √(2T) dW is
-
-    τ = (1/T) ∫ₐᵇ dy e^{Ψ(y)/T} ∫₋∞ʸ dz e^{−Ψ(z)/T}.
-
-In a simulation a trajectory arrives when it enters a ball around the target. A trajectory at distances d and d′ from
+A trajectory arrives when it enters a ball around the target. A trajectory at distances d and d′ from
 the ball at the two ends of a step has been inside in between with probability exp(−d d′/(T h)), that of a Brownian
 bridge, and such passages are drawn at random; in one dimension a trajectory that has passed to the other side of the
 target has arrived with certainty. In more dimensions this neglects the curvature of the ball, so √(2Th) should be small
@@ -23,7 +19,6 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import ArrayLike
-from scipy.integrate import cumulative_simpson, simpson
 from scipy.special import ndtri
 from torch import Tensor
 
@@ -36,12 +31,9 @@ from workbench.potentials.bridge import require_potential, rows_of
 from workbench.potentials.ensembles import each_member
 from workbench.potentials.potential import Bounded, Potential, units_of
 
-__all__ = ["first_passage", "first_passage_exact", "mean_time"]
+__all__ = ["first_passage", "mean_time"]
 
-CUTOFF_HEIGHT = 40.0  # in units of T: Boltzmann weights beyond such a height are negligible
 FEWEST_ARRIVALS = 8
-MOST_INTERVALS = 2**20  # of the quadrature
-QUADRATURE_TOLERANCE = 1e-9  # relative change from one refinement to the next
 
 
 def first_passage(
@@ -121,6 +113,7 @@ def first_passage(
     Examples
     --------
     >>> import systems
+    >>> from workbench.dynamics.first_passage_exact import first_passage_exact
     >>> well = systems.get("asymmetric_quartic")
     >>> options = {"radius": 0.1, "end": 100.0, "step": 0.1, "count": 64, "seed": 0}
     >>> found = first_passage(well, 1.239, -1.614, 0.15, **options)
@@ -247,98 +240,3 @@ def _dataset(time: np.ndarray, arrived: np.ndarray, end: float, confidence: floa
     }
     number = variable("trajectory", np.arange(len(time)), "trajectory", "1")
     return xr.Dataset(variables, coords={"trajectory": number, "bound": ["low", "high"]})
-
-
-def first_passage_exact(potential: Potential, start: float, target: float, temperature: float) -> float:
-    r"""Compute the mean first-passage time in one dimension by quadrature.
-
-    From a to b > a it is
-
-        τ = (1/T) ∫ₐᵇ dy e^{Ψ(y)/T} ∫₋∞ʸ dz e^{−Ψ(z)/T}.
-
-    The quadrature is refined until τ changes by less than 1e-9 relative. The lower limit −∞ is replaced by a reflecting
-    wall where Ψ has risen by 40 T.
-
-    Parameters
-    ----------
-    potential : Potential
-        One-dimensional landscape without members.
-    start, target : float
-        Starting point and target.
-    temperature : float
-        Temperature T > 0, in the units of Ψ.
-
-    Returns
-    -------
-    float
-        Mean first-passage time, shape (), in the unit of time of the potential.
-
-    Raises
-    ------
-    TypeError
-        If `potential` is not a potential, or changes in time.
-    ValueError
-        If `potential` has several states or members, `temperature` is not positive, or `start` and `target` are not
-        two different finite numbers.
-    LandscapeError
-        If Ψ is not finite, does not rise by 40 T on the side away from `target`, or the quadrature does not converge.
-
-    References
-    ----------
-    H. Risken, The Fokker–Planck Equation, Springer (1996), doi:10.1007/978-3-642-61544-3.
-
-    Examples
-    --------
-    >>> import systems
-    >>> round(first_passage_exact(systems.get("asymmetric_quartic"), 1.239, -1.614, 0.05), 3)
-    1835.456
-    """
-    potential = require_potential(potential, 1)
-    temperature = require_temperature(temperature)
-    if len(potential.states) != 1 or potential.members is not None:
-        raise ValueError(
-            f"the quadrature needs one state and no members, got {len(potential.states)} state(s) and "
-            f"{potential.members or 'no'} members; use first_passage(…)"
-        )
-    a, b = float(start), float(target)
-    if not (np.isfinite([a, b]).all() and a != b):
-        raise ValueError(f"start and target must be two different finite numbers, got {start!r} and {target!r}")
-    sign = 1.0 if b > a else -1.0
-
-    def psi(z: np.ndarray) -> np.ndarray:
-        values = np.asarray(potential.value(sign * z[:, None])) / temperature
-        if not np.isfinite(values).all():
-            raise LandscapeError(
-                f"the potential is not finite everywhere between {sign * z[0]:g} and {sign * z[-1]:g}; choose start "
-                "and target where it is defined"
-            )
-        return values
-
-    a, b = sign * a, sign * b
-    wall, level = a, psi(np.linspace(a, b, 513))
-    for k in range(60):
-        beyond = np.linspace(a - (b - a) * 1.5**k / 8, a, 513)
-        heights = psi(beyond)
-        wall = beyond[0]
-        if heights[0] - min(heights.min(), level.min()) > CUTOFF_HEIGHT:
-            break
-    else:
-        raise LandscapeError(
-            f"the potential does not rise by {CUTOFF_HEIGHT:g} T on the side away from target: it is unbounded below "
-            "there"
-        )
-    previous = np.nan
-    intervals = 1024
-    while intervals <= MOST_INTERVALS:
-        tail, inner = np.linspace(wall, a, intervals + 1), np.linspace(a, b, intervals + 1)
-        low, high = psi(tail), psi(inner)
-        floor, top = min(low.min(), high.min()), high.max()
-        weight = simpson(np.exp(floor - low), x=tail) + cumulative_simpson(np.exp(floor - high), x=inner, initial=0)
-        tau = simpson(np.exp(high - top) * weight, x=inner) * np.exp(top - floor) / temperature
-        if abs(tau - previous) <= QUADRATURE_TOLERANCE * tau:
-            return float(tau)
-        previous, intervals = tau, 2 * intervals
-    raise LandscapeError(
-        f"the quadrature does not converge, τ = {previous:g} with {MOST_INTERVALS} intervals; check the potential for "
-        "discontinuities"
-    )

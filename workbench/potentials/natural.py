@@ -116,8 +116,9 @@ class Natural:
 
 def _level_and_spread(potential: Landscape, box: Box) -> tuple[float, float]:
     """Return m and k of a potential in a box."""
+    probes = sobol(box, PROBES, seed=0).to(getattr(potential, "dtype", torch.float64))
     with torch.no_grad():
-        values = torch.as_tensor(potential.value(sobol(box, PROBES, seed=0))).double()
+        values = torch.as_tensor(potential.value(probes)).double()
     values = values[torch.isfinite(values)]
     if not len(values):
         return 0.0, 1.0
