@@ -14,6 +14,7 @@ PUBLIC = {  # module: the names it offers
     "dynamics.simulation": ["simulate"],
     "errors": [
         "DatasetError",
+        "DatasetWarning",
         "FileError",
         "FitError",
         "LandscapeError",
