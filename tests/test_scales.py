@@ -207,6 +207,14 @@ def test_trajectories_of_a_system_are_those_of_the_closed_form(units):
     np.testing.assert_allclose((data.x.values - c) / s, truth, rtol=0, atol=1e-8 + 40 * 100 * rounding)
 
 
+@pytest.mark.parametrize("units", UNITS.values(), ids=UNITS)
+def test_the_contract_of_systems_holds_in_all_units(units):
+    well = double_well(**units)
+    type(well).duration = 10 * scale_of(units)[2]
+    systems.contract.check_potential(well)
+    systems.contract.check_potential_data(well)
+
+
 def differentiated(s, c, tau, dtype=float):
     """Return smooth states in units of s, their velocities and the errors of those, of a noisy observed decay."""
     time = np.linspace(0, 2, 21)
