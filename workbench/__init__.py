@@ -17,6 +17,7 @@ PUBLIC = {  # module: the names it offers
     "dynamics.simulation": ["simulate"],
     "errors": [
         "DatasetError",
+        "DatasetWarning",
         "FileError",
         "FitError",
         "LandscapeError",

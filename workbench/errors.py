@@ -4,6 +4,7 @@ from typing import Any
 
 __all__ = [
     "DatasetError",
+    "DatasetWarning",
     "FileError",
     "FitError",
     "LandscapeError",
@@ -15,6 +16,10 @@ __all__ = [
 
 class DatasetError(ValueError):
     """Raised when data violate the data format; the message says what was expected, what was found and what to do."""
+
+
+class DatasetWarning(UserWarning):
+    """Issued when data are valid but may not be what was meant; the message says why and what to do."""
 
 
 class FileError(OSError):

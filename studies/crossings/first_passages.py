@@ -83,7 +83,8 @@ def _expectation(h: float, end: float) -> np.ndarray:
     import torch
     from scipy.interpolate import CubicSpline
 
-    from workbench.dynamics.langevin import gradient_of, heun
+    from workbench.dynamics.langevin import heun
+    from workbench.dynamics.scales import gradient_of
 
     nodes = np.linspace(-3.2, 2.8, 601)
     xi, weight = np.polynomial.hermite_e.hermegauss(12)

@@ -1,8 +1,9 @@
 """Gradient flows ẋ = −∇Ψ(x) of a given potential Ψ.
 
 The author writes Ψ as a function of tensors. The gradient ∇Ψ and the Hessian ∇²Ψ follow by automatic differentiation;
-trajectories follow by integration with the Dormand–Prince method of order 8 (DOP853) with adaptive steps, relative
-tolerance 1e-10 and absolute tolerance 1e-12.
+trajectories follow by integration with the Dormand–Prince method of order 8 (DOP853) with adaptive steps, in natural
+units: deviations from the lower corner of the box in units of its sides, with relative tolerance 1e-10 and absolute
+tolerance 1e-12, and time in units of the run. No result depends on the units of x, Ψ and t, or on the origin of x.
 """
 
 from abc import abstractmethod
@@ -24,7 +25,10 @@ __all__ = ["PotentialSystem"]
 
 Spread = Literal["random", "sobol", "edges"]
 MOST_EVALUATIONS = 200_000  # of the velocity; a flow that needs more is considered stiff
-RUNAWAY_FACTOR = 1e6  # distance, over the size of the initial states, beyond which a trajectory has diverged
+RTOL, ATOL = 1e-10, 1e-12  # of states in units of the box
+ROUNDING = 8 * np.finfo(np.float64).eps  # relative: smallest tolerance
+FIRST_MOVE = 1e-2  # of the first step, in units of the box and of the run
+RUNAWAY_FACTOR = 1e6  # distance in units of the box, or of that of the farthest start, beyond which a flow diverges
 
 
 class PotentialSystem(System):
@@ -245,30 +249,46 @@ class PotentialSystem(System):
         """Return the states from x0, shape (trajectory, dim), integrated as one system: (trajectory, time, dim)."""
         from scipy.integrate import solve_ivp
 
-        calls, limit = 0, RUNAWAY_FACTOR * (1 + np.abs(x0).max())
+        if times[-1] == 0:
+            return x0[:, None]
+        box = np.array(self.box, dtype=np.float64)
+        low, width, end = box[:, 0], box[:, 1] - box[:, 0], times[-1]
+        z0, calls = (x0 - low) / width, 0
+        limit = RUNAWAY_FACTOR * max(1.0, np.abs(z0).max())
 
-        def rate(t: float, y: np.ndarray) -> np.ndarray:
+        def rate(s: float, flat: np.ndarray) -> np.ndarray:
+            """Return dz/ds for z = (x − low)/width and s = t/end."""
             nonlocal calls
             calls += 1
-            x = y.reshape(x0.shape)
-            v = self.velocity(x)
-            diverged = ~(np.isfinite(v) & (np.abs(x) < limit)).all(-1)
+            z = flat.reshape(x0.shape)
+            v = self.velocity(low + width * z) * (end / width)
+            diverged = ~(np.isfinite(v) & (np.abs(z) < limit)).all(-1)
             if diverged.any():
-                row = int(np.flatnonzero(diverged)[0])
+                row, t = int(np.flatnonzero(diverged)[0]), s * end
                 raise DatasetError(f"{self.name} diverges: trajectory {row}, which starts at {x0[row]}, at t = {t:g}")
             if calls > MOST_EVALUATIONS:
                 raise DatasetError(
-                    f"{self.name} is too stiff for DOP853: {MOST_EVALUATIONS} evaluations reach only t = {t:g}"
+                    f"{self.name} is too stiff for DOP853: {MOST_EVALUATIONS} evaluations reach only t = {s * end:g}"
                 )
             return v.ravel()
 
-        if times[-1] == 0:
-            return x0[:, None]
-        rate(0.0, x0.ravel())
-        solution = solve_ivp(rate, (0.0, times[-1]), x0.ravel(), "DOP853", t_eval=times, rtol=1e-10, atol=1e-12)
+        fastest = (np.abs(rate(0.0, z0.ravel())) / (1 + np.abs(z0.ravel()))).max()
+        resolved = np.maximum(ATOL, ROUNDING * np.abs(box).max(1) / width)
+        solution = solve_ivp(
+            rate,
+            (0.0, 1.0),
+            z0.ravel(),
+            "DOP853",
+            t_eval=times / end,
+            rtol=RTOL,
+            atol=np.tile(resolved, len(x0)),
+            first_step=FIRST_MOVE / max(1.0, fastest),
+        )
         if not solution.success:
             raise DatasetError(f"the integration of {self.name} failed: {solution.message}")
-        return np.moveaxis(solution.y.reshape(*x0.shape, len(times)), -1, 1)
+        x = low + width * np.moveaxis(solution.y.reshape(*x0.shape, len(times)), -1, 1)
+        x[:, times == 0] = x0[:, None]
+        return x
 
     def _potential(self, x: "Tensor") -> "Tensor":
         """Return the author's Ψ(x), or raise `DatasetError` unless it is a tensor of shape (…)."""

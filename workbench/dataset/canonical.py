@@ -1,5 +1,6 @@
 """Validation of datasets and their canonical form: float64, ordered dimensions, no missing values."""
 
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -9,9 +10,11 @@ from workbench.dataset.labelling import labelled, stated_units
 from workbench.dataset.tensors import COMPONENTS
 from workbench.dataset.variables import state_labels, variable
 from workbench.dataset.vocabulary import LEADING, QUANTITIES, SAMPLING, SPLITS, nearest
-from workbench.errors import DatasetError
+from workbench.errors import DatasetError, DatasetWarning
 
 __all__ = ["check", "kind_of", "valid"]
+
+COARSEST = 1e-3  # distance of neighbouring single-precision numbers, relative to the range of a state
 
 
 def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
@@ -42,6 +45,11 @@ def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
         are unknown or repeated, noise levels or weights are not positive, or a unit is not text or contradicts another.
         The message names the variable and the first offending index.
 
+    Warns
+    -----
+    DatasetWarning
+        If a state seems to have been rounded to single precision far from zero, where its numbers are coarse.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr, workbench as wb
@@ -68,6 +76,7 @@ def check(data: xr.Dataset, needs: Iterable[str] = ()) -> xr.Dataset:
     data = _in_order(data.set_coords(along) if along else data, kind, needs)
     _check_labels(data, component)
     _check_extent(data, kind)
+    _warn_coarse(data, LEADING[kind][0])
     if first not in data.coords:
         data = data.assign_coords({first: variable(first, np.arange(data.sizes[first]), first)})
     gauge = {"gauge": "that of the data"} if "potential" in data else {}
@@ -176,6 +185,26 @@ def _check_extent(data: xr.Dataset, kind: str) -> None:
         raise DatasetError(f"{kind} need times: a coordinate time along the dimension time")
     if kind != "points" and not (np.diff(data["time"].astype(float)) > 0).all():
         raise DatasetError("time must increase strictly; sort the samples and drop repeated times")
+
+
+def _warn_coarse(data: xr.Dataset, lead: str) -> None:
+    """Warn if a component of the leading variable is so far from zero that single precision has lost its digits."""
+    component, x = data[lead].dims[-1], data[lead].values
+    rows = x.reshape(-1, x.shape[-1])
+    extent, size = np.ptp(rows, axis=0), np.abs(rows).max(0)
+    gap = np.finfo(np.float32).eps * size / 2  # the smallest distance of neighbouring numbers there
+    for k in np.flatnonzero((extent > 0) & (gap > COARSEST * extent) & (size < np.finfo(np.float32).max)):
+        column = rows[:, k]
+        counts = (column == np.round(column)).all() and gap[k] < 1
+        if not counts and (column == column.astype(np.float32)).all():
+            warnings.warn(
+                f"{data[component].values[k]} ranges over {extent[k]:.3g} at {size[k]:.6g} and was rounded to single "
+                f"precision, where neighbouring numbers are {gap[k]:.1g} apart or more: subtract an origin near the "
+                "data before they are stored in that precision",
+                DatasetWarning,
+                stacklevel=3,
+            )
+            return
 
 
 def _check_numbers(time: np.ndarray) -> None:

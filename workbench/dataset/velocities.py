@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike
 
 from workbench import dataset
 from workbench.dataset.labelling import labelled
+from workbench.dataset.spread import filled, spread
 from workbench.dataset.variables import Units, variable
 from workbench.errors import DatasetError
 
@@ -88,18 +89,18 @@ def velocities(data: xr.Dataset, *, noise: ArrayLike | None = None, floor: float
     rows = _rows(data)
     group, time, y = dataset.groups(rows), rows["time"].values.astype(np.float64), rows["x"].values
     pieces = [at for k in range(group.max() + 1) for at in _pieces(np.flatnonzero(group == k), k)]
-    spread = y.std(0)
-    spread[~(spread > 1e-12 * np.abs(y).max(0))] = 1.0
-    curves = [_Curve(_spline(tuple((time[at] - time[at[0]]).tolist())), y[at] / spread) for at in pieces]
-    level, source = _noise(rows, noise, spread, curves)
+    centre, scale = y[0], filled(spread(y))
+    curves = [_Curve(_spline(tuple((time[at] - time[at[0]]).tolist())), (y[at] - centre) / scale) for at in pieces]
+    level, source = _noise(rows, noise, scale, curves)
     arrays = {name: np.empty_like(y) for name in ("x", "velocity", "sigma_x", "sigma_velocity")}
     for at, curve in zip(pieces, curves, strict=True):
-        sigma = np.broadcast_to(level, y.shape)[at].mean(0) / spread
+        sigma = np.broadcast_to(level, y.shape)[at].mean(0) / scale
         for name, values in zip(arrays, curve.estimate(sigma), strict=True):
-            arrays[name][at] = values * spread
-    smallest = floor * np.sqrt((arrays["velocity"] ** 2).mean(0))
-    arrays["sigma_velocity"] = np.maximum(arrays["sigma_velocity"], np.where(smallest > 0, smallest, floor))
-    arrays["sigma_x"] = np.maximum(arrays["sigma_x"], 1e-12 * spread)
+            arrays[name][at] = values * scale
+    arrays["x"] += centre
+    smallest, slow = np.sqrt((arrays["velocity"] ** 2).mean(0)), scale / max(curve.spline.span for curve in curves)
+    arrays["sigma_velocity"] = np.maximum(arrays["sigma_velocity"], floor * np.where(smallest > 0, smallest, slow))
+    arrays["sigma_x"] = np.maximum(arrays["sigma_x"], 1e-12 * scale)
     mean_level = level.reshape(-1, y.shape[1]).mean(0)
     levels = {str(s): float(v) for s, v in zip(rows["state"].values, mean_level, strict=True)}
     attrs = {
@@ -145,19 +146,19 @@ def _described(data: xr.Dataset, arrays: dict[str, np.ndarray], attrs: dict) -> 
     return dataset.check(labelled(found.assign_attrs(attrs), Units.read(data)))
 
 
-def _noise(rows: xr.Dataset, noise: Any, spread: np.ndarray, curves: list["_Curve"]) -> tuple[np.ndarray, str]:
+def _noise(rows: xr.Dataset, noise: Any, scale: np.ndarray, curves: list["_Curve"]) -> tuple[np.ndarray, str]:
     """Return the noise levels, shape (sample or 1, dim), and their source."""
     if noise is not None:
-        given = np.broadcast_to(np.asarray(noise, dtype=np.float64), spread.shape)[None]
+        given = np.broadcast_to(np.asarray(noise, dtype=np.float64), scale.shape)[None]
         if not (np.isfinite(given).all() and (given > 0).all()):
             raise ValueError(f"noise must be positive and finite, one number or one per state, got {noise!r}")
         return given, "given"
     for name in ("sigma_x", "sigma"):
         if name in rows:
             values = rows[name].values.reshape(rows.sizes["sample"], -1)
-            return np.broadcast_to(values, (len(values), len(spread))), f"{name} of the data"
+            return np.broadcast_to(values, (len(values), len(scale))), f"{name} of the data"
     table = np.sum([curve.table() for curve in curves], axis=0)
-    return spread * np.array([_peak(column) for column in table.T])[None], "estimated"
+    return scale * np.array([_peak(column) for column in table.T])[None], "estimated"
 
 
 def _peak(log_likelihood: np.ndarray) -> float:

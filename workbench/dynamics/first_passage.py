@@ -25,8 +25,10 @@ from torch import Tensor
 from workbench.checks import require_integer, require_temperature
 from workbench.dataset import seed_sequence, seed_text
 from workbench.dataset.variables import variable
-from workbench.dynamics.langevin import Noise, gradient_of, heun, stay_in_domain
+from workbench.dynamics.langevin import Noise, heun, stay_in_domain
+from workbench.dynamics.scales import FAR, gradient_of
 from workbench.errors import LandscapeError
+from workbench.potentials.box import box_of
 from workbench.potentials.bridge import require_potential, rows_of
 from workbench.potentials.ensembles import each_member
 from workbench.potentials.potential import Bounded, Potential, units_of
@@ -48,7 +50,7 @@ def first_passage(
     count: int = 1000,
     seed: Any = None,
     confidence: float = 0.95,
-    limit: float = 1e6,
+    limit: float | None = None,
 ) -> xr.Dataset:
     """Simulate first-passage times from a state to a ball around another, and estimate their mean.
 
@@ -76,8 +78,9 @@ def first_passage(
         Seed of the noise; None draws one, which is recorded in the attributes.
     confidence : float, default: 0.95
         Confidence level of the interval, between 0 and 1.
-    limit : float, default: 1e6
-        A trajectory with a component beyond ±`limit` has diverged.
+    limit : float, optional
+        A trajectory with a component beyond ±`limit` has diverged. By default it has if it is farther from `start` than
+        a million distances to `target`, or sides of the box of the potential, if it has one and they are longer.
 
     Returns
     -------
@@ -129,7 +132,7 @@ def first_passage(
     require_integer(FEWEST_ARRIVALS, count=count)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}")
-    x0, centre = rows_of(potential, start, "start"), rows_of(potential, target, "target")
+    x0, centre = rows_of(potential, start, "start").double(), rows_of(potential, target, "target").double()
     if len(x0) != 1 or len(centre) != 1:
         raise ValueError(f"start and target must be one state each, got {len(x0)} and {len(centre)}")
     if (x0 - centre).norm() <= radius:
@@ -160,36 +163,43 @@ def _passages(
     end: float,
     step: float,
     noise: Noise,
-    limit: float,
+    limit: float | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the times of arrival, or of the end, and whether each trajectory arrived, both of shape (trajectory,)."""
-    gradient, normal, uniform = gradient_of(potential), noise.normal(), noise.uniform()
+    of_x, normal, uniform = gradient_of(potential), noise.normal(), noise.uniform()
     bounded = potential if isinstance(potential, Bounded) else None
     time, arrived = np.full(noise.count, float(end)), np.zeros(noise.count, dtype=bool)
-    rows, x = np.arange(noise.count), x0.expand(noise.count, -1)
-    distance = (x - centre).norm(dim=-1) - radius
+    rows, z, way = np.arange(noise.count), torch.zeros_like(x0).expand(noise.count, -1), centre - x0  # z = x − x0
+    distance = (z - way).norm(dim=-1) - radius
+    low, high = box_of(potential)
+    reach = FAR * torch.fmax((high - low).to(way), way.norm())
+
+    def gradient(z: Tensor, t: float) -> Tensor:
+        return of_x(x0 + z, t)
+
     steps = int(np.ceil(end / step))
     h = end / steps
     for k in range(steps):
-        kick = torch.as_tensor(np.sqrt(2 * temperature * h) * next(normal)[rows]).to(x)
-        chance = torch.as_tensor(next(uniform)[rows]).to(x)
-        last, x = x, heun(gradient, x, k * h, h, kick)
-        if not (x.abs() <= limit).all():
-            row = int(rows[int(torch.nonzero(~(x.abs() <= limit).all(-1))[0])])
+        kick = torch.as_tensor(np.sqrt(2 * temperature * h) * next(normal)[rows]).to(z)
+        chance = torch.as_tensor(next(uniform)[rows]).to(z)
+        last, z = z, heun(gradient, z, k * h, h, kick)
+        near = ((z.abs() <= reach) if limit is None else ((x0 + z).abs() <= limit)).all(-1)
+        if not near.all():
+            row = int(rows[int(torch.nonzero(~near)[0])])
             raise LandscapeError(
                 f"trajectory {row} diverges at t = {(k + 1) * h:g}: the potential is unbounded below or not finite "
                 f"there, or step={step:g} is too long for its curvature"
             )
         if bounded is not None:
-            stay_in_domain(bounded, x, (k + 1) * h)
-        previous, distance = distance, (x - centre).norm(dim=-1) - radius
+            stay_in_domain(bounded, x0 + z, (k + 1) * h)
+        previous, distance = distance, (z - way).norm(dim=-1) - radius
         hit = (distance <= 0) | (chance < torch.exp(-previous * distance / (temperature * h)))
-        if x.shape[-1] == 1:  # a continuous path cannot go around the ball
-            hit |= ((last - centre) * (x - centre) < 0)[:, 0]
+        if z.shape[-1] == 1:  # a continuous path cannot go around the ball
+            hit |= ((last - way) * (z - way) < 0)[:, 0]
         if hit.any():
             done = hit.cpu().numpy()
             time[rows[done]], arrived[rows[done]] = (k + 0.5) * h, True
-            rows, x, distance = rows[~done], x[~hit], distance[~hit]
+            rows, z, distance = rows[~done], z[~hit], distance[~hit]
             if len(rows) == 0:
                 break
     return time, arrived

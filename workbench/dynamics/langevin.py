@@ -27,21 +27,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.dynamics.scales import Gradient, Scales, gradient_of
 from workbench.errors import LandscapeError
 from workbench.potentials.potential import Bounded, Potential, TimeVarying
 from workbench.potentials.schedules import Kinked
 
-__all__ = ["Noise", "gradient_of", "heun", "kinks_between", "longest_step", "stay_in_domain", "trajectories"]
+__all__ = ["Noise", "heun", "kinks_between", "longest_step", "stay_in_domain", "trajectories"]
 
 TRAJECTORIES_PER_STREAM = 64
 STEPS_PER_DRAW = 256  # steps whose random numbers are drawn at once
-
-
-def gradient_of(potential: Potential | TimeVarying) -> Callable[[Tensor, float], Tensor]:
-    """Return ∇Ψ(x, t) of a fixed or time-dependent landscape, a function of x, shape (…, dim), and t."""
-    if isinstance(potential, TimeVarying):
-        return lambda x, t: potential.at(time=t).gradient(x)
-    return lambda x, t: potential.gradient(x)
 
 
 def kinks_between(potential: Potential | TimeVarying, times: np.ndarray) -> list[float]:
@@ -72,13 +66,13 @@ def kinks_between(potential: Potential | TimeVarying, times: np.ndarray) -> list
     return []
 
 
-def heun(gradient: Callable[[Tensor, float], Tensor], x: Tensor, t: float, h: float, kick: Tensor) -> Tensor:
+def heun(gradient: Gradient, x: Tensor, t: float, h: float, kick: Tensor) -> Tensor:
     """Advance x by one step of the stochastic Heun method.
 
     Parameters
     ----------
     gradient : callable
-        ∇Ψ(x, t), as returned by `gradient_of`.
+        ∇Ψ(x, t), as returned by `scales.gradient_of`.
     x : torch.Tensor
         States at time t, shape (…, trajectory, dim).
     t : float
@@ -156,14 +150,14 @@ class Noise:
 @torch.no_grad()
 def trajectories(
     potential: Potential | TimeVarying,
-    x: Tensor,
+    z: Tensor,
     times: np.ndarray,
     temperature: float,
     step: float,
     seed: np.random.SeedSequence,
-    limit: float,
+    scales: Scales,
 ) -> Tensor:
-    """Return Langevin trajectories at the given times, shape (time, …, trajectory, dim).
+    """Return Langevin trajectories at the given times, shape (time, …, trajectory, dim), as deviations z = x − o.
 
     Steps end at each of the times and at the kinks of a schedule.
 
@@ -171,8 +165,8 @@ def trajectories(
     ----------
     potential : Potential or TimeVarying
         Fixed or time-dependent landscape.
-    x : torch.Tensor
-        States at ``times[0]``, shape (…, trajectory, dim).
+    z : torch.Tensor
+        Deviations x − o at ``times[0]``, shape (…, trajectory, dim).
     times : numpy.ndarray
         Increasing times, shape (time,).
     temperature : float
@@ -181,8 +175,8 @@ def trajectories(
         Longest time step.
     seed : numpy.random.SeedSequence
         Seed of the noise.
-    limit : float
-        A trajectory with a component beyond ±`limit`, or not finite, has blown up and is held where it is.
+    scales : Scales
+        Origin o of the deviations, whose unit is that of x; a trajectory that is `gone` is held where it is.
 
     Returns
     -------
@@ -194,22 +188,26 @@ def trajectories(
     LandscapeError
         If the noise carries a trajectory out of the domain of the potential.
     """
-    gradient, stops = gradient_of(potential), np.union1d(times, kinks_between(potential, times))
+    of_x, stops = gradient_of(potential), np.union1d(times, kinks_between(potential, times))
     bounded = potential if isinstance(potential, Bounded) else None
-    normal = Noise(x.shape[-2], x.shape[-1], seed).normal()
-    path = [x]
+    normal = Noise(z.shape[-2], z.shape[-1], seed).normal()
+    path, gone = [z], scales.gone(z).unsqueeze(-1)
+
+    def gradient(z: Tensor, t: float) -> Tensor:
+        return of_x(scales.x(z), t)
+
     for start, end in zip(stops[:-1], stops[1:], strict=True):
         count = _step_count(start, end, step)
         h = (end - start) / count
         for k in range(count):
-            kick = torch.as_tensor(np.sqrt(2 * temperature * h) * next(normal)).to(x)
-            gone = ~(x.abs() <= limit).all(-1, keepdim=True)
-            ahead = heun(gradient, torch.where(gone, torch.zeros_like(x), x), start + k * h, h, kick)
-            x = torch.where(gone, x, ahead)
+            kick = torch.as_tensor(np.sqrt(2 * temperature * h) * next(normal)).to(z)
+            ahead = heun(gradient, z.masked_fill(gone, 0.0), start + k * h, h, kick)
+            z = torch.where(gone, z, ahead)
+            gone = scales.gone(z).unsqueeze(-1)
             if bounded is not None:
-                stay_in_domain(bounded, x[(x.abs() <= limit).all(-1)], start + (k + 1) * h)
+                stay_in_domain(bounded, scales.x(z[~gone[..., 0]]), start + (k + 1) * h)
         if end in times:
-            path.append(x)
+            path.append(z)
     return torch.stack(path)
 
 

@@ -1,13 +1,13 @@
 r"""Trajectories on a fixed or time-dependent landscape: gradient flow and overdamped Langevin dynamics.
 
-Gradient flow, ẋ = −∇Ψ(x, t), is integrated for all trajectories at once by torchdiffeq. Its adaptive Runge–Kutta
-methods control the largest error of any trajectory, so that each one meets the tolerances. For Langevin dynamics,
-dx = −∇Ψ(x, t) dt + √(2T) dW, see `langevin`.
+Gradient flow, ẋ = −∇Ψ(x, t), is integrated for all trajectories at once by torchdiffeq, in natural units (see
+`scales`). Its adaptive Runge–Kutta methods control the largest error of any trajectory, so that each one meets the
+tolerances. For Langevin dynamics, dx = −∇Ψ(x, t) dt + √(2T) dW, see `langevin`.
 """
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,9 @@ from workbench.checks import require_temperature
 from workbench.dataset import seed_sequence, seed_text
 from workbench.dataset.variables import state_labels, variable
 from workbench.dynamics import langevin
+from workbench.dynamics.scales import Scales, gradient_of
 from workbench.errors import SimulationError, SimulationWarning
+from workbench.potentials.box import Box
 from workbench.potentials.bridge import require_potential, tensor_options
 from workbench.potentials.potential import Landscape, Potential, Sampled, TimeVarying, check_domain, units_of
 
@@ -39,7 +41,8 @@ def simulate(
     method: str = "dopri5",
     rtol: float = 1e-7,
     atol: float = 1e-9,
-    limit: float = 1e6,
+    limit: float | None = None,
+    within: Sequence[tuple[float, float]] | None = None,
     budget: int = 100_000,
     options: dict[str, Any] | None = None,
 ) -> xr.Dataset:
@@ -68,9 +71,14 @@ def simulate(
         Integrator of the gradient flow, a method of ``torchdiffeq.odeint``. A schedule with kinks requires one of
         "dopri5", "dopri8", "bosh3", "fehlberg2" and "adaptive_heun", whose steps end at the kinks.
     rtol, atol : float, default: 1e-7 and 1e-9
-        Relative and absolute tolerance of adaptive methods.
-    limit : float, default: 1e6
-        A trajectory with a component beyond ±`limit` has blown up.
+        Relative and absolute tolerance of adaptive methods, for the distance of a state from the lower corner of the
+        box, in units of its sides. It is no finer than what the numbers of the potential resolve.
+    limit : float, optional
+        A trajectory with a component beyond ±`limit` has blown up. By default it has if it is a million sides of the
+        box away from it, and from all initial states; without a box, if it is not finite.
+    within : sequence of (float, float), optional
+        Box that sets the units of the tolerances, one (low, high) per state. Default: that of the data of a fit, or of
+        the system. The tolerances of a potential without a box are relative to the distance from the initial states.
     budget : int, default: 100_000
         Largest number of evaluations of the velocity of the gradient flow.
     options : dict, optional
@@ -132,23 +140,31 @@ def simulate(
         potential = require_potential(potential, start.shape[-1])
     _check_start(potential, start)
     times = _times(time)
-    rows = torch.tensor(start, **tensor_options(_at(potential, times[0])))
+    rows = torch.tensor(start, dtype=torch.float64, device=tensor_options(_at(potential, times[0]))["device"])
     if potential.members is not None:
         rows = rows.expand(potential.members, *rows.shape).clone()
-    velocity = _Velocity(potential, limit, budget)
-    velocity.check_start(rows, times[0])
+    _check_velocity(potential, rows, times[0])
+    box = None if within is None else Box.of(require_potential(_at(potential, times[0]), potential.states), within)
+    scales = Scales.of(potential, rows, times, box=box, limit=limit)
     if temperature is not None:
-        return _langevin(potential, rows, times, require_temperature(temperature), step, seed, limit)
+        return _langevin(potential, rows, times, require_temperature(temperature), step, seed, scales)
     if step is not None or seed is not None:
         raise ValueError("step and seed apply to Langevin dynamics only: set temperature=T as well, or omit them")
-    all_options = {**_method_options(potential, times, method), **(options or {})}
+    velocity = _Velocity(potential, scales, budget)
+    all_options = scales.options({**_method_options(potential, times, method), **(options or {})})
+    tolerance = scales.tolerance.clamp_min(atol)
 
-    def integrate(x: Tensor, at: Tensor) -> Tensor:
-        return odeint(velocity, x, at, rtol=rtol, atol=atol, method=method, options=all_options)
+    def integrate(z: Tensor, at: Tensor) -> Tensor:
+        own = all_options
+        if method in ADAPTIVE_METHODS and "first_step" not in own:
+            own = own | {"first_step": scales.first_step(z, velocity(at[0], z), float(at[-1] - at[0]))}
+        each = tolerance.expand_as(z)
+        flat = each.flatten().cpu().numpy() if method == "scipy_solver" else each
+        return odeint(velocity, z, at, rtol=rtol, atol=flat, method=method, options=own)
 
     with torch.no_grad():
-        path = _integrate(integrate, rows, torch.tensor(times).to(rows))
-    return _dataset(potential, torch.movedim(path, 0, -2).cpu().numpy(), times, limit)
+        path = _integrate(integrate, scales.z(rows), torch.tensor(scales.s(times)).to(rows))
+    return _dataset(potential, rows, path, times, scales)
 
 
 def _langevin(
@@ -158,7 +174,7 @@ def _langevin(
     temperature: float,
     step: float | None,
     seed: Any,
-    limit: float,
+    scales: Scales,
 ) -> xr.Dataset:
     if step is None or not (np.isfinite(step) and step > 0):
         raise ValueError(
@@ -166,15 +182,17 @@ def _langevin(
             "λ the largest curvature of the landscape"
         )
     longest = langevin.longest_step(times, step)
-    curvature = float(_largest_curvature(potential, rows, times[0]).max())
+    at_start = rows.to(tensor_options(_at(potential, times[0]))["dtype"])
+    curvature = float(_largest_curvature(potential, at_start, times[0]).max())
     if longest * curvature >= 2:
         raise ValueError(
             f"steps of {longest:g} are unstable: they must be well below {2 / curvature:.3g}, which is 2 over the "
             "largest curvature at x0; reduce step"
         )
     sequence = seed_sequence(seed)
-    path = langevin.trajectories(potential, rows, times, temperature, float(step), sequence, limit)
-    run = _dataset(potential, torch.movedim(path, 0, -2).cpu().numpy(), times, limit)
+    scales = scales.shifted()
+    path = langevin.trajectories(potential, scales.z(rows), times, temperature, float(step), sequence, scales)
+    run = _dataset(potential, rows, path, times, scales)
     _warn_unstable_steps(potential, run["x"].values, times, longest)
     return run.assign_attrs(
         temperature=temperature, step=float(step), seed=seed_text(sequence), method="stochastic Heun"
@@ -214,32 +232,32 @@ STIFF_ADVICE = "For a stiff landscape try method='scipy_solver', options={'solve
 
 
 class _Velocity:
-    """−∇Ψ(x, t), shape (…, trajectory, dim), zero where a trajectory has blown up; counts its evaluations."""
+    """dz/ds, shape (…, trajectory, dim), zero where a trajectory has blown up; counts its evaluations."""
 
-    def __init__(self, potential: Landscape | TimeVarying, limit: float, budget: int) -> None:
-        self.potential, self.limit, self.budget, self.calls = potential, limit, budget, 0
+    def __init__(self, potential: Landscape | TimeVarying, scales: Scales, budget: int) -> None:
+        self.gradient, self.scales, self.budget, self.calls = gradient_of(potential), scales, budget, 0
+        self.factor = -scales.duration / scales.length
 
-    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+    def __call__(self, s: Tensor, z: Tensor) -> Tensor:
         self.calls += 1
+        t = self.scales.t(s)
         if self.calls > self.budget:
             raise SimulationError(
                 f"{self.budget} evaluations reach only t = {float(t):g}. {STIFF_ADVICE}, or increase budget"
             )
-        gone = ~(x.abs() <= self.limit).all(-1, keepdim=True)
-        velocity = -self._gradient(torch.where(gone, torch.zeros_like(x), x), t)
-        return torch.where(gone, torch.zeros_like(x), velocity)
+        gone = self.scales.gone(z).unsqueeze(-1)
+        rate = self.factor * self.gradient(self.scales.x(z.masked_fill(gone, 0.0)), t)
+        return rate.masked_fill(gone, 0.0)
 
-    def check_start(self, x: Tensor, t: float) -> None:
-        """Raise `SimulationError` if the velocity at x, shape (…, trajectory, dim), is not finite."""
-        bad = ~torch.isfinite(self._gradient(x, torch.as_tensor(t).to(x))).all(-1)
-        if bad.any():
-            first = [int(i) for i in torch.nonzero(bad)[0]]
-            raise SimulationError(
-                f"the velocity is not finite at the start of trajectory {first[-1]}; choose another x0 there"
-            )
 
-    def _gradient(self, x: Tensor, t: Tensor) -> Tensor:
-        return _at(self.potential, t).gradient(x)
+def _check_velocity(potential: Landscape | TimeVarying, x: Tensor, t: float) -> None:
+    """Raise `SimulationError` if the velocity at x, shape (…, trajectory, dim), is not finite."""
+    bad = ~torch.isfinite(gradient_of(potential)(x, t)).all(-1)
+    if bad.any():
+        first = [int(i) for i in torch.nonzero(bad)[0]]
+        raise SimulationError(
+            f"the velocity is not finite at the start of trajectory {first[-1]}; choose another x0 there"
+        )
 
 
 def _integrate(integrate: Callable[[Tensor, Tensor], Tensor], x: Tensor, times: Tensor) -> Tensor:
@@ -301,9 +319,14 @@ def _method_options(potential: Landscape | TimeVarying, times: np.ndarray, metho
     return {"norm": lambda y: y.abs().max(), **jumps}
 
 
-def _dataset(potential: Landscape | TimeVarying, x: np.ndarray, times: np.ndarray, limit: float) -> xr.Dataset:
-    """Return trajectories x, shape (…, trajectory, time, dim), which are NaN from where they blow up, as a dataset."""
-    gone = np.maximum.accumulate(~(np.abs(x) <= limit).all(-1), axis=-1)
+def _dataset(
+    potential: Landscape | TimeVarying, start: Tensor, path: Tensor, times: np.ndarray, scales: Scales
+) -> xr.Dataset:
+    """Return trajectories from x, shape (…, trajectory, dim), along z, shape (time, …), as a dataset."""
+    states = torch.cat([start.unsqueeze(0), scales.x(path[1:])])
+    blown = torch.cat([scales.gone(scales.z(start)).unsqueeze(0), scales.gone(path[1:])])
+    gone = np.maximum.accumulate(blown.movedim(0, -1).cpu().numpy(), axis=-1)
+    x = states.movedim(0, -2).to(tensor_options(_at(potential, times[0]))["dtype"]).cpu().numpy()
     x = np.where(gone[..., None], np.nan, x)
     dims = (*(() if potential.members is None else ("member",)), "trajectory", "time")
     units = units_of(potential)

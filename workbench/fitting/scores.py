@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from workbench import dataset
+from workbench.dataset.spread import CONSTANT
 from workbench.dataset.tensors import SHEAR
 from workbench.dataset.variables import variable
 from workbench.fitting.predictions import predict
@@ -109,8 +110,8 @@ def _scores(predicted: xr.Dataset, data: xr.Dataset, offset: str) -> xr.Dataset:
         if name == "potential":
             scores["potential_offset"] = residual.mean("sample")
             residual = residual - scores["potential_offset"] if offset == "remove" else residual
-        spread = truth.std("sample")
-        spread = spread.where(spread > 1e-12 * abs(truth).max("sample"))
+        extent = truth.max("sample") - truth.min("sample")
+        spread = truth.std("sample").where(extent > CONSTANT * abs(truth).max("sample"))
         rmse = _rms(residual, ["sample"])
         scores[f"{name}_rmse"] = rmse
         scores[f"{name}_relative_rmse"] = rmse / spread

@@ -20,6 +20,7 @@ from workbench.potentials.trainable import TrainablePotential
 __all__ = ["LeastSquares", "Observations", "noise_of", "scales_of"]
 
 BLOCK = 1024  # samples of the Jacobian at a time, if not all: few enough to stay in the cache
+NEGLIGIBLE = 1e-12  # of the largest spread of a component, in natural units: a smaller one is rounding
 PIECE = 2048  # samples predicted at a time
 
 
@@ -93,14 +94,16 @@ class Observations:
 def scales_of(samples: xr.Dataset, matches: Sequence[Any]) -> dict[str, np.ndarray]:
     """Return the spread of each matched quantity over the samples, shape (component,).
 
-    A component without spread gets the largest spread of its quantity, or 1 if no component has any.
+    A component without spread gets the largest spread of its quantity, in natural units of the components; without
+    any, that is the largest value, or 1.
     """
     scales = {}
     for match in matches:
         values = match.observed(samples).reshape(samples.sizes["sample"], -1)
-        spread = match.spread(values)
-        largest = spread.max() if spread.max() > 1e-12 * np.abs(values).max() else 1.0
-        scales[match.name] = np.where(spread > 1e-12 * largest, spread, largest or 1.0)
+        unit = match.entry_units(samples)
+        spread, size = match.spread(values) / unit, float((np.abs(values).max(0) / unit).max()) or 1.0
+        largest = spread.max() or size
+        scales[match.name] = unit * np.where(spread > NEGLIGIBLE * largest, spread, largest)
     return scales
 
 

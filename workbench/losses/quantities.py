@@ -20,6 +20,7 @@ import torch
 import xarray as xr
 
 from workbench import dataset
+from workbench.dataset.spread import filled, spread
 from workbench.dataset.variables import Units, variable
 from workbench.errors import DatasetError
 from workbench.losses.closed_form import derivative
@@ -86,6 +87,10 @@ class Quantity(Match):
     def spread(self, observed: np.ndarray) -> np.ndarray:
         """Return the scale of observations without a noise level, shape (entry,) for observations (sample, entry)."""
         return np.sqrt((observed**2).mean(0))
+
+    def entry_units(self, samples: xr.Dataset) -> np.ndarray | float:  # noqa: ARG002
+        """Return natural units of the entries, shape (entry,), relative to one another; by default all are alike."""
+        return 1.0
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -176,7 +181,7 @@ class Potential(Quantity):
 
     def spread(self, observed: np.ndarray) -> np.ndarray:
         """Return the standard deviation, shape (1,)."""
-        return observed.std(0)
+        return spread(observed)
 
     def known(self, train: xr.Dataset, rng: np.random.Generator | None = None) -> xr.Dataset:  # noqa: ARG002
         """Return the states and the potential."""
@@ -196,6 +201,10 @@ class Gradient(Quantity):
 
     opposite: ClassVar[str] = "velocity"
     rule: ClassVar[str] = "gradient"
+
+    def entry_units(self, samples: xr.Dataset) -> np.ndarray:
+        """Return the reciprocals of the spreads of the states, shape (dim,)."""
+        return 1 / filled(spread(samples["x"].values))
 
     @derivative(1)
     def predicted(self, model: Any, x: torch.Tensor) -> torch.Tensor:
@@ -220,6 +229,10 @@ class Velocity(Quantity):
 
     opposite: ClassVar[str] = "gradient"
     rule: ClassVar[str] = "velocity"
+
+    def entry_units(self, samples: xr.Dataset) -> np.ndarray:
+        """Return the reciprocals of the spreads of the states, shape (dim,), as for the gradient."""
+        return 1 / filled(spread(samples["x"].values))
 
     @derivative(1, sign=-1)
     def predicted(self, model: Any, x: torch.Tensor) -> torch.Tensor:

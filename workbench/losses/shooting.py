@@ -38,6 +38,7 @@ from torch.func import jacrev, vmap
 from torchdiffeq import odeint
 
 from workbench import dataset
+from workbench.dataset.spread import filled, spread
 from workbench.dataset.variables import Units
 from workbench.errors import DatasetError
 from workbench.losses.closed_form import ClosedForm
@@ -230,8 +231,7 @@ class Shooting(Problem):
 
 def spread_of(samples: xr.Dataset) -> np.ndarray:
     """Return the standard deviation of every state variable, shape (dim,); constant ones get the largest, or 1."""
-    spread = samples["x"].values.std(0)
-    return np.where(spread > 1e-12 * spread.max(), spread, spread.max() or 1.0)
+    return filled(spread(samples["x"].values))
 
 
 @dataclass(frozen=True)

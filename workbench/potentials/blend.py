@@ -87,6 +87,11 @@ class Blend:
         return self._start.units
 
     @property
+    def box(self) -> list[tuple[float, float]]:
+        """Smallest box that holds those of both potentials, one (low, high) per state; NaN where none is known."""
+        return self._start.box
+
+    @property
     def gauge(self) -> str:
         """Where the potentials are zero, in words."""
         return self._start.gauge

@@ -20,7 +20,17 @@ from workbench.errors import LandscapeError
 from workbench.potentials.bridge import require_potential, tensor_options
 from workbench.potentials.potential import Landscape
 
-__all__ = ["Box", "SAME_POINT", "SEARCH_MARGIN", "ZERO_EIGENVALUE", "distinct", "landscape_in", "sobol"]
+__all__ = [
+    "Box",
+    "SAME_POINT",
+    "SEARCH_MARGIN",
+    "ZERO_EIGENVALUE",
+    "box_of",
+    "distinct",
+    "hull",
+    "landscape_in",
+    "sobol",
+]
 
 SAME_POINT = 1e-5  # in units of the box: points closer than this are identified
 COARSEST = 1e-5  # in units of the box: a box whose numbers are further apart than this is refused
@@ -115,6 +125,36 @@ def landscape_in(potential: Any, within: Any) -> tuple[Landscape, Box]:
     """
     named = require_potential(potential, len(within) if isinstance(within, Sized) else 1)
     return named, Box.of(named, within)
+
+
+def box_of(potential: Any) -> tuple[Tensor, Tensor]:
+    """Return the lower and upper bounds, shape (dim,) each, of the box that a potential knows; NaN where it knows none.
+
+    >>> import systems
+    >>> [bound.tolist() for bound in box_of(systems.get("gene_circuit"))]
+    [[0.0, 0.0], [2.0, 2.0]]
+    """
+    dim = len(potential.states)
+    known: Any = getattr(potential, "box", None)
+    try:
+        box = np.asarray((known.low, known.high) if isinstance(known, Box) else np.transpose(known), dtype=np.float64)
+    except (TypeError, ValueError):  # something else of that name
+        box = np.empty(0)
+    if box.shape != (2, dim):
+        box = np.full((2, dim), np.nan)
+    low, high = torch.tensor(np.where(np.isfinite(box).all(0) & (box[0] < box[1]), box, np.nan))
+    return low, high
+
+
+def hull(potentials: Sequence[Any]) -> list[tuple[float, float]]:
+    """Return the smallest box that holds the boxes of all potentials, one (low, high) per state; NaN without any.
+
+    >>> import systems
+    >>> hull([systems.get("gene_circuit")])
+    [(0.0, 2.0), (0.0, 2.0)]
+    """
+    low, high = (np.stack(bounds) for bounds in zip(*map(box_of, potentials), strict=True))
+    return list(zip(np.fmin.reduce(low).tolist(), np.fmax.reduce(high).tolist(), strict=True))
 
 
 def distinct(x: Tensor, box: Box) -> Tensor:

@@ -21,6 +21,7 @@ import xarray as xr
 from workbench import dataset
 from workbench.dataset.variables import Units
 from workbench.evaluation import Evaluation, require_order
+from workbench.potentials.box import box_of
 from workbench.potentials.bridge import arrays_too, require_potential, tensor_options
 from workbench.potentials.ensembles import member_of
 from workbench.potentials.functions import constant
@@ -91,6 +92,14 @@ class Symmetrised:
     def units(self) -> Units:
         """Units of the states, the potential and time."""
         return units_of(self.potential)
+
+    @property
+    def box(self) -> list[tuple[float, float]]:
+        """Smallest box that holds all images of that of the potential, one (low, high) per state; NaN without one."""
+        low, high = (bound.numpy() for bound in box_of(self.potential))
+        centres, halves = zip(*((g @ (low + high) / 2, np.abs(g) @ (high - low) / 2) for g in self.group), strict=True)
+        centre, half = np.array(centres), np.array(halves)
+        return list(zip((centre - half).min(0).tolist(), (centre + half).max(0).tolist(), strict=True))
 
     @property
     def gauge(self) -> str:

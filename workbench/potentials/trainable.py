@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, vmap
 
 from workbench.checks import require_integer
+from workbench.dataset.spread import filled, spread, varies
 from workbench.dataset.variables import Units
 from workbench.evaluation import QUANTITIES, Evaluation, require_order
 from workbench.potentials.bridge import tensor_or_array
@@ -275,7 +276,8 @@ class TrainablePotential(Stored, nn.Module, ABC):
 
         Inputs are mapped to ±√3, which is unit variance for uniformly distributed samples and does not depend on where
         samples cluster. Ψ̂ has unit standard deviation or, if only gradients are known, a unit root-mean-square
-        gradient component. Constant data are scaled by 1.
+        gradient component. A constant state has the scale of the one that varies most, a constant Ψ its own size; where
+        these are 0, scales are 1.
 
         Parameters
         ----------
@@ -288,15 +290,15 @@ class TrainablePotential(Stored, nn.Module, ABC):
             Whether to keep the units of the data, with all scales 1; the box of the data is set all the same.
         """
         low, high = x.min(0), x.max(0)
-        spread = (high - low) / np.sqrt(12)
-        spread[~(spread > 1e-12 * np.abs(x).max(0))] = 1.0
-        scale, offset = 1.0, 0.0
+        x_scale = filled(np.where(varies(x), high - low, 0.0) / np.sqrt(12))
+        scale, offset = 0.0, 0.0
         if potential is not None:
-            scale, offset = potential.std(), potential.mean()
+            offset = potential.mean()
+            scale = float(spread(potential)) or abs(offset)
         elif gradient is not None:
-            scale = np.sqrt(np.mean((gradient * spread) ** 2))
-        values = {"x_shift": (low + high) / 2, "x_scale": spread, "x_low": low, "x_high": high, "offset": offset}
-        values["potential_scale"] = scale if scale > 1e-12 * np.abs(offset) else 1.0
+            scale = np.sqrt(np.mean((gradient * x_scale) ** 2))
+        values = {"x_shift": (low + high) / 2, "x_scale": x_scale, "x_low": low, "x_high": high, "offset": offset}
+        values["potential_scale"] = scale or 1.0
         values |= {"x_shift": 0.0, "x_scale": 1.0, "potential_scale": 1.0, "offset": 0.0} if units else {}
         for name, value in values.items():
             getattr(self, name).copy_(torch.tensor(value).to(self.offset))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from workbench.dataset.variables import Units
 from workbench.evaluation import Evaluation, require_order
+from workbench.potentials.box import hull
 from workbench.potentials.bridge import arrays_too, require_potential, tensor_options
 from workbench.potentials.ensembles import member_of, members_of
 from workbench.potentials.potential import Potential, arbitrary_constant, check_domain, gauge_of, units_of
@@ -81,6 +82,11 @@ class WeightedSum:
     def units(self) -> Units:
         """Units of the states, the potential and time, those that any term knows."""
         return reduce(lambda one, other: one.agreed(other, "one term", "another"), map(units_of, self.potentials))
+
+    @property
+    def box(self) -> list[tuple[float, float]]:
+        """Smallest box that holds those of all terms, one (low, high) per state; NaN where none is known."""
+        return hull(self.potentials)
 
     @property
     def gauge(self) -> str:
