@@ -186,7 +186,7 @@ def unstable_directions(natural: Natural, saddles: Tensor, distance: Tensor) -> 
         Shape (2 saddle, dim): first all points in the positive direction, then those in the negative one.
     """
     hessian = evaluated(natural, saddles, 2).hessian / torch.outer(natural.sides, natural.sides)
-    direction = eigh(hessian)[1][..., 0]
+    direction = eigh(hessian, natural.sides)[1][..., 0]
     largest = direction.gather(-1, direction.abs().argmax(-1, keepdim=True))
     direction = direction / natural.sides
     offset = direction * (torch.sign(largest) * distance[:, None] / direction.norm(dim=-1, keepdim=True))

@@ -218,7 +218,8 @@ def _lowest_saddles(natural: Natural, ends: Tensor, points: xr.Dataset | None) -
         return None
     first, last = place[label.numpy()].tolist()
     rows = np.flatnonzero(~well)
-    route = lowest_route([tuple(found["joins"].values[k]) for k in rows], found["potential"].values[rows], first, last)
+    joins, heights = found["joins"].values[rows].tolist(), found["potential"].values[rows].tolist()
+    route = lowest_route(joins, heights, first, last)
     return None if route is None else x[torch.as_tensor(rows[[k for k, _ in route]])]
 
 
@@ -251,8 +252,8 @@ def _segments(natural: Natural, saddles: Tensor, ends: Tensor) -> list[Tensor]:
     bottom = torch.stack([descent[-1] for descent in descents])
     there = torch.isfinite(bottom).all(-1)
     label, _ = minima_reached(natural, torch.where(there[:, None], bottom, starts), _families(natural, ends))
-    label = torch.where(there, label, -1).tolist()
-    joins = [(label[k], label[count + k]) for k in range(count)]
+    reached: list[int] = torch.where(there, label, -1).tolist()
+    joins = [(reached[k], reached[count + k]) for k in range(count)]
     route = lowest_route(joins, evaluated(natural, saddles, 0).value.tolist(), 0, 1)
     if route is None:
         raise LandscapeError(

@@ -13,7 +13,7 @@ References
 J. Demmel, K. Veselić, SIAM J. Matrix Anal. Appl. 13, 1204-1245 (1992), doi:10.1137/0613074.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,11 +24,12 @@ __all__ = ["QuadraticModel", "eigh", "quadratic_model", "times"]
 ROUNDING = 1e-14  # relative to the largest curvature: rounding error of a component of the gradient
 RESOLUTIONS = 8.0  # how many times the resolution of x the error of Newton's step may be
 ZERO_EIGENVALUE = 1e-8  # relative to the largest curvature there: smaller ones count as zero
-GRADED = 1e6  # ratio of diagonal elements beyond which Jacobi's method is used
+UNLIKE = 1e3  # ratio of the natural lengths of two states beyond which Jacobi's method is used
 MOST_SWEEPS = 30
 
 
-class QuadraticModel(NamedTuple):
+@dataclass(frozen=True)
+class QuadraticModel:
     """Eigenvalues in ascending order, eigenvectors, components of the gradient, and the sides of the box along them.
 
     Shapes are (row, dim), (row, dim, dim), (row, dim) and (row, dim); `precision` is the relative error of a component.
@@ -39,6 +40,10 @@ class QuadraticModel(NamedTuple):
     components: Tensor
     side: Tensor
     precision: Tensor
+
+    @property
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.values, self.vectors, self.components, self.side
 
     @property
     def largest(self) -> Tensor:
@@ -72,11 +77,14 @@ class QuadraticModel(NamedTuple):
 
     def at(self, rows: Tensor) -> "QuadraticModel":
         """Return the model at some of its states."""
-        return QuadraticModel(*(one[rows] for one in self[:-1]), self.precision)
+        values, vectors, components, side = (one[rows] for one in self._tensors)
+        return QuadraticModel(values, vectors, components, side, self.precision)
 
     def joined(self, other: "QuadraticModel") -> "QuadraticModel":
         """Return the model at its own states, then at those of another."""
-        return QuadraticModel(*map(torch.cat, zip(self[:-1], other[:-1], strict=True)), self.precision)
+        pairs = zip(self._tensors, other._tensors, strict=True)
+        values, vectors, components, side = (torch.cat(pair) for pair in pairs)
+        return QuadraticModel(values, vectors, components, side, self.precision)
 
 
 def quadratic_model(
@@ -97,7 +105,7 @@ def quadratic_model(
     -------
     QuadraticModel
     """
-    values, vectors = eigh(hessian)
+    values, vectors = eigh(hessian, sides)
     side = torch.ones_like(values) if sides is None else 1 / (vectors / sides[:, None]).norm(dim=-2)
     precision = ROUNDING + RESOLUTIONS * resolution.max()
     return QuadraticModel(values, vectors, times(vectors.mT, gradient), side, precision)
@@ -108,17 +116,18 @@ def times(matrix: Tensor, vector: Tensor) -> Tensor:
     return (matrix @ vector.unsqueeze(-1))[..., 0]
 
 
-def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def eigh(matrix: Tensor, sides: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return eigenvalues in ascending order, (row, dim), and eigenvectors, (row, dim, dim), of symmetric matrices.
+
+    Jacobi's method is used where the states, whose natural lengths are `sides`, have unlike scales.
 
     Examples
     --------
     >>> graded = torch.tensor([[[1e30, 1.0], [1.0, 2e-30]]], dtype=torch.float64)
-    >>> eigh(graded)[0].tolist()
+    >>> eigh(graded, torch.tensor([1.0, 1e30]))[0].tolist()
     [[1e-30, 1e+30]]
     """
-    diagonal = torch.diagonal(matrix, dim1=-2, dim2=-1).abs()
-    if matrix.shape[-1] < 2 or not (diagonal.amax(-1) > GRADED * diagonal.amin(-1)).any():
+    if sides is None or not sides.max() > UNLIKE * sides.min():
         return torch.linalg.eigh(matrix)
     values, vectors = _jacobi(matrix.detach().cpu().numpy())
     return torch.as_tensor(values).to(matrix), torch.as_tensor(vectors).to(matrix)

@@ -9,13 +9,13 @@ __all__ = ["lowest_route"]
 
 
 def lowest_route(
-    joins: Sequence[tuple[int, int]], heights: Sequence[float], first: int, last: int
+    joins: Sequence[Sequence[int]], heights: Sequence[float], first: int, last: int
 ) -> list[tuple[int, int]] | None:
     """Return the saddles from one minimum to another with the lowest maximum, and of these the fewest.
 
     Parameters
     ----------
-    joins : sequence of (int, int)
+    joins : sequence of two int each
         The minima on the two sides of each saddle, −1 where there is none.
     heights : sequence of float
         Ψ at the saddles.

@@ -420,4 +420,4 @@ def _eigenvalues(natural: Natural, points: _Points) -> np.ndarray:
         return (model.values * natural.spread / unit[0] ** 2).cpu().numpy()
     largest = unit.max()
     hessian = evaluated(natural, points.y, 2).hessian * torch.outer(largest / unit, largest / unit)
-    return (eigh(hessian)[0] * (natural.spread / largest**2)).cpu().numpy()
+    return (eigh(hessian, unit)[0] * (natural.spread / largest**2)).cpu().numpy()

@@ -87,7 +87,7 @@ def _relaxed(natural: Natural, z: Tensor) -> Tensor:
     for _ in range(STRING_ITERATIONS):
         spacing = (z[1:] - z[:-1]).norm(dim=-1).sum() / (STRING_IMAGES - 1)
         g, H = _derivatives(natural, z)
-        values, vectors = eigh(H)
+        values, vectors = eigh(H, natural.sides)
         h = (spacing / g.norm(dim=-1).clamp_min(tiny)).unsqueeze(-1)
         h = h.minimum(1 / values.abs().amin(-1, keepdim=True).clamp_min(tiny))
         curved = h * values

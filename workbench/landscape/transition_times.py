@@ -17,6 +17,7 @@ W. K. Grassmann, M. I. Taksar, D. P. Heyman, Oper. Res. 33, 1107-1116 (1985), do
 D. J. Wales, Int. Rev. Phys. Chem. 25, 237-282 (2006), doi:10.1080/01442350600676921.
 """
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -132,7 +133,8 @@ def _times(found: xr.Dataset, temperature: float, between: tuple[int, int] | Non
     warn_low_barriers(found, temperature, "the times")
     top = log_rate[np.isfinite(log_rate)].max(initial=-np.inf)
     rate = np.zeros((len(wells), len(wells)), dtype=np.longdouble)
-    for k, side in np.argwhere((joins >= 0).all(-1)[:, None] & (joins[:, :1] != joins[:, 1:])[:, :1] & (joins >= 0)):
+    joined = (joins >= 0).all(-1) & (joins[:, 0] != joins[:, 1])
+    for k, side in itertools.product(np.flatnonzero(joined), (0, 1)):
         rate[joins[k, side], joins[k, 1 - side]] += np.exp(np.longdouble(log_rate[k, side] - top))
     units, count = Units.read(found), len(wells)
     with np.errstate(all="ignore"):
