@@ -149,7 +149,7 @@ def test_invalid_requests_are_rejected():
         wb.rates(Quartic(), BOX, 0.0)
     with pytest.raises(ValueError, match="temperature is T in"):
         wb.first_passage_exact(Quartic(), -1.0, 1.0, -0.1)
-    with pytest.raises(LandscapeError, match="no index-1 saddle in the box is connected to a minimum"):
+    with pytest.raises(LandscapeError, match="no crossing has a rate: there is no index-1 saddle in the box"):
         wb.rates(Quartic(), [(0.5, 2.0)], 0.05)
     with pytest.raises(LandscapeError, match="unbounded below there"):
         wb.first_passage_exact(Unbounded(), 1.0, 2.0, 0.1)

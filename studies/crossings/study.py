@@ -166,7 +166,7 @@ def _paths(true: Mapping[str, xr.Dataset], fitted: Mapping[int, Mapping[str, xr.
     """Return the minimum-energy path of the truth and those of the members that have one."""
     paths = {k: one["path"] for k, one in fitted.items() if "path" in one}
     number = variable("member", list(paths), "independent fit")
-    joined = xr.concat(paths.values(), "member").assign_coords(member=number) if paths else xr.Dataset()
+    joined = xr.concat(paths.values(), "member", join="outer").assign_coords(member=number) if paths else xr.Dataset()
     sentence = "Minimum-energy path between the two deepest wells"
     return {
         "paths/truth": true["path"].assign_attrs(description=f"{sentence}, true surface."),

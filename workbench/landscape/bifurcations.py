@@ -19,14 +19,31 @@ from scipy.optimize import root
 
 from workbench.landscape.curves import Array, Curves
 
-__all__ = ["bifurcation_between"]
+__all__ = ["bifurcation_at", "bifurcation_between"]
 
 CURVATURE_INCREMENT = 1e-2  # in units of the box, for the third and fourth derivatives along φ
-PITCHFORK_OFFSET = 1e-3  # in units of the box: a pitchfork's third derivative vanishes within this distance
+LEAST_CURVATURE = 1e-3  # in units of the box and of the spread of Ψ: unit of the equations at degenerate points
+PITCHFORK_OFFSET = 1e-6  # in units of the box: a pitchfork's third derivative vanishes within this distance
 
 
-def bifurcation_between(curves: Curves, before: Array, after: Array, *, fold: bool) -> tuple[Array, str] | None:
+def bifurcation_at(curves: Curves, u: Array, *, reach: float) -> tuple[Array, str] | None:
+    """Return the bifurcation within a distance of a point, shape (dim + 1,), and its kind; None if there is none."""
+    for fold in (False, True):  # a branch point also solves the equations of a fold
+        try:
+            found = bifurcation_between(curves, u, u, fold=fold, reach=reach)
+        except (ValueError, ArithmeticError):  # the family is not defined beyond the end of the range
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def bifurcation_between(
+    curves: Curves, before: Array, after: Array, *, fold: bool, reach: float | None = None
+) -> tuple[Array, str] | None:
     """Return the bifurcation between two points of a branch, shape (dim + 1,), and its kind; None if there is none.
+
+    It is at most `reach`, by default twice their distance, from where it is expected.
 
     A solution with ε ≠ 0 is no branch point: two branches pass close to each other, and the step jumped between them.
     """
@@ -38,7 +55,7 @@ def bifurcation_between(curves: Curves, before: Array, after: Array, *, fold: bo
     fraction = eigenvalue[0] / (eigenvalue[0] - eigenvalue[1]) if crosses_zero else 0.5
     phi = vectors[0][:, softest[0]]
     guess = (1 - fraction) * before + fraction * after
-    scale = np.abs(values[0]).max()
+    scale = max(np.abs(values[0]).max(), LEAST_CURVATURE)
 
     def fold_system(z: Array) -> Array:
         u, v = z[: dim + 1], z[dim + 1 :]
@@ -51,11 +68,13 @@ def bifurcation_between(curves: Curves, before: Array, after: Array, *, fold: bo
         return np.concatenate([gradient / scale + e * phi, hessian @ v / scale, [phi @ v - 1, v @ by_b / scale]])
 
     z = np.concatenate([guess, phi, [] if fold else [0.0]])
-    found = root(fold_system if fold else branch_system, z, tol=1e-14)
+    rough = {"eps": curves.resolution**0.5} if curves.resolution > 1e-12 else {}
+    found = root(fold_system if fold else branch_system, z, tol=1e-14, options=rough)
     u, null = found.x[: dim + 1], found.x[dim + 1 : 2 * dim + 1]
-    jumped = not fold and abs(found.x[-1]) > 1e-9
-    length = np.linalg.norm(after - before)
-    if jumped or np.abs(found.fun).max() > 1e-9 or np.linalg.norm(u - guess) > 2 * length:
+    slack = max(1e-9, 100 * curves.resolution)
+    jumped = not fold and abs(found.x[-1]) > slack
+    reach = 2 * float(np.linalg.norm(after - before)) if reach is None else reach
+    if jumped or np.abs(found.fun).max() > slack or np.linalg.norm(u - guess) > reach:
         return None
     return u, "fold" if fold else _kind_of_branch_point(curves, u, null / np.linalg.norm(null))
 
@@ -63,7 +82,8 @@ def bifurcation_between(curves: Curves, before: Array, after: Array, *, fold: bo
 def _kind_of_branch_point(curves: Curves, u: Array, phi: Array) -> str:
     """Return the kind of a branch point with null vector φ, shape (dim,), from the derivatives of Ψ along φ."""
     along = np.append(phi, 0.0)
-    increments = (-CURVATURE_INCREMENT, 0.0, CURVATURE_INCREMENT)
-    minus, centre, plus = (phi @ curves.hessian(u + s * along) @ phi for s in increments)
-    third, fourth = (plus - minus) / (2 * CURVATURE_INCREMENT), (plus - 2 * centre + minus) / CURVATURE_INCREMENT**2
-    return "pitchfork" if abs(third) < PITCHFORK_OFFSET * abs(fourth) else "transcritical"
+    h = CURVATURE_INCREMENT
+    a, c, e, f, g = (phi @ curves.hessian(u + s * h * along) @ phi for s in (-1.0, -0.5, 0.0, 0.5, 1.0))
+    third, fourth = (8 * (f - c) - (g - a)) / (6 * h), (g - 2 * e + a) / h**2
+    rounding = (1e-13 + curves.resolution) * max(abs(g), abs(a)) / h
+    return "pitchfork" if abs(third) < PITCHFORK_OFFSET * abs(fourth) + rounding else "transcritical"

@@ -22,7 +22,7 @@ from workbench.checks import require_integer
 from workbench.dataset.variables import Units, state_labels, variable
 from workbench.errors import LandscapeWarning
 from workbench.landscape.answers import stationary
-from workbench.landscape.bifurcations import bifurcation_between
+from workbench.landscape.bifurcations import bifurcation_at, bifurcation_between
 from workbench.landscape.curves import Array, Curves, Family
 from workbench.landscape.stationary_points import stationary_points
 from workbench.potentials.blend import Blend, parameter_unit
@@ -39,6 +39,9 @@ LARGEST_TURN = 0.25  # largest change of the unit tangent in a step
 MOST_BRANCH_POINTS = 5000
 MOST_CONTINUATIONS = 6  # each repeats the last with shorter steps where branches were not kept apart
 SAME_SOLUTION = 1e-5  # points closer than this are identified
+AT_THE_END = 1e-6  # of the range of b: a bifurcation as near to an end of the range belongs to it
+END_REACH = 1e-2  # how far from the last point of a branch a bifurcation at the end of the range is sought
+FINEST_PART = 2.0**-18  # of a step: how near a branch point folds are sought
 
 
 def branches(
@@ -53,8 +56,11 @@ def branches(
     """Follow the branches of stationary points of Ψ_b in a box and locate their folds and branch points.
 
     Continuation starts from the stationary points at a few values of b and from every branch point found. Branches end
-    at the limits of b and where they leave the box. A branch that no seed and no branch point touches, such as a closed
-    loop between two seeds, is missed: increase `seeds`.
+    at the limits of b and where they leave the box; bifurcations at the limits are among those returned. A branch that
+    no seed and no branch point touches, such as a closed loop between two seeds, is missed: increase `seeds`. So are
+    two bifurcations of a branch within one step, except near a branch point: reduce `step`. Two branch points closer
+    than 1e-5 of the box and of the range count as one. The attributes `step`, `seeds` and `starts` state what was
+    searched.
 
     Parameters
     ----------
@@ -193,6 +199,7 @@ class _Diagram:
 
     def dataset(self, seeds: int) -> xr.Dataset:
         """Return all branches, followed again with shorter steps near the steps that failed to keep branches apart."""
+        self.seeds = seeds
         seeded = [
             np.append((x - self.curves.low) / self.curves.width, c)
             for c in np.linspace(0, 1, seeds)
@@ -220,15 +227,18 @@ class _Diagram:
         """Follow the branch through u, unless it is known, and all that it meets; return the steps that failed."""
         if self._is_known(u):
             return []
-        self.branches.append(self._branch_through(u))
+        path = self._branch_through(u)
+        if len(path) > 1 and any(self._passes_through(other, path[len(path) // 2]) for other in self.branches):
+            return []
+        self.branches.append(path)
         known = len(self.bifurcations)
         failed = self._locate_bifurcations(len(self.branches) - 1)
         for at, kind, number in self.bifurcations[known:]:
-            for other in [] if kind == "fold" else self._on_other_branch(at, self.branches[number]):
+            for other in [] if kind == "fold" else self._on_other_branches(at, self.branches[number]):
                 failed += self._follow_from(other)
         return failed
 
-    def _on_other_branch(self, at: Array, path: Array) -> list[Array]:
+    def _on_other_branches(self, at: Array, path: Array) -> list[Array]:
         """Return points, one on either side, of the branch that crosses a path at a branch point."""
         nearest = np.linalg.norm(path - at, axis=-1).argmin()
         t = path[min(nearest + 1, len(path) - 1)] - path[max(nearest - 1, 0)]
@@ -240,18 +250,27 @@ class _Diagram:
         return [one[0] for one in found if one is not None and ((one[0] >= 0) & (one[0] <= 1)).all()]
 
     def _is_known(self, u: Array) -> bool:
-        """Return whether a branch passes through u; where one comes near, it is corrected at the b of u."""
-        b_direction = np.append(np.zeros(len(u) - 1), 1.0)
-        for path in self.branches:
-            c = path[:, -1] - u[-1]
-            for k in np.flatnonzero((c[:-1] * c[1:] <= 0) & (c[:-1] != c[1:])):
-                fraction = c[k] / (c[k] - c[k + 1])
-                near = (1 - fraction) * path[k] + fraction * path[k + 1]
-                near[-1] = u[-1]
-                if np.linalg.norm(near - u) < 2 * self.step:
-                    exact = self.curves.corrected(near, b_direction)
-                    if exact is not None and np.linalg.norm(exact[0] - u) < SAME_SOLUTION:
-                        return True
+        """Return whether a branch passes through u: whether, corrected across u from near it, it meets u."""
+        return any(self._passes_through(path, u) for path in self.branches)
+
+    def _passes_through(self, path: Array, u: Array) -> bool:
+        """Return whether a path, shape (point, dim + 1), passes through u, shape (dim + 1,)."""
+        same = SAME_SOLUTION + 100 * self.curves.resolution
+        if np.linalg.norm(path - u, axis=-1).min() < same:
+            return True
+        if len(path) < 2:
+            return False
+        steps = np.diff(path, axis=0)
+        fraction = ((u - path[:-1]) * steps).sum(-1) / (steps**2).sum(-1).clip(1e-300)
+        near = path[:-1] + fraction.clip(0, 1)[:, None] * steps
+        distance = np.linalg.norm(near - u, axis=-1)
+        for k in distance.argsort()[:3]:
+            length = np.linalg.norm(steps[k])
+            if distance[k] > length or length == 0:
+                continue
+            exact = self.curves.corrected(near[k] + (u - near[k]) @ steps[k] / length**2 * steps[k], steps[k] / length)
+            if exact is not None and np.linalg.norm(exact[0] - u) < same:
+                return True
         return False
 
     def _branch_through(self, u: Array) -> Array:
@@ -283,6 +302,9 @@ class _Diagram:
             if found is None or tangent is None or np.linalg.norm(found[0] - predicted) > 0.3 * length + 1e-9:
                 ds /= 2
                 if ds < SHORTEST_CONTINUATION_STEP:
+                    end = self._bifurcation_at_end(u)
+                    if end is not None:
+                        return np.array([*path, end[0]]), False
                     self._warn_incomplete(u, "reduce")
                     return np.array(path), False
                 continue
@@ -297,6 +319,16 @@ class _Diagram:
             ds = min(self.step, 1.5 * ds) if found[1] <= 6 else ds
         self._warn_incomplete(u, f"it has {MOST_BRANCH_POINTS} points, increase")
         return np.array(path), False
+
+    def _bifurcation_at_end(self, u: Array) -> tuple[Array, str] | None:
+        """Return the bifurcation at an end of the range of b near u, and its kind; None if there is none."""
+        limit = float(round(u[-1]))
+        if abs(u[-1] - limit) > END_REACH or not 0 <= limit <= 1:
+            return None
+        found = bifurcation_at(self.curves, u, reach=END_REACH)
+        if found is None or abs(found[0][-1] - limit) > AT_THE_END:
+            return None
+        return np.append(found[0][:-1], limit), found[1]
 
     def _oriented_tangent(self, u: Array, t: Array) -> Array | None:
         """Return the tangent at u oriented along t; None if it turns by more than LARGEST_TURN."""
@@ -325,11 +357,65 @@ class _Diagram:
             if not (turns or changes):
                 continue
             found = bifurcation_between(self.curves, path[k], path[k + 1], fold=turns and changes)
+            if found is None and any(self._bifurcation_at_end(u) for u in path[k : k + 2] if u[-1] in (0.0, 1.0)):
+                continue  # that at the end, which is added below
             if found is None:
                 failed.append(((path[k] + path[k + 1]) / 2, float(np.linalg.norm(path[k + 1] - path[k]))))
-            elif all(np.linalg.norm(found[0] - known) > SAME_SOLUTION for known, _, _ in self.bifurcations):
-                self.bifurcations.append((*found, number))
+                continue
+            self._add(found, number)
+            if found[1] == "transcritical":
+                for fold in self._folds_beside(found[0], path[k], path[k + 1]):
+                    self._add((fold, "fold"), number)
+        for u in (path[0], path[-1]):
+            end = self._bifurcation_at_end(u) if u[-1] in (0.0, 1.0) and self._is_soft(u) else None
+            if end is not None:
+                self._add(end, number)
         return failed
+
+    def _add(self, found: tuple[Array, str], number: int) -> None:
+        """Add a bifurcation of a branch unless it is known."""
+        same = [np.linalg.norm(found[0] - at) for at, kind, _ in self.bifurcations if kind == found[1]]
+        if not same or min(same) > SAME_SOLUTION:
+            self.bifurcations.append((*found, number))
+
+    def _is_soft(self, u: Array) -> bool:
+        """Return whether the Hessian has an eigenvalue that is much smaller than the largest of the range."""
+        size = np.abs(np.linalg.eigvalsh(self.curves.jacobian(u)[:, :-1]))
+        return bool(size.min() < 0.05 * max(size.max(), 1.0))
+
+    def _folds_beside(self, at: Array, before: Array, after: Array) -> list[Array]:
+        """Return the folds of a branch between two of its points and a branch point between them.
+
+        A branch that crosses another at a small angle to the plane of constant b turns close by. It is corrected at
+        ever smaller distances from the branch point, and its tangents are compared.
+        """
+        first, second = at - before, after - at
+        one, two = np.linalg.norm(first), np.linalg.norm(second)
+        if min(one, two) < 1e-9:
+            return []
+        direction = first * (two / one) + second * (one / two)
+        direction /= np.linalg.norm(direction)
+        parts = 2.0 ** -np.arange(0, -int(np.log2(FINEST_PART)) + 1)
+        folds = []
+        for end, side, length in ((before, -1, one), (after, 1, two)):
+            points, tangents = [end], [self.curves.tangent(end)]
+            for part in parts[1:]:
+                found = self.curves.corrected(at + side * part * length * direction, direction)
+                if (
+                    found is None
+                    or np.linalg.norm(found[0] - at - side * part * length * direction) > part * length / 2
+                ):
+                    continue
+                tangent = self.curves.tangent(found[0])
+                points.append(found[0])
+                tangents.append(tangent * np.sign(tangent @ direction))
+            tangents[0] = tangents[0] * np.sign(tangents[0] @ direction)
+            for k in range(len(points) - 1):
+                if tangents[k][-1] * tangents[k + 1][-1] < 0:
+                    found_fold = bifurcation_between(self.curves, points[k], points[k + 1], fold=True)
+                    if found_fold is not None and np.linalg.norm(found_fold[0] - at) > 1e-7:
+                        folds.append(found_fold[0])
+        return folds
 
     def _dataset(self) -> xr.Dataset:
         """Return the dataset of all branches and bifurcations."""
@@ -337,14 +423,15 @@ class _Diagram:
         u = np.concatenate(self.branches) if self.branches else np.zeros((0, dim + 1))
         level = np.array([curves.potential(row) for row in u])
         scale = np.outer(curves.width, curves.width)
-        hessians = [curves.jacobian(row)[:, :-1] / scale for row in u]
+        hessians = [curves.jacobian(row)[:, :-1] * curves.spread / scale for row in u]
         eigenvalue = np.array([np.linalg.eigvalsh(hessian) for hessian in hessians]).reshape(-1, dim)
         units = units_of(potential)
         found = stationary(curves.x(u), level, eigenvalue, units).assign(self._bifurcations(units))
         found[self.name] = variable("point", curves.b(0) + curves.span * u[:, -1], "parameter", self.unit)
         owner = np.repeat(np.arange(len(self.branches)), [len(path) for path in self.branches])
         labels = state_labels(potential.states, units) | {"branch": ("point", owner)}
-        return found.assign_coords(labels).assign_attrs(attributes_of(potential), parameter=self.name)
+        searched = {"parameter": self.name, "step": self.step, "seeds": self.seeds, "starts": self.starts}
+        return found.assign_coords(labels).assign_attrs(attributes_of(potential), **searched)
 
     def _bifurcations(self, units: Units) -> xr.Dataset:
         """Return the dataset of the bifurcations along ``bifurcation``."""

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from workbench.potentials.box import Box
+from workbench.potentials.natural import Natural
 from workbench.potentials.potential import Landscape, Potential
 
 __all__ = ["Array", "Curves", "Family"]
@@ -25,7 +26,9 @@ Family = Callable[[float], Potential]
 
 
 class Curves:
-    """Scaled derivatives of Ψ_b at u = (y, c), shape (dim + 1,): y in units of the box, c in units of the range of b.
+    """Scaled derivatives of Ψ_b, in units of its spread, at u = (y, c), shape (dim + 1,).
+
+    y is x in units of the box, c is b in units of its range.
 
     Parameters
     ----------
@@ -48,6 +51,11 @@ class Curves:
     ) -> None:
         self.low, self.width = box.low.cpu().numpy().astype(float), box.width.cpu().numpy().astype(float)
         self.start, self.span = between[0], between[1] - between[0]
+        ends = [Natural(family(b), box) for b in (between[0], between[0] + self.span / 2, between[1])]
+        self.spread = max(one.spread for one in ends)  # of Ψ, its unit
+        of_b = np.finfo(float).eps * max(abs(between[0]), abs(between[1]), self.span) / self.span
+        self.resolution = max(of_b, *(float(one.resolution.max()) for one in ends))
+        self.tolerance = max(NEWTON_TOLERANCE, 8 * self.resolution)
         self._jacobians: dict[bytes, Array] = {}
         self._levels: dict[bytes, float] = {}
         self.at = lru_cache(maxsize=16)(lambda c: family(self.b(c)))
@@ -64,23 +72,29 @@ class Curves:
     @torch.no_grad()
     def gradient(self, u: Array) -> Array:
         """Return ∇Ψ, shape (dim,)."""
-        return np.asarray(self.at(u[-1]).gradient(self.x(u))) * self.width
+        return np.asarray(self.at(u[-1]).gradient(self.x(u)), dtype=float) * (self.width / self.spread)
 
     @torch.no_grad()
     def hessian(self, u: Array) -> Array:
         """Return ∇²Ψ, shape (dim, dim)."""
-        return np.asarray(self.at(u[-1]).evaluate(self.x(u), 2).hessian) * np.outer(self.width, self.width)
+        hessian = np.asarray(self.at(u[-1]).evaluate(self.x(u), 2).hessian, dtype=float)
+        return hessian * (self.width / self.spread)[:, None] * self.width
 
     @torch.no_grad()
     def gradient_by_b(self, u: Array) -> Array:
         """Return ∂_b∇Ψ, shape (dim,)."""
         if self.by_b is not None:
-            return np.asarray(self.by_b.gradient(self.x(u))) * self.width * self.span
-        below, above = max(0.0, u[-1] - B_INCREMENT), min(1.0, u[-1] + B_INCREMENT)
-        return (self.gradient(np.append(u[:-1], above)) - self.gradient(np.append(u[:-1], below))) / (above - below)
+            return np.asarray(self.by_b.gradient(self.x(u)), dtype=float) * (self.width * self.span / self.spread)
+        middle = min(max(u[-1], B_INCREMENT), 1 - B_INCREMENT)  # within the range
+        below, above = (self.gradient(np.append(u[:-1], middle + side * B_INCREMENT)) for side in (-1, 1))
+        slope = (above - below) / (2 * B_INCREMENT)
+        if middle == u[-1]:
+            return slope
+        centre = self.gradient(np.append(u[:-1], middle))
+        return slope + (u[-1] - middle) * (above - 2 * centre + below) / B_INCREMENT**2
 
     def potential(self, u: Array) -> float:
-        """Return Ψ."""
+        """Return Ψ, in its own units."""
         self.jacobian(u)
         return self._levels[u.tobytes()]
 
@@ -113,6 +127,6 @@ class Curves:
             previous = size
             step = np.linalg.lstsq(jacobian, residual, rcond=None)[0]
             u, size = u - step, float(np.linalg.norm(step))
-            if size < NEWTON_TOLERANCE:
+            if size < self.tolerance:
                 return u, k
         return None

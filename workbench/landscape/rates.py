@@ -153,7 +153,7 @@ def _nothing_to_cross(found: xr.Dataset) -> str:
     if not minima:
         text = "no minimum lies in the box: the valleys go on outside, or the potential has no bottom; widen within=…"
     elif not saddles:
-        text = f"there are {minima} minima in the box and no index-1 saddle: widen within=…, or increase starts=…"
+        text = f"there is no index-1 saddle in the box, and {minima} minima: widen within=…, or increase starts=…"
     else:
         text = f"none of {saddles} index-1 saddles leads down to one of {minima} minima in the box: widen within=…"
     return f"no crossing has a rate: {text}"
