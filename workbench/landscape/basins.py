@@ -178,7 +178,7 @@ def _warn_degenerate(natural: Natural, minima: Tensor, model: QuadraticModel) ->
     """Warn of minima, shape (well, dim), with a zero eigenvalue that is not that of a continuous family."""
     degenerate = model.flat.any(-1)
     if degenerate.any():
-        degenerate &= ~zero_modes(natural, minima, model, 1e4).any(-1)
+        degenerate &= ~zero_modes(natural, minima, model, 1e4)[0].any(-1)
     if degenerate.any():
         first = natural.x(minima[degenerate][0]).tolist()
         warnings.warn(

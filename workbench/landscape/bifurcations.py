@@ -71,12 +71,19 @@ def bifurcation_between(
     rough = {"eps": curves.resolution**0.5} if curves.resolution > 1e-12 else {}
     found = root(fold_system if fold else branch_system, z, tol=1e-14, options=rough)
     u, null = found.x[: dim + 1], found.x[dim + 1 : 2 * dim + 1]
-    slack = max(1e-9, 100 * curves.resolution)
+    slack = max(1e-9, 100 * curves.resolution * _change_of_curvature(curves, guess, phi) / scale)
     jumped = not fold and abs(found.x[-1]) > slack
     reach = 2 * float(np.linalg.norm(after - before)) if reach is None else reach
     if jumped or np.abs(found.fun).max() > slack or np.linalg.norm(u - guess) > reach:
         return None
     return u, "fold" if fold else _kind_of_branch_point(curves, u, null / np.linalg.norm(null))
+
+
+def _change_of_curvature(curves: Curves, u: Array, phi: Array) -> float:
+    """Return how much the Hessian changes per side of the box along φ, shape (dim,), at least 1."""
+    step = CURVATURE_INCREMENT * np.append(phi, 0.0)
+    change = np.abs(curves.hessian(u + step) - curves.hessian(u - step)).max() / (2 * CURVATURE_INCREMENT)
+    return max(1.0, float(change))
 
 
 def _kind_of_branch_point(curves: Curves, u: Array, phi: Array) -> str:

@@ -22,6 +22,7 @@ MUCH_FLATTER = 0.01  # a curvature is zero if it is smaller than this part of th
 LONGEST_SLIDE = 0.05  # in units of the box
 SLID = 1e-7  # in units of the box: a slide as short ends
 MOST_SLIDES = 100
+END_SLACK = 1e4  # how many times the noise of the gradient a component at the end of a slide may be
 CORRECTIONS = 3  # steps across the family after each slide
 
 
@@ -31,8 +32,10 @@ def model_at(natural: Natural, y: Tensor) -> QuadraticModel:
     return quadratic_model(gradient, hessian, natural.resolution)
 
 
-def zero_modes(natural: Natural, y: Tensor, model: QuadraticModel, slack: float) -> Tensor:
-    """Return which eigenvectors at stationary points lead along a family of them, shape (row, dim).
+def zero_modes(natural: Natural, y: Tensor, model: QuadraticModel, slack: float) -> tuple[Tensor, Tensor]:
+    """Return which eigenvectors at stationary points lead along a family of them, and which do on one side alone.
+
+    Both have shape (row, dim). A family on one side is the floor of a valley, of which the point is the edge.
 
     Parameters
     ----------
@@ -45,19 +48,19 @@ def zero_modes(natural: Natural, y: Tensor, model: QuadraticModel, slack: float)
     slack : float
         See `QuadraticModel.stationary`.
     """
-    found = model.flat.clone()
-    row, mode = torch.nonzero(found, as_tuple=True)
+    sides = torch.zeros((2, *model.flat.shape), dtype=torch.bool, device=y.device)
+    row, mode = torch.nonzero(model.flat, as_tuple=True)
     if not len(row):
-        return found
+        return sides[0], sides[1]
     direction = model.vectors[row, :, mode]
-    for side in (PROBE, -PROBE):
+    for on, side in zip(sides, (PROBE, -PROBE), strict=True):
         near = search(natural, y[row] + side * direction, NEWTON, steps=20)
         there = torch.isfinite(near).all(-1)
         near = torch.where(there[:, None], near, y[row])
         stationary = model_at(natural, near).stationary(1e-6, 100 * slack)
         moved = ((near - y[row]) * direction).sum(-1).abs() > PROBE / 2
-        found[row, mode] &= there & stationary & moved
-    return found
+        on[row, mode] = there & stationary & moved
+    return sides.all(0), sides.any(0) & ~sides.all(0)
 
 
 def isolated_zeros(natural: Natural, y: Tensor, model: QuadraticModel) -> Tensor:
@@ -94,10 +97,10 @@ def representatives(natural: Natural, y: Tensor, modes: Tensor) -> tuple[Tensor,
 
 
 def _slid(natural: Natural, y: Tensor, modes: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the points to which y slide on the way to the anchor, and whether none nearer to it is near them."""
+    """Return the points to which y slide on the way to the anchor, and whether nothing stops them before it is near."""
     y = y.clone()
     factor, active = torch.ones_like(y[:, 0]), torch.arange(len(y), device=y.device)
-    nearest = torch.zeros_like(active, dtype=torch.bool)
+    near = torch.zeros_like(active, dtype=torch.bool)
     for _ in range(MOST_SLIDES):
         if not len(active):
             break
@@ -105,7 +108,7 @@ def _slid(natural: Natural, y: Tensor, modes: Tensor, anchor: Tensor) -> tuple[T
         model = model_at(natural, at)
         rank = model.values.abs().argsort(-1).argsort(-1)
         along = torch.where(rank < modes[active, None], times(model.vectors.mT, anchor - at), 0.0)
-        nearest[active] = along.norm(dim=-1) <= 1e3 * SLID
+        near[active] = along.norm(dim=-1) <= 1e3 * SLID
         slide = times(model.vectors, along) * factor[active, None]
         slide = slide * (LONGEST_SLIDE / slide.norm(dim=-1).clamp_min(LONGEST_SLIDE))[:, None]
         there = at + slide
@@ -116,4 +119,5 @@ def _slid(natural: Natural, y: Tensor, modes: Tensor, anchor: Tensor) -> tuple[T
         y[active[nearer]] = there[nearer]
         factor[active] = torch.where(nearer, (1.5 * factor[active]).clamp_max(1.0), factor[active] / 4)
         active = active[(slide.norm(dim=-1) > SLID) & (factor[active] > 1e-3)]
-    return y, nearest
+    near[active] |= factor[active] > 0.1  # still on the way
+    return y, near & model_at(natural, y).stationary(1e-6, END_SLACK)

@@ -253,7 +253,10 @@ class _Points:
     def _join(self, y: Tensor, count: Tensor, model: QuadraticModel) -> None:
         """Join distinct points and how often each was found to those known."""
         natural = self.natural
-        zero = zero_modes(natural, y, model, SLACK)
+        zero, edge = zero_modes(natural, y, model, SLACK)
+        inner = ~edge.any(-1)
+        self.valleys = torch.cat([self.valleys, y[~inner]])
+        y, count, zero, model = y[inner], count[inner], zero[inner], model.at(inner)
         moved = zero.any(-1)
         if moved.any():
             kept = torch.ones_like(moved)

@@ -81,7 +81,7 @@ def _represented(natural: Natural, y: Tensor, minimal: Tensor, model: QuadraticM
     flat = torch.nonzero(minimal & model.flat.any(-1))[:, 0]
     if not len(flat):
         return y
-    modes = zero_modes(natural, y[flat], model.at(flat), FAMILY_SLACK).sum(-1)
+    modes = zero_modes(natural, y[flat], model.at(flat), FAMILY_SLACK)[0].sum(-1)
     moved, whole = representatives(natural, y[flat], modes)
     y = y.clone()
     y[flat[whole & (modes > 0)]] = moved[whole & (modes > 0)]

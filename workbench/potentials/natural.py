@@ -88,6 +88,8 @@ class Natural:
 
     def gradient(self, y: Any) -> Any:
         """Return its gradient, shape (…, dim), for y of shape (…, dim)."""
+        if 0 in np.shape(y)[:-1]:
+            return y
         return self._scaled(self.potential.gradient(self._given(y)), y, 1)
 
     def hessian(self, y: Any) -> Any:
@@ -96,8 +98,14 @@ class Natural:
 
     def evaluate(self, y: Any, order: int = 0) -> Evaluation:
         """Return Ψ̂ and its derivatives up to an order at y, shape (…, dim)."""
+        if 0 in np.shape(y)[:-1]:  # formulas are not written for no state at all
+            return self._empty(y, require_order(order))
         found = self.potential.evaluate(self._given(y), require_order(order))
         return Evaluation(*(None if one is None else self._scaled(one, y, k) for k, one in enumerate(found)))
+
+    def _empty(self, y: Any, order: int) -> Evaluation:
+        """Return Ψ̂ and its derivatives at no state."""
+        return Evaluation(y[..., 0], *((y, y[..., None] + 0 * y[..., None, :])[:order]))
 
     def _given(self, y: Any) -> Any:
         """Return x in the dtype of the potential."""
