@@ -386,7 +386,7 @@ def saved(small_fit):
 
 
 def test_analyses_are_printed_as_numbers(saved):
-    requested = ("stationary_points", "wells", "paths", "basins", "rates")
+    requested = ("stationary_points", "wells", "paths", "basins", "rates", "transition_times")
     questions = [argument for name in requested for argument in ("--question", name)]
     done = call("analyse", "two.nc", *questions, "--temperature", 0.02, "-o", "all.nc", "--json")
     assert done.exit_code == 0, done.output
@@ -404,6 +404,9 @@ def test_analyses_are_printed_as_numbers(saved):
     labels = found["basins/label"].values
     assert [row["starts"] for row in printed["basins"]][:2] == [(labels == k).sum() for k in (0, 1)]
     assert sum(row["starts"] for row in printed["basins"]) == labels.size
+    times = found["transition_times"].to_dataset()
+    assert [row["time"] for row in printed["transition_times"]] == times["time"].values.tolist()
+    assert [row["committor"] for row in printed["transition_times"]] == [0, 1]
     matched = printed["stationary_points_summary"]
     assert [(row["kind"], row["members"]) for row in matched] == [("minimum", 2), ("minimum", 2), ("saddle", 2)]
 

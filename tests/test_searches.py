@@ -175,6 +175,34 @@ def three_holes(x):
     )
 
 
+def test_all_points_of_published_surfaces_are_found():
+    """Wolfe and Quapp's surface, whose points are the roots of a polynomial of degree 9, and Cerjan and Miller's."""
+
+    def wolfe_quapp(x):
+        u, v = x[..., 0], x[..., 1]
+        return u**4 + v**4 - 2 * u**2 - 4 * v**2 + u * v + 0.3 * u + 0.1 * v
+
+    quapp = system(wolfe_quapp, (-2.0, 2.0), (-2.0, 2.0))
+    v = np.polynomial.Polynomial([-0.3, 4, 0, -4])  # ∂Ψ/∂u = 0
+    roots = (4 * v**3 - 8 * v + np.polynomial.Polynomial([0.1, 1])).roots()  # ∂Ψ/∂v = 0
+    u = np.sort(roots[np.abs(roots.imag) < 1e-9].real)
+    found = wb.stationary_points(quapp, quapp.box)
+    order = np.argsort(found["x"].values[:, 0])
+    np.testing.assert_allclose(found["x"].values[order], np.column_stack([u, v(u)]), atol=1e-8)
+    exact = np.linalg.eigvalsh(quapp.hessian(found["x"].values))
+    assert found["index"].values.tolist() == (exact < 0).sum(-1).tolist()
+
+    def cerjan_miller(x):
+        u, v = x[..., 0], x[..., 1]
+        return (1 - v**2) * u**2 * torch.exp(-(u**2)) + v**2 / 2
+
+    miller = system(cerjan_miller, (-1.6, 1.6), (-0.9, 0.9))
+    found = wb.graph(miller, miller.box)
+    np.testing.assert_allclose(found["x"].values, [[0, 0], [-1, 0], [1, 0]], atol=1e-8)
+    np.testing.assert_allclose(found["potential"].values[1:], np.exp(-1), rtol=1e-12)
+    assert found["joins"].values.tolist() == [[-1, -1], [0, -1], [-1, 0]]
+
+
 def test_the_lowest_way_may_lead_through_a_third_well():
     holes = system(three_holes, (-2.0, 2.0), (-1.5, 2.5))
     lowest = wb.minimum_energy_path(holes, [-1, 0], [1, 0], within=holes.box)
@@ -224,7 +252,31 @@ def test_times_of_a_chain_of_wells_are_those_of_its_markov_chain():
 
 
 @pytest.mark.filterwarnings("ignore::workbench.errors.LandscapeWarning")
-def test_times_are_those_of_the_exact_generator():
+def test_times_between_three_wells_are_those_of_the_exact_generator():
+    holes = system(three_holes, (-2.6, 2.6), (-2.0, 3.0))
+    found = wb.graph(holes, holes.box)
+    lowest = np.nanmin(found["barrier"].values)
+    for temperature in (lowest / 6, lowest / 9):
+        times = wb.transition_times(found, temperature)
+        for start, target in ((0, 1), (2, 0)):
+            ends = times["x"].values[[start, target]]
+            exact = wb.first_passage_exact(holes, *ends, temperature, radius=0.2, within=holes.box)
+            np.testing.assert_allclose(times["time"].values[start, target], exact, rtol=0.1)
+
+
+@pytest.mark.filterwarnings("ignore::workbench.errors.LandscapeWarning")
+def test_simulated_passages_between_three_wells_are_those_of_the_exact_generator():
+    holes = system(three_holes, (-2.6, 2.6), (-2.0, 3.0))
+    for temperature, seed in ((1.2, 3), (1.8, 4)):
+        options = {"radius": 0.3, "count": 256, "end": 40.0, "step": 0.02, "seed": seed}
+        run = wb.first_passage(holes, [-1, 0], [1, 0], temperature, **options)
+        exact = wb.first_passage_exact(holes, [-1, 0], [1, 0], temperature, radius=0.3, within=holes.box)
+        error = np.log(run["interval"].values[1] / float(run["mean"])) / 1.96  # standard error of the logarithm
+        assert abs(np.log(float(run["mean"]) / exact)) < 3 * error
+
+
+@pytest.mark.filterwarnings("ignore::workbench.errors.LandscapeWarning")
+def test_the_error_of_times_is_proportional_to_the_temperature():
     wells = [(-1.0, 0.0, 1.0), (1.0, 0.2, 1.1), (0.1, 1.5, 0.9)]
 
     def formula(x):

@@ -16,6 +16,7 @@ from workbench.landscape.rates import rates
 from workbench.landscape.reuse import reused
 from workbench.landscape.stationary_points import stationary_points
 from workbench.landscape.summary import summary
+from workbench.landscape.transition_times import transition_times
 from workbench.landscape.wells import wells
 from workbench.potentials.ensembles import stacked
 from workbench.potentials.lse_icnn import LSEICNN
@@ -36,13 +37,13 @@ def ask(
         The fitted landscape, with one or several members.
     question : str
         The analysis: "stationary_points", "wells", "graph", "paths" (a minimum-energy path over every saddle that
-        connects two wells), "basins" or "rates".
+        connects two wells), "basins", "rates" or "transition_times".
     within : sequence of tuple
         The box, one pair (low, high) per state.
     best : int
         The member to analyse.
     temperature : float, optional
-        Temperature T, required for "rates" and rejected otherwise.
+        Temperature T, required for "rates" and "transition_times" and rejected otherwise.
 
     Returns
     -------
@@ -71,8 +72,10 @@ def ask(
         raise ValueError(
             f"unknown analysis {question!r}{nearest(question, ANALYSES) or ';'} known: {', '.join(ANALYSES)}"
         )
-    if (temperature is None) == (question == "rates"):
-        raise ValueError("the analysis 'rates' needs a temperature, temperature=…; no other analysis takes one")
+    if (temperature is None) == (question in AT_A_TEMPERATURE):
+        raise ValueError(
+            "the analyses 'rates' and 'transition_times' need a temperature, temperature=…; no other analysis takes one"
+        )
     with reused():
         return ANALYSES[question](ensemble, within, best, temperature)
 
@@ -106,6 +109,7 @@ def _joins_two(minima: np.ndarray) -> bool:
     return bool((minima >= 0).all() and minima[0] != minima[1])
 
 
+AT_A_TEMPERATURE = ("rates", "transition_times")
 ANALYSES: dict[str, Callable[[LSEICNN, Box, int, Any], dict[str, xr.Dataset]]] = {
     "stationary_points": _stationary_points,
     "wells": lambda ensemble, within, best, _: {"wells": wells(ensemble.member(best), within)},
@@ -113,4 +117,7 @@ ANALYSES: dict[str, Callable[[LSEICNN, Box, int, Any], dict[str, xr.Dataset]]] =
     "paths": _paths,
     "basins": lambda ensemble, within, best, _: {"basins": basins(ensemble.member(best), within)},
     "rates": lambda ensemble, within, best, temperature: {"rates": rates(ensemble.member(best), within, temperature)},
+    "transition_times": lambda ensemble, within, best, temperature: {
+        "transition_times": transition_times(ensemble.member(best), temperature, within=within)
+    },
 }

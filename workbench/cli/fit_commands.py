@@ -110,7 +110,8 @@ def analyse(
     question: Annotated[
         list[str] | None,
         typer.Option(
-            help="Analysis: stationary_points (default), wells, graph, paths, basins, rates; may be repeated."
+            help="Analysis: stationary_points (default), wells, graph, paths, basins, rates, transition_times; may be "
+            "repeated."
         ),
     ] = None,
     within: Annotated[
@@ -124,7 +125,7 @@ def analyse(
     as_json: Json = False,
 ) -> None:
     """Analyse a fitted landscape and save the results with it in a new file."""
-    from workbench.cli.analysis import ask
+    from workbench.cli.analysis import AT_A_TEMPERATURE, ask
     from workbench.files import results
 
     target = results.check_target(output or file.with_name(f"{file.stem}-analysis.nc"), overwrite=overwrite)
@@ -135,12 +136,11 @@ def analyse(
     best = int(result[f"fits/{label}"].attrs.get("best_member", 0))
     analyses: dict[str, Any] = {}
     requested = question or ["stationary_points"]
-    if temperature is not None and "rates" not in requested:
-        raise ValueError("--temperature applies to --question rates, which is not requested")
+    if temperature is not None and not set(AT_A_TEMPERATURE) & set(requested):
+        raise ValueError("--temperature applies to --question rates and transition_times, which are not requested")
     for each in requested:
-        analyses |= ask(
-            result.ensembles[label], each, box, best=best, temperature=temperature if each == "rates" else None
-        )
+        at = temperature if each in AT_A_TEMPERATURE else None
+        analyses |= ask(result.ensembles[label], each, box, best=best, temperature=at)
     groups = {f"analysis/{name}": found for name, found in analyses.items()}
     results.write(result.extended(groups), target, overwrite=overwrite)
     show({"file": str(target)} | _reported(analyses, as_json), as_json)

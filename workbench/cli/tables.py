@@ -16,6 +16,7 @@ __all__ = ["metrics_table", "rows", "text"]
 
 Row = dict[str, Any]
 PRINTED = ("x", "potential", "members", "prominence", "mode_weight", "sides", "joins", "barrier", "starts")
+PRINTED += ("probability", "committor", "time")
 ELSEWHERE = {SADDLE: "on the separatrix", LOST: "left the box or did not converge"}
 
 
@@ -32,6 +33,9 @@ def rows(found: xr.Dataset) -> list[Row]:
         return [_path(found.isel(path=k)) for k in range(found.sizes["path"])]
     if "label" in found:
         return _basins(found)
+    if "target" in found.dims:
+        names = ("x", "potential", "probability", "committor", "time")
+        return [{"well": k} | {name: _plain(found[name][k]) for name in names} for k in range(found.sizes["well"])]
     return [_point(found.isel(point=k), k) for k in range(found.sizes["point"])]
 
 

@@ -34,9 +34,10 @@ def summary(points: xr.Dataset, *, distance: float | None = None) -> xr.Dataset:
     points : xarray.Dataset
         Result of `stationary_points` for an ensemble, with the coordinate ``member(point)``.
     distance : float, optional
-        Largest distance in x at which a point is matched to a group. The default is a quarter of the median distance
-        between nearest points of the same index and member, or infinite where no member has two points of the same
-        index. Distances are not scaled, so the states should have similar ranges.
+        Largest distance in x at which a point is matched to a group. By default distances are in units of the range of
+        each state over all points, so that states may have unlike units, and the largest is a quarter of the median
+        distance between nearest points of the same index and member, or infinite where no member has two points of the
+        same index.
 
     Returns
     -------
@@ -75,20 +76,22 @@ def summary(points: xr.Dataset, *, distance: float | None = None) -> xr.Dataset:
             "with stationary_points(fit.ensemble, …)"
         )
     members = np.unique(points["member"])
-    cutoff = _default_distance(points) if distance is None else distance
+    x = points["x"].values
+    place = x if distance is not None or not len(x) else x / np.where(np.ptp(x, 0) > 0, np.ptp(x, 0), 1.0)
+    cutoff = _default_distance(points, place) if distance is None else distance
     if not cutoff > 0:
         raise ValueError(f"distance must be positive, got {distance!r}")
     groups: list[list[int]] = []
     for member in members:
         own = np.flatnonzero(points["member"] == member)
         for index in np.unique(points["index"].values[own]):
-            _assign(points, groups, [int(p) for p in own if points["index"].values[p] == index], cutoff)
+            _assign(points, place, groups, [int(p) for p in own if points["index"].values[p] == index], cutoff)
     return _summary(points, groups, members)
 
 
-def _default_distance(points: xr.Dataset) -> float:
+def _default_distance(points: xr.Dataset, x: np.ndarray) -> float:
     """Return a quarter of the median distance of a point to the nearest one of the same member and index."""
-    x, member, index = (points[name].values for name in ("x", "member", "index"))
+    member, index = (points[name].values for name in ("member", "index"))
     distances = np.linalg.norm(x[:, None] - x, axis=-1)
     same = (member[:, None] == member) & (index[:, None] == index) & ~np.eye(len(x), dtype=bool)
     nearest = np.where(same, distances, np.inf).min(-1, initial=np.inf)
@@ -96,9 +99,9 @@ def _default_distance(points: xr.Dataset) -> float:
     return float(np.median(nearest)) / 4 if len(nearest) else np.inf
 
 
-def _assign(points: xr.Dataset, groups: list[list[int]], own: list[int], cutoff: float) -> None:
-    """Append each point of one member and index to the group that it is assigned to, or to a new group."""
-    x, index = points["x"].values, points["index"].values
+def _assign(points: xr.Dataset, x: np.ndarray, groups: list[list[int]], own: list[int], cutoff: float) -> None:
+    """Append each point x of one member and index to the group that it is assigned to, or to a new group."""
+    index = points["index"].values
     candidates = [group for group in groups if index[group[0]] == index[own[0]]]
     centres = np.array([x[group].mean(0) for group in candidates]).reshape(len(candidates), x.shape[1])
     distances = np.linalg.norm(x[own][:, None] - centres, axis=-1)
