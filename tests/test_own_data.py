@@ -344,7 +344,7 @@ def test_plain_trajectories_go_to_the_right_wells():
     assert call("analyse", "mine-fit.nc", "--question", "pahts", "-o", "no.nc").exit_code == 2
     assert call("analyse", "mine-fit.nc", "--fit", "psi", "-o", "no.nc").exit_code == 2
     assert call("analyse", "mine-fit.nc", "--question", "rates", "-o", "no.nc").exit_code == 2
-    assert "which is not requested" in call("analyse", "mine-fit.nc", "--temperature", 0.1, "-o", "no.nc").stderr
+    assert "neither of which is requested" in call("analyse", "mine-fit.nc", "--temperature", 0.1, "-o", "no.nc").stderr
     assert call("simulate", "mine-fit.nc", "--start", "0.9", "-o", "no.nc").exit_code == 2
 
 

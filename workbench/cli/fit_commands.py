@@ -137,7 +137,7 @@ def analyse(
     analyses: dict[str, Any] = {}
     requested = question or ["stationary_points"]
     if temperature is not None and not set(AT_A_TEMPERATURE) & set(requested):
-        raise ValueError("--temperature applies to --question rates and transition_times, which are not requested")
+        raise ValueError("--temperature applies to --question rates or transition_times, neither of which is requested")
     for each in requested:
         at = temperature if each in AT_A_TEMPERATURE else None
         analyses |= ask(result.ensembles[label], each, box, best=best, temperature=at)

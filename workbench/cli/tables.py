@@ -15,8 +15,20 @@ from workbench.landscape.steepest_descent import LOST, SADDLE
 __all__ = ["metrics_table", "rows", "text"]
 
 Row = dict[str, Any]
-PRINTED = ("x", "potential", "members", "prominence", "mode_weight", "sides", "joins", "barrier", "starts")
-PRINTED += ("probability", "committor", "time")
+PRINTED = (
+    "x",
+    "potential",
+    "members",
+    "prominence",
+    "mode_weight",
+    "sides",
+    "joins",
+    "barrier",
+    "starts",
+    "probability",
+    "committor",
+    "time",
+)
 ELSEWHERE = {SADDLE: "on the separatrix", LOST: "left the box or did not converge"}
 
 

@@ -23,16 +23,17 @@ from workbench.potentials.potential import Modal
 
 __all__ = ["between_minima", "hollows"]
 
-SAMPLES = 1024
+SAMPLES_PER_START = 4
+MOST_SAMPLES = 1024
 MOST_HOLLOWS = 32  # of either kind
 NEIGHBOURS = 6  # of a sample or a minimum
 SEGMENT_POINTS = 33
 
 
 @torch.no_grad()
-def hollows(natural: Natural, seed: int) -> tuple[Tensor, Tensor]:
+def hollows(natural: Natural, starts: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return states in the hollows of Ψ and in those of |∇Ψ|, with the states between modes, both (start, dim)."""
-    y = sobol(natural.box, SAMPLES, seed)
+    y = sobol(natural.box, max(NEIGHBOURS + 2, min(MOST_SAMPLES, SAMPLES_PER_START * starts)), seed)
     value, gradient, _ = evaluated(natural, y, 1)
     level, slope, at = value.cpu().numpy(), gradient.norm(dim=-1).cpu().numpy(), y.cpu().numpy()
     near = cKDTree(at).query(at, NEIGHBOURS + 1)[1][:, 1:]

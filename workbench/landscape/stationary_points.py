@@ -67,7 +67,7 @@ def stationary_points(
         Box to search, one pair (low, high) per state.
     starts : int or array_like
         Number of Sobol points of the box to start from, or the starting points, shape (start, dim). With a number,
-        searches also start in the hollows of a sample of 1024 states and between neighbouring minima, and more Sobol
+        searches also start in the hollows of a sample of four times as many states, at most 1024, and between neighbouring minima, and more Sobol
         points follow while minima or index-1 saddles (or points of the given index) seem to be missing.
     also : array_like, optional
         Further starting points, such as the data, shape (start, dim).
@@ -182,7 +182,7 @@ def _stationary_points(potential: Landscape, x0: Tensor, box: Box, rule: _Rule) 
     natural = Natural(potential, box)
     y0 = _usable(natural, natural.y(x0))
     points = _Points(natural, rule)
-    low, even = hollows(natural, rule.seed) if rule.count else (y0[:0], y0[:0])
+    low, even = hollows(natural, rule.count, rule.seed) if rule.count else (y0[:0], y0[:0])
     points.add([(torch.cat([y0, low if climb == 0 else even]), climb) for climb in rule.climbs])
     started = len(y0)
     if rule.count and rule.index in (None, 1):
