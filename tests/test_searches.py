@@ -162,6 +162,31 @@ def test_translations_and_rotations_of_a_cluster_are_zero_modes(space, modes):
     assert str(lowest["kind"].values) == "minimum"
 
 
+def test_rates_across_rings_count_their_radii():
+    class Rings(PotentialSystem):
+        """Two rings of minima, and one of saddles between them: a double well of the radius."""
+
+        state_space = (State("x", box=(-3, 3)), State("y", box=(-3, 3)))
+
+        def potential(self, x):
+            return 4 * (((x**2).sum(-1) + 1e-12).sqrt() - 1.5).square().sub(0.49).square()
+
+        def zero_modes(self, x):
+            return np.stack([-x[..., 1], x[..., 0]], -1)[..., None, :]
+
+    rings = Rings()
+    with pytest.warns(LandscapeWarning, match="1 zero mode"):
+        found = wb.rates(rings, rings.box, 0.1)
+    radius = np.linalg.norm(found["x"].values, axis=-1)
+    ring = np.flatnonzero(found["zero_modes"].values == 1)
+    np.testing.assert_allclose(np.sort(radius[ring]), [0.8, 1.5, 2.2], atol=1e-6)
+    saddle = ring[np.argsort(radius[ring])[1]]
+    inner, outer = 16 * 2 * 0.49, 16 * 0.49  # second derivatives of Ψ(r) at the minima and, negative, at the saddle
+    one_dimensional = np.sqrt(inner * outer) / (2 * np.pi) * np.exp(-4 * 0.49**2 / 0.1)
+    for minimum, rate in zip(found["joins"].values[saddle], found["rate"].values[saddle], strict=True):
+        np.testing.assert_allclose(rate, one_dimensional * 1.5 / radius[minimum], rtol=1e-6)
+
+
 def three_holes(x):
     """Return a potential with two deep wells, joined directly, and by a lower way through a third."""
     u, v = x[..., 0], x[..., 1]

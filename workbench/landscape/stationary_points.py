@@ -31,7 +31,7 @@ from workbench.potentials.box import SAME_POINT, Box, landscape_in, sobol
 from workbench.potentials.bridge import evaluated, rows_of
 from workbench.potentials.ensembles import over_members
 from workbench.potentials.natural import Natural
-from workbench.potentials.potential import Landscape, Potential, Sampled, attributes_of, units_of
+from workbench.potentials.potential import Landscape, Potential, Sampled, Symmetric, attributes_of, units_of
 
 __all__ = ["stationary_points"]
 
@@ -67,8 +67,9 @@ def stationary_points(
         Box to search, one pair (low, high) per state.
     starts : int or array_like
         Number of Sobol points of the box to start from, or the starting points, shape (start, dim). With a number,
-        searches also start in the hollows of a sample of four times as many states, at most 1024, and between neighbouring minima, and more Sobol
-        points follow while minima or index-1 saddles (or points of the given index) seem to be missing.
+        searches also start in the hollows of a sample of four times as many states, at most 1024, and between
+        neighbouring minima, and more Sobol points follow while minima or index-1 saddles (or points of the given index)
+        seem to be missing.
     also : array_like, optional
         Further starting points, such as the data, shape (start, dim).
     index : int, optional
@@ -96,6 +97,8 @@ def stationary_points(
         - ``index(point)``, the number of negative eigenvalues;
         - ``zero_modes(point)``, the number of directions along which Ψ does not change;
         - ``found(point)``, the number of searches that ended there;
+        - ``extent(point)``, for potentials that declare their symmetries by `zero_modes`: the extent of the family, as
+          √det of the scalar products of the velocities of x under them;
         - ``inside_data(point)``, boolean, for potentials that know the box of their data: false marks an
           extrapolation. (An exact system, too, is extrapolated outside its domain of definition.)
 
@@ -407,6 +410,11 @@ def _points(natural: Natural, x: Tensor, psi: Evaluation, points: _Points) -> xr
     found["found"] = variable("point", points.found.cpu().numpy(), "number of searches that ended there", "1")
     text = "number of directions along which the potential does not change"
     found["zero_modes"] = variable("point", modes, text, "1")
+    if isinstance(potential, Symmetric):
+        fields = np.asarray(potential.zero_modes(place), dtype=float)
+        extent = np.sqrt(np.linalg.det(fields @ fields.swapaxes(-1, -2)).clip(0))
+        text = "extent of the family of points under the symmetries, up to that of the group"
+        found["extent"] = variable("point", extent, text)
     if isinstance(potential, Sampled):
         inside = np.asarray(potential.inside_data(x.cpu().numpy()), dtype=bool)
         found["inside_data"] = variable("point", inside, "inside the box of the data")

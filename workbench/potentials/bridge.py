@@ -22,7 +22,29 @@ __all__ = [
     "tensor_or_array",
 ]
 
-OPTIONAL = ("member", "check_domain", "inside_data", "box", "mode_weights", "units", "gauge", "dtype", "device")
+OPTIONAL = (
+    "member",
+    "check_domain",
+    "inside_data",
+    "box",
+    "mode_weights",
+    "zero_modes",
+    "units",
+    "gauge",
+    "dtype",
+    "device",
+)
+    "member",
+    "check_domain",
+    "inside_data",
+    "box",
+    "mode_weights",
+    "zero_modes",
+    "units",
+    "gauge",
+    "dtype",
+    "device",
+)
 
 
 def tensor_options(potential: Any) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 Every analysis needs `Potential` alone. What a potential can do beside is an interface of its own: names of its states,
 number of its members, and value and derivatives from one evaluation (`Landscape`), the members themselves (`Ensemble`),
 a domain (`Bounded`), a record of where its data were (`Sampled`), units (`Measured`), a stated zero (`Gauged`), modes
-(`Modal`), and a movement in time (`TimeVarying`). `workbench.potentials.bridge.require_potential` makes a `Landscape`
-of any potential.
+(`Modal`), continuous symmetries (`Symmetric`), and a movement in time (`TimeVarying`).
+`workbench.potentials.bridge.require_potential` makes a `Landscape` of any potential.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ __all__ = [
     "Modal",
     "Potential",
     "Sampled",
+    "Symmetric",
     "TimeVarying",
     "arbitrary_constant",
     "attributes_of",
@@ -144,6 +145,17 @@ class Modal(Protocol):
 
     def mode_weights(self, x: Any) -> Any:
         """Return the weights of the modes at x, shape (…, mode), for x of shape (…, dim)."""
+
+
+@runtime_checkable
+class Symmetric(Protocol):
+    """A potential that declares its continuous symmetries."""
+
+    def zero_modes(self, x: Any) -> Any:
+        """Return the velocities of x, shape (…, dim), under its symmetries, shape (…, mode, dim).
+
+        A translation along a state moves x by a constant vector; a rotation of r about an axis a by a × r.
+        """
 
 
 @runtime_checkable
