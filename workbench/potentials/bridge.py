@@ -34,17 +34,6 @@ OPTIONAL = (
     "dtype",
     "device",
 )
-    "member",
-    "check_domain",
-    "inside_data",
-    "box",
-    "mode_weights",
-    "zero_modes",
-    "units",
-    "gauge",
-    "dtype",
-    "device",
-)
 
 
 def tensor_options(potential: Any) -> dict[str, Any]:
