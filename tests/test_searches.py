@@ -162,6 +162,23 @@ def test_translations_and_rotations_of_a_cluster_are_zero_modes(space, modes):
     assert str(lowest["kind"].values) == "minimum"
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Ψ does not change along a valley")
+def test_the_lowest_cluster_of_thirteen_is_found_in_all_its_coordinates():
+    """The icosahedron of 13 Lennard-Jones particles, from the default call in 39 coordinates."""
+
+    def formula(x):
+        s = pairs_of(x, 13) ** -3
+        return 4 * (s**2 - s).sum(-1)
+
+    cluster = system(formula, *[(-2.0, 2.0)] * 39)
+    with pytest.warns(LandscapeWarning, match="6 zero modes"):
+        found = wb.stationary_points(cluster, cluster.box)
+    lowest = found.isel(point=0)
+    np.testing.assert_allclose(lowest["potential"], -44.326801, atol=1e-6)
+    assert (int(lowest["index"]), int(lowest["zero_modes"]), str(lowest["kind"].values)) == (0, 6, "minimum")
+
+
 def test_rates_across_rings_count_their_radii():
     class Rings(PotentialSystem):
         """Two rings of minima, and one of saddles between them: a double well of the radius."""
