@@ -42,7 +42,7 @@ SCALES = [
     {"s": 1e-9, "c": 2.0, "k": 4e-21},
 ]
 LONG = [
-    {"s": s, "c": shift * np.max(s), "k": k, "m": 1e6 * k * level}
+    {"s": s, "c": tuple(shift * np.broadcast_to(s, 2)), "k": k, "m": 1e6 * k * level}
     for s in (1e-12, 1e-6, 1e3, 1e12, (1e-12, 1e12), (1e4, 1.0), (1e-3, 1e9))
     for shift in (0.0, 1e4)
     for k, level in ((1e-20, 1.0), (1.0, -1.0), (1e20, 0.0))
