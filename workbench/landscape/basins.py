@@ -19,7 +19,7 @@ from workbench.dataset.variables import state_labels, variable
 from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.landscape.eigenvector_following import search
 from workbench.landscape.families import model_at, zero_modes
-from workbench.landscape.quadratic import QuadraticModel, quadratic_model
+from workbench.landscape.quadratic import SETTLED_NOISE, QuadraticModel, quadratic_model
 from workbench.landscape.steepest_descent import LOST, SADDLE, minima_reached
 from workbench.potentials.box import Box, distinct, landscape_in
 from workbench.potentials.bridge import evaluated, rows_of
@@ -178,7 +178,7 @@ def _warn_degenerate(natural: Natural, minima: Tensor, model: QuadraticModel) ->
     """Warn of minima, shape (well, dim), with a zero eigenvalue that is not that of a continuous family."""
     degenerate = model.flat.any(-1)
     if degenerate.any():
-        degenerate &= ~zero_modes(natural, minima, model, 1e4)[0].any(-1)
+        degenerate &= ~zero_modes(natural, minima, model, SETTLED_NOISE)[0].any(-1)
     if degenerate.any():
         first = natural.x(minima[degenerate][0]).tolist()
         warnings.warn(
@@ -194,7 +194,7 @@ def _relaxed(natural: Natural, near: Tensor) -> Tensor:
     y = search(natural, near, 0)
     found = torch.isfinite(y).all(-1)
     model = model_at(natural, torch.where(found[:, None], y, near))
-    found &= (model.values >= -model.zero).all(-1) & model.stationary(1e-6, 1e4)
+    found &= model.minimal & model.settled()
     for well, ok in zip(natural.x(near).tolist(), found, strict=True):
         if not ok:
             raise LandscapeError(f"the potential has no minimum near {well} in wells=…; pass a state inside a well")

@@ -19,22 +19,30 @@ from scipy.optimize import root
 
 from workbench.landscape.curves import Array, Curves
 
-__all__ = ["bifurcation_at", "bifurcation_between"]
+__all__ = ["bifurcation_at_end", "bifurcation_between", "folds_beside"]
 
 CURVATURE_INCREMENT = 1e-2  # in units of the box, for the third and fourth derivatives along φ
+AT_THE_END = 1e-6  # of the range of b: a bifurcation as near to an end of the range belongs to it
+END_REACH = 1e-2  # how far from the last point of a branch a bifurcation at the end of the range is sought
+MOST_HALVINGS = 18  # of the distance to a branch point near which folds are sought
+NO_STEP, SAME_BIFURCATION = 1e-9, 1e-7  # shorter steps hold no fold; a fold as near to a branch point is that point
 LEAST_CURVATURE = 1e-3  # in units of the box and of the spread of Ψ: unit of the equations at degenerate points
 PITCHFORK_OFFSET = 1e-6  # in units of the box: a pitchfork's third derivative vanishes within this distance
 
 
-def bifurcation_at(curves: Curves, u: Array, *, reach: float) -> tuple[Array, str] | None:
-    """Return the bifurcation within a distance of a point, shape (dim + 1,), and its kind; None if there is none."""
+def bifurcation_at_end(curves: Curves, u: Array) -> tuple[Array, str] | None:
+    """Return the bifurcation at an end of the range of b near u, shape (dim + 1,), and its kind; None without one."""
+    limit = float(round(u[-1]))
+    if abs(u[-1] - limit) > END_REACH or not 0 <= limit <= 1:
+        return None
     for fold in (False, True):  # a branch point also solves the equations of a fold
         try:
-            found = bifurcation_between(curves, u, u, fold=fold, reach=reach)
+            found = bifurcation_between(curves, u, u, fold=fold, reach=END_REACH)
         except (ValueError, ArithmeticError):  # the family is not defined beyond the end of the range
             continue
         if found is not None:
-            return found
+            at, kind = found
+            return (np.append(at[:-1], limit), kind) if abs(at[-1] - limit) <= AT_THE_END else None
     return None
 
 
@@ -77,6 +85,34 @@ def bifurcation_between(
     if jumped or np.abs(found.fun).max() > slack or np.linalg.norm(u - guess) > reach:
         return None
     return u, "fold" if fold else _kind_of_branch_point(curves, u, null / np.linalg.norm(null))
+
+
+def folds_beside(curves: Curves, at: Array, before: Array, after: Array) -> list[Array]:
+    """Return the folds of a branch between two of its points and a branch point between them, all shape (dim + 1,).
+
+    A branch that crosses another at a small angle to the plane of constant b turns close by. It is corrected at ever
+    smaller distances from the branch point, and its tangents are compared.
+    """
+    one, two = np.linalg.norm(at - before), np.linalg.norm(after - at)
+    if min(one, two) < NO_STEP:
+        return []
+    direction = (at - before) * (two / one) + (after - at) * (one / two)
+    direction /= np.linalg.norm(direction)
+    folds = []
+    for end, length in ((before, -one), (after, two)):
+        points = [end]
+        for distance in length * 2.0 ** -np.arange(1, MOST_HALVINGS + 1):
+            predicted = at + distance * direction
+            found = curves.corrected(predicted, direction)
+            if found is not None and np.linalg.norm(found[0] - predicted) <= abs(distance) / 2:
+                points.append(found[0])
+        tangents = [curves.tangent(u) for u in points]
+        rises = [t[-1] * np.sign(t @ direction) for t in tangents]
+        for k in np.flatnonzero(np.multiply(rises[:-1], rises[1:]) < 0):
+            fold = bifurcation_between(curves, points[k], points[k + 1], fold=True)
+            if fold is not None and np.linalg.norm(fold[0] - at) > SAME_BIFURCATION:
+                folds.append(fold[0])
+    return folds
 
 
 def _change_of_curvature(curves: Curves, u: Array, phi: Array) -> float:

@@ -22,8 +22,8 @@ from workbench.checks import require_integer
 from workbench.dataset.variables import Units, state_labels, variable
 from workbench.errors import LandscapeWarning
 from workbench.landscape.answers import stationary
-from workbench.landscape.bifurcations import bifurcation_at, bifurcation_between
-from workbench.landscape.curves import Array, Curves, Family
+from workbench.landscape.bifurcations import bifurcation_at_end, bifurcation_between, folds_beside
+from workbench.landscape.curves import SAME_SOLUTION, Array, Curves, Family
 from workbench.landscape.stationary_points import stationary_points
 from workbench.potentials.blend import Blend, parameter_unit
 from workbench.potentials.box import Box
@@ -38,10 +38,6 @@ SHORTEST_CONTINUATION_STEP = 1e-6  # a branch that needs a shorter one is given 
 LARGEST_TURN = 0.25  # largest change of the unit tangent in a step
 MOST_BRANCH_POINTS = 5000
 MOST_CONTINUATIONS = 6  # each repeats the last with shorter steps where branches were not kept apart
-SAME_SOLUTION = 1e-5  # points closer than this are identified
-AT_THE_END = 1e-6  # of the range of b: a bifurcation as near to an end of the range belongs to it
-END_REACH = 1e-2  # how far from the last point of a branch a bifurcation at the end of the range is sought
-FINEST_PART = 2.0**-18  # of a step: how near a branch point folds are sought
 
 
 def branches(
@@ -138,7 +134,8 @@ def branches(
     named = (family.parameter if isinstance(family, TimeVarying) else "b", parameter_unit(family))
 
     def diagram(_: Landscape, k: int | None) -> xr.Dataset:
-        return _Diagram(_curves(family, k, within, (low, high)), within, starts, step, named).dataset(int(seeds))
+        found = _Diagram(_curves(family, k, within, (low, high)), within, starts, step, named).dataset(int(seeds))
+        return found.assign_attrs(step=step, seeds=int(seeds), starts=starts)
 
     return over_members(_function(family, within)(low), diagram)
 
@@ -199,7 +196,6 @@ class _Diagram:
 
     def dataset(self, seeds: int) -> xr.Dataset:
         """Return all branches, followed again with shorter steps near the steps that failed to keep branches apart."""
-        self.seeds = seeds
         seeded = [
             np.append((x - self.curves.low) / self.curves.width, c)
             for c in np.linspace(0, 1, seeds)
@@ -225,10 +221,10 @@ class _Diagram:
 
     def _follow_from(self, u: Array) -> list[tuple[Array, float]]:
         """Follow the branch through u, unless it is known, and all that it meets; return the steps that failed."""
-        if self._is_known(u):
+        if any(self.curves.passes(path, u) for path in self.branches):
             return []
         path = self._branch_through(u)
-        if len(path) > 1 and any(self._passes_through(other, path[len(path) // 2]) for other in self.branches):
+        if len(path) > 1 and any(self.curves.passes(other, path[len(path) // 2]) for other in self.branches):
             return []
         self.branches.append(path)
         known = len(self.bifurcations)
@@ -248,30 +244,6 @@ class _Diagram:
         distance = min(self._longest_step(at), 0.02)
         found = [self.curves.corrected(at + side * distance * normal, normal) for side in (1, -1)]
         return [one[0] for one in found if one is not None and ((one[0] >= 0) & (one[0] <= 1)).all()]
-
-    def _is_known(self, u: Array) -> bool:
-        """Return whether a branch passes through u: whether, corrected across u from near it, it meets u."""
-        return any(self._passes_through(path, u) for path in self.branches)
-
-    def _passes_through(self, path: Array, u: Array) -> bool:
-        """Return whether a path, shape (point, dim + 1), passes through u, shape (dim + 1,)."""
-        same = SAME_SOLUTION + 100 * self.curves.resolution
-        if np.linalg.norm(path - u, axis=-1).min() < same:
-            return True
-        if len(path) < 2:
-            return False
-        steps = np.diff(path, axis=0)
-        fraction = ((u - path[:-1]) * steps).sum(-1) / (steps**2).sum(-1).clip(1e-300)
-        near = path[:-1] + fraction.clip(0, 1)[:, None] * steps
-        distance = np.linalg.norm(near - u, axis=-1)
-        for k in distance.argsort()[:3]:
-            length = np.linalg.norm(steps[k])
-            if distance[k] > length or length == 0:
-                continue
-            exact = self.curves.corrected(near[k] + (u - near[k]) @ steps[k] / length**2 * steps[k], steps[k] / length)
-            if exact is not None and np.linalg.norm(exact[0] - u) < same:
-                return True
-        return False
 
     def _branch_through(self, u: Array) -> Array:
         """Return the branch through u, followed in both directions, shape (point, dim + 1)."""
@@ -302,7 +274,7 @@ class _Diagram:
             if found is None or tangent is None or np.linalg.norm(found[0] - predicted) > 0.3 * length + 1e-9:
                 ds /= 2
                 if ds < SHORTEST_CONTINUATION_STEP:
-                    end = self._bifurcation_at_end(u)
+                    end = bifurcation_at_end(self.curves, u)
                     if end is not None:
                         return np.array([*path, end[0]]), False
                     self._warn_incomplete(u, "reduce")
@@ -319,16 +291,6 @@ class _Diagram:
             ds = min(self.step, 1.5 * ds) if found[1] <= 6 else ds
         self._warn_incomplete(u, f"it has {MOST_BRANCH_POINTS} points, increase")
         return np.array(path), False
-
-    def _bifurcation_at_end(self, u: Array) -> tuple[Array, str] | None:
-        """Return the bifurcation at an end of the range of b near u, and its kind; None if there is none."""
-        limit = float(round(u[-1]))
-        if abs(u[-1] - limit) > END_REACH or not 0 <= limit <= 1:
-            return None
-        found = bifurcation_at(self.curves, u, reach=END_REACH)
-        if found is None or abs(found[0][-1] - limit) > AT_THE_END:
-            return None
-        return np.append(found[0][:-1], limit), found[1]
 
     def _oriented_tangent(self, u: Array, t: Array) -> Array | None:
         """Return the tangent at u oriented along t; None if it turns by more than LARGEST_TURN."""
@@ -357,17 +319,18 @@ class _Diagram:
             if not (turns or changes):
                 continue
             found = bifurcation_between(self.curves, path[k], path[k + 1], fold=turns and changes)
-            if found is None and any(self._bifurcation_at_end(u) for u in path[k : k + 2] if u[-1] in (0.0, 1.0)):
-                continue  # that at the end, which is added below
+            at_end = [u for u in path[k : k + 2] if u[-1] in (0.0, 1.0)]
+            if found is None and any(bifurcation_at_end(self.curves, u) for u in at_end):
+                continue  # it is added below
             if found is None:
                 failed.append(((path[k] + path[k + 1]) / 2, float(np.linalg.norm(path[k + 1] - path[k]))))
                 continue
             self._add(found, number)
             if found[1] == "transcritical":
-                for fold in self._folds_beside(found[0], path[k], path[k + 1]):
+                for fold in folds_beside(self.curves, found[0], path[k], path[k + 1]):
                     self._add((fold, "fold"), number)
         for u in (path[0], path[-1]):
-            end = self._bifurcation_at_end(u) if u[-1] in (0.0, 1.0) and self._is_soft(u) else None
+            end = bifurcation_at_end(self.curves, u) if u[-1] in (0.0, 1.0) and self.curves.is_soft(u) else None
             if end is not None:
                 self._add(end, number)
         return failed
@@ -377,45 +340,6 @@ class _Diagram:
         same = [np.linalg.norm(found[0] - at) for at, kind, _ in self.bifurcations if kind == found[1]]
         if not same or min(same) > SAME_SOLUTION:
             self.bifurcations.append((*found, number))
-
-    def _is_soft(self, u: Array) -> bool:
-        """Return whether the Hessian has an eigenvalue that is much smaller than the largest of the range."""
-        size = np.abs(np.linalg.eigvalsh(self.curves.jacobian(u)[:, :-1]))
-        return bool(size.min() < 0.05 * max(size.max(), 1.0))
-
-    def _folds_beside(self, at: Array, before: Array, after: Array) -> list[Array]:
-        """Return the folds of a branch between two of its points and a branch point between them.
-
-        A branch that crosses another at a small angle to the plane of constant b turns close by. It is corrected at
-        ever smaller distances from the branch point, and its tangents are compared.
-        """
-        first, second = at - before, after - at
-        one, two = np.linalg.norm(first), np.linalg.norm(second)
-        if min(one, two) < 1e-9:
-            return []
-        direction = first * (two / one) + second * (one / two)
-        direction /= np.linalg.norm(direction)
-        parts = 2.0 ** -np.arange(0, -int(np.log2(FINEST_PART)) + 1)
-        folds = []
-        for end, side, length in ((before, -1, one), (after, 1, two)):
-            points, tangents = [end], [self.curves.tangent(end)]
-            for part in parts[1:]:
-                found = self.curves.corrected(at + side * part * length * direction, direction)
-                if (
-                    found is None
-                    or np.linalg.norm(found[0] - at - side * part * length * direction) > part * length / 2
-                ):
-                    continue
-                tangent = self.curves.tangent(found[0])
-                points.append(found[0])
-                tangents.append(tangent * np.sign(tangent @ direction))
-            tangents[0] = tangents[0] * np.sign(tangents[0] @ direction)
-            for k in range(len(points) - 1):
-                if tangents[k][-1] * tangents[k + 1][-1] < 0:
-                    found_fold = bifurcation_between(self.curves, points[k], points[k + 1], fold=True)
-                    if found_fold is not None and np.linalg.norm(found_fold[0] - at) > 1e-7:
-                        folds.append(found_fold[0])
-        return folds
 
     def _dataset(self) -> xr.Dataset:
         """Return the dataset of all branches and bifurcations."""
@@ -430,8 +354,7 @@ class _Diagram:
         found[self.name] = variable("point", curves.b(0) + curves.span * u[:, -1], "parameter", self.unit)
         owner = np.repeat(np.arange(len(self.branches)), [len(path) for path in self.branches])
         labels = state_labels(potential.states, units) | {"branch": ("point", owner)}
-        searched = {"parameter": self.name, "step": self.step, "seeds": self.seeds, "starts": self.starts}
-        return found.assign_coords(labels).assign_attrs(attributes_of(potential), **searched)
+        return found.assign_coords(labels).assign_attrs(attributes_of(potential), parameter=self.name)
 
     def _bifurcations(self, units: Units) -> xr.Dataset:
         """Return the dataset of the bifurcations along ``bifurcation``."""

@@ -16,9 +16,12 @@ from workbench.potentials.box import Box
 from workbench.potentials.natural import Natural
 from workbench.potentials.potential import Landscape, Potential
 
-__all__ = ["Array", "Curves", "Family"]
+__all__ = ["SAME_SOLUTION", "Array", "Curves", "Family"]
 
 B_INCREMENT = 1e-4  # of the range of b, for the difference quotient ∂_b
+SAME_SOLUTION = 1e-5  # in scaled units: points closer than this are identified
+NEAREST_STEPS = 3  # of a path, in which a point on its curve is looked for
+SOFT = 0.05  # relative: curvatures below may vanish nearby
 NEWTON_TOLERANCE = 1e-10  # in scaled units: a Newton step as short as this ends the iteration
 
 Array = np.ndarray
@@ -109,6 +112,31 @@ class Curves:
     def tangent(self, u: Array) -> Array:
         """Return the unit null vector of the Jacobian, shape (dim + 1,), with arbitrary sign."""
         return np.linalg.svd(self.jacobian(u))[2][-1]
+
+    def is_soft(self, u: Array) -> bool:
+        """Return whether the Hessian at u has an eigenvalue that is much smaller than the largest, or than 1."""
+        size = np.abs(np.linalg.eigvalsh(self.jacobian(u)[:, :-1]))
+        return bool(size.min() < SOFT * max(size.max(), 1.0))
+
+    def passes(self, path: Array, u: Array) -> bool:
+        """Return whether the curve along a path, shape (point, dim + 1), passes through u, shape (dim + 1,).
+
+        It does if a point of the path is u, or if the path, corrected in a plane across it through u, comes to u.
+        """
+        same = SAME_SOLUTION + 100 * self.resolution
+        if np.linalg.norm(path - u, axis=-1).min() < same:
+            return True
+        steps = np.diff(path, axis=0)
+        lengths = np.linalg.norm(steps, axis=-1)
+        start, steps, lengths = path[:-1][lengths > 0], steps[lengths > 0], lengths[lengths > 0]
+        along = steps / lengths[:, None]
+        at = ((u - start) * along).sum(-1)
+        distance = np.linalg.norm(start + np.clip(at, 0, lengths)[:, None] * along - u, axis=-1)
+        for k in distance.argsort()[:NEAREST_STEPS]:
+            exact = self.corrected(start[k] + at[k] * along[k], along[k]) if distance[k] <= lengths[k] else None
+            if exact is not None and np.linalg.norm(exact[0] - u) < same:
+                return True
+        return False
 
     def corrected(self, u: Array, t: Array) -> tuple[Array, int] | None:
         """Return the solution in the plane through u normal to t, and the number of Newton steps; None on failure.

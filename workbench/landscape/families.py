@@ -22,7 +22,6 @@ MUCH_FLATTER = 0.01  # a curvature is zero if it is smaller than this part of th
 LONGEST_SLIDE = 0.05  # in units of the box
 SLID = 1e-7  # in units of the box: a slide as short ends
 MOST_SLIDES = 100
-END_SLACK = 1e4  # how many times the noise of the gradient a component at the end of a slide may be
 CORRECTIONS = 3  # steps across the family after each slide
 
 
@@ -106,13 +105,13 @@ def _slid(natural: Natural, y: Tensor, modes: Tensor, anchor: Tensor) -> tuple[T
             break
         at = y[active]
         model = model_at(natural, at)
-        rank = model.values.abs().argsort(-1).argsort(-1)
-        along = torch.where(rank < modes[active, None], times(model.vectors.mT, anchor - at), 0.0)
+        soft = model.softest(modes[active])
+        along = torch.where(soft, times(model.vectors.mT, anchor - at), 0.0)
         near[active] = along.norm(dim=-1) <= 1e3 * SLID
         slide = times(model.vectors, along) * factor[active, None]
         slide = slide * (LONGEST_SLIDE / slide.norm(dim=-1).clamp_min(LONGEST_SLIDE))[:, None]
         there = at + slide
-        across = torch.where(rank < modes[active, None], 0.0, 1 / model.values)
+        across = torch.where(soft, 0.0, 1 / model.values)
         for _ in range(CORRECTIONS):
             there = there - times(model.vectors, across * times(model.vectors.mT, gradient_at(natural, there)))
         nearer = (there - anchor).norm(dim=-1) < (at - anchor).norm(dim=-1)
@@ -120,4 +119,4 @@ def _slid(natural: Natural, y: Tensor, modes: Tensor, anchor: Tensor) -> tuple[T
         factor[active] = torch.where(nearer, (1.5 * factor[active]).clamp_max(1.0), factor[active] / 4)
         active = active[(slide.norm(dim=-1) > SLID) & (factor[active] > 1e-3)]
     near[active] |= factor[active] > 0.1  # still on the way
-    return y, near & model_at(natural, y).stationary(1e-6, END_SLACK)
+    return y, near & model_at(natural, y).settled()

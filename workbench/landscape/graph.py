@@ -112,7 +112,7 @@ def _graph(potential: Landscape, box: Box, found: xr.Dataset) -> xr.Dataset:
     found = found.assign_coords(point=np.arange(found.sizes["point"]), side=[0, 1])
     minima, saddles = (np.flatnonzero(found["index"] == index) for index in (0, 1))
     joins, natural = np.full((found.sizes["point"], 2), -1), Natural(potential, box)
-    at = natural.y(torch.as_tensor(found["x"].values, device=natural.device).double())
+    at = natural.rows(found["x"].values)
     ends = joined_minima(natural, at[torch.as_tensor(saddles)], at[torch.as_tensor(minima)])
     joins[saddles] = np.where(ends >= 0, minima[ends] if len(minima) else -1, -1)
     psi = found["potential"].values

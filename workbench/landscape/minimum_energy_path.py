@@ -179,7 +179,7 @@ def _relaxed_ends(natural: Natural, near: Tensor) -> Tensor:
                 f"there is no minimum {where}: the descent leaves the box, at {at}. The valley goes on outside, or the "
                 "potential has no bottom; widen within=…, or pass a state inside a well"
             )
-        if not (model.stationary(1e-6, 1e4) & (model.values >= -model.zero).all(-1)).item():
+        if not (model.settled() & model.minimal).item():
             raise LandscapeError(
                 f"there is no minimum {where}: the search ended at {at}; pass a state inside a well, such as a minimum "
                 "from stationary_points(…)"
@@ -208,12 +208,12 @@ def _lowest_saddles(natural: Natural, ends: Tensor, points: xr.Dataset | None) -
             found = graph(natural.potential, within, points=points)
         except LandscapeError:
             return None
-    x = natural.y(torch.as_tensor(found["x"].values).to(ends))
+    x = natural.rows(found["x"].values)
     well = found["index"].values == 0
     place = np.flatnonzero(well)
     if not len(place):
         return None
-    label, minima = minima_reached(natural, ends, x[torch.as_tensor(place)])
+    label, _ = minima_reached(natural, ends, x[torch.as_tensor(place)])
     if not ((label >= 0) & (label < len(place))).all():
         return None
     first, last = place[label.numpy()].tolist()
@@ -234,7 +234,7 @@ def _saddles(natural: Natural, string: Tensor) -> Tensor:
     y = search(natural, torch.as_tensor(curve(fine[maxima])).to(string).reshape(-1, string.shape[1]), 1)
     y = y[torch.isfinite(y).all(-1)]
     model = model_at(natural, y)
-    y = y[((model.values < -model.zero).sum(-1) == 1) & model.stationary(1e-6, 1e4)]
+    y = y[((model.values < -model.zero).sum(-1) == 1) & model.settled()]
     if not len(y):
         raise LandscapeError(
             "no maximum along the path refines to a saddle: either the potential has a kink there or is flat, or the "

@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["QuadraticModel", "eigh", "quadratic_model", "times"]
+__all__ = ["SETTLED_NOISE", "QuadraticModel", "eigh", "quadratic_model", "times"]
 
 ROUNDING = 1e-14  # relative to the largest curvature: rounding error of a component of the gradient
 RESOLUTIONS = 8.0  # how many times the resolution of x the error of Newton's step may be
 ZERO_EIGENVALUE = 1e-8  # relative to the largest curvature there: smaller ones count as zero
+SETTLED_STEP, SETTLED_NOISE = 1e-6, 1e4  # Newton's step in sides, and multiple of the noise, at the end of a search
 UNLIKE = 1e3  # ratio of the natural lengths of two states beyond which Jacobi's method is used
 MOST_SWEEPS = 30
 
@@ -65,6 +66,15 @@ class QuadraticModel:
         """Whether an eigenvalue counts as zero, shape (row, dim)."""
         return self.values.abs() <= self.zero
 
+    @property
+    def minimal(self) -> Tensor:
+        """Whether no eigenvalue is negative, shape (row,); those that count as zero are not."""
+        return (self.values >= -self.zero).all(-1)
+
+    def softest(self, count: Tensor) -> Tensor:
+        """Return which are the `count` eigenvectors with the smallest |λ|, shape (row, dim); count has shape (row,)."""
+        return self.values.abs().argsort(-1).argsort(-1) < count[:, None]
+
     def newton(self) -> Tensor:
         """Return −c/|λ| along the eigenvectors, shape (row, dim); zero where c is noise."""
         size = self.values.abs().maximum(0.1 * self.zero)
@@ -74,6 +84,10 @@ class QuadraticModel:
         """Return whether Newton's step is at most `step` sides along every eigenvector, or `slack` × noise: (row,)."""
         bound = torch.maximum(step * self.side * self.values.abs(), slack * self.noise)
         return (self.components.abs() <= bound).all(-1)
+
+    def settled(self) -> Tensor:
+        """Return whether a search or descent may have ended here: `stationary`, with room for its error, (row,)."""
+        return self.stationary(SETTLED_STEP, SETTLED_NOISE)
 
     def at(self, rows: Tensor) -> "QuadraticModel":
         """Return the model at some of its states."""

@@ -113,20 +113,27 @@ def rates(
 def log_rates(found: xr.Dataset, temperature: float) -> np.ndarray:
     """Return the logarithms of the rates of crossing the saddles of a graph, (point, side); NaN where there is none.
 
-    Zero modes are left out of the determinants: the rate is that across the families of minima and saddles, which is
-    proportional to the ratio of their extents. Without ``extent`` they are taken to be equal, as under translations.
+    It is λ/2π times the ratio of the widths of the saddle and of the minimum (`log_widths`), times e^{−barrier/T}.
     """
-    joins, barrier = found["joins"].values, found["barrier"].values
-    with np.errstate(divide="ignore"):
-        log_size = np.log(np.abs(found["eigenvalue"].values))
-    modes = found["zero_modes"].values if "zero_modes" in found else np.zeros(len(joins), dtype=int)
-    ascending = np.sort(log_size, -1)
-    log_determinant = np.where(np.arange(log_size.shape[-1]) >= modes[:, None], ascending, 0.0).sum(-1)
-    with np.errstate(invalid="ignore"):
-        extent = np.log(found["extent"].values) if "extent" in found else np.zeros(len(joins))
-        prefactor = log_size[:, :1] - np.log(2 * np.pi) + (log_determinant[joins] - log_determinant[:, None]) / 2
-        prefactor = prefactor + extent[:, None] - extent[joins]
+    joins, barrier, width = found["joins"].values, found["barrier"].values, log_widths(found)
+    unstable = np.abs(found["eigenvalue"].values[:, :1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        prefactor = np.log(unstable / (2 * np.pi)) + width[:, None] - width[joins]
         return np.where(joins >= 0, prefactor - barrier / temperature, np.nan)
+
+
+def log_widths(found: xr.Dataset) -> np.ndarray:
+    """Return ln of extent/√|det ∇²Ψ| at the points of a graph, shape (point,): their weights, but for e^{−Ψ/T}.
+
+    Zero modes are left out of the determinants, and the extents of the families take their place. Without ``extent``
+    these are taken to be equal, as they are under translations.
+    """
+    with np.errstate(divide="ignore"):
+        log_size = np.sort(np.log(np.abs(found["eigenvalue"].values)), -1)
+        extent = np.log(found["extent"].values) if "extent" in found else 0.0
+    modes = found["zero_modes"].values if "zero_modes" in found else np.zeros(len(log_size), dtype=int)
+    curved = np.arange(log_size.shape[-1]) >= modes[:, None]
+    return extent - np.where(curved, log_size, 0.0).sum(-1) / 2
 
 
 def warn_low_barriers(found: xr.Dataset, temperature: float, what: str) -> None:

@@ -19,15 +19,12 @@ from torch import Tensor
 from workbench.checks import require_integer
 from workbench.dataset.variables import state_labels, variable
 from workbench.errors import LandscapeError, LandscapeWarning
-from workbench.evaluation import Evaluation
 from workbench.landscape.answers import stationary
-from workbench.landscape.completeness import ENOUGH, coverage, missing
-from workbench.landscape.eigenvector_following import NEWTON, search
-from workbench.landscape.families import isolated_zeros, model_at, representatives, zero_modes
-from workbench.landscape.quadratic import QuadraticModel, eigh
+from workbench.landscape.eigenvector_following import NEWTON
+from workbench.landscape.found_points import FoundPoints
 from workbench.landscape.reuse import remembered
 from workbench.landscape.starts import between_minima, hollows
-from workbench.potentials.box import SAME_POINT, Box, landscape_in, sobol
+from workbench.potentials.box import Box, landscape_in, sobol
 from workbench.potentials.bridge import evaluated, rows_of
 from workbench.potentials.ensembles import over_members
 from workbench.potentials.natural import Natural
@@ -36,9 +33,7 @@ from workbench.potentials.potential import Landscape, Potential, Sampled, Symmet
 __all__ = ["stationary_points"]
 
 PER_MEMBER = ("missing", "missing_minima", "missing_saddles", "starts", "flat")  # attributes: the largest of any member
-SLACK = 100.0  # how many times the noise of the gradient a component at a stationary point may be
-FLAT_REGION = 1e-6  # of the depth of the deepest minimum: a smaller change of Ψ over the box counts as none
-LONGEST_BRIDGE = 0.2  # in units of the box: degenerate points closer than this may be one, if all between is stationary
+MISSING = {0: "missing_minima", 1: "missing_saddles"}  # attributes, by index
 
 
 def stationary_points(
@@ -184,17 +179,17 @@ def _stationary_points(potential: Landscape, x0: Tensor, box: Box, rule: _Rule) 
     """Return the dataset of one member, by searches from x0, shape (start, dim)."""
     natural = Natural(potential, box)
     y0 = _usable(natural, natural.y(x0))
-    points = _Points(natural, rule)
+    points = FoundPoints(natural, rule.tolerance)
     low, even = hollows(natural, rule.count, rule.seed) if rule.count else (y0[:0], y0[:0])
     points.add([(torch.cat([y0, low if climb == 0 else even]), climb) for climb in rule.climbs])
-    started = len(y0)
+    started = rule.count or len(y0)
     if rule.count and rule.index in (None, 1):
-        points.add([(between_minima(natural, points.of_index(0)), 1)])
-    while rule.count and started < rule.most and points.incomplete():
+        points.add([(between_minima(natural, points.y[points.of_index(0)]), 1)])
+    while rule.count and started < rule.most and points.incomplete(rule.required):
         more = sobol(box, 2 * started, rule.seed)[started:]
         points.add([(natural.y(more), climb) for climb in rule.climbs])
         started += len(more)
-    found = points.dataset().assign_attrs(starts=started)
+    found = _dataset(points, rule).assign_attrs(starts=started)
     flat = points.flat_part(y0)
     if flat:
         found.attrs["flat"] = flat
@@ -226,140 +221,36 @@ def _usable(natural: Natural, y: Tensor) -> Tensor:
     return y[finite]
 
 
-class _Points:
-    """Stationary points as they are found: where, how often, and the quadratic model about each."""
-
-    def __init__(self, natural: Natural, rule: _Rule) -> None:
-        self.natural, self.rule = natural, rule
-        dim = len(natural.states)
-        self.y = torch.zeros((0, dim), dtype=torch.float64, device=natural.device)
-        self.found = self.y[:, 0].long()  # how often
-        self.zero = self.y.bool()  # zero modes, along the eigenvectors
-        self.degenerate = self.y[:, 0].bool()
-        self.valleys = self.y  # states at the edge of flat valleys
-        self.model: QuadraticModel = model_at(natural, self.y)
-
-    def add(self, searches: Sequence[tuple[Tensor, int]]) -> None:
-        """Search from states, shape (start, dim), climbing along so many eigenvectors, and keep what is new."""
-        y0 = torch.cat([start for start, _ in searches])
-        climb = torch.tensor([climb for _, climb in searches], device=y0.device)
-        y = search(self.natural, y0, climb.repeat_interleave(torch.tensor([len(start) for start, _ in searches])))
-        y = y[torch.isfinite(y).all(-1) & self.natural.box.contains(y)]
-        model = model_at(self.natural, y)
-        kept = model.stationary(self.rule.tolerance, SLACK) & (model.largest[:, 0] > 0)
-        y, model = y[kept], model.at(kept)
-        best = (model.components / model.largest).norm(dim=-1).argsort()
-        y, model = y[best], model.at(best)
-        first, count = _grouped(y, model)
-        self._join(y[first], count, model.at(first))
-
-    def _join(self, y: Tensor, count: Tensor, model: QuadraticModel) -> None:
-        """Join distinct points and how often each was found to those known."""
-        natural = self.natural
-        zero, edge = zero_modes(natural, y, model, SLACK)
-        inner = ~edge.any(-1)
-        self.valleys = torch.cat([self.valleys, y[~inner]])
-        y, count, zero, model = y[inner], count[inner], zero[inner], model.at(inner)
-        moved = zero.any(-1)
-        if moved.any():
-            kept = torch.ones_like(moved)
-            y[moved], kept[moved] = representatives(natural, y[moved], zero.sum(-1)[moved])
-            self.valleys = torch.cat([self.valleys, y[~kept]])
-            kept &= natural.box.contains(y)
-            y, count, zero = y[kept], count[kept], zero[kept]
-            model = model_at(natural, y)
-            rank = model.values.abs().argsort(-1).argsort(-1)
-            zero = rank < zero.sum(-1, keepdim=True)
-        degenerate = (model.flat & ~zero).any(-1)
-        softest = ~zero.any(-1) & ~degenerate
-        degenerate[softest] = isolated_zeros(natural, y[softest], model.at(softest))
-        y, count = torch.cat([self.y, y]), torch.cat([self.found, count])
-        zero, degenerate = torch.cat([self.zero, zero]), torch.cat([self.degenerate, degenerate])
-        model = self.model.joined(model)
-        first, counts = _grouped(y, model, count, wide=zero.any(-1))
-        first, counts = self._bridged(y, first, counts, degenerate)
-        self.y, self.found, self.model = y[first], counts, model.at(first)
-        self.zero, self.degenerate = zero[first], degenerate[first]
-
-    def _bridged(self, y: Tensor, first: Tensor, counts: Tensor, degenerate: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows and counts without degenerate points that are joined to others by stationary states."""
-        kept = torch.ones_like(first, dtype=torch.bool)
-        place = torch.nonzero(degenerate[first])[:, 0]
-        for k in place.tolist():
-            others = place[kept[place] & (place > k)] if kept[k] else place[:0]
-            step = y[first[others]] - y[first[k]]
-            others, step = (a[step.norm(dim=-1) < LONGEST_BRIDGE] for a in (others, step))
-            for fraction in (0.25, 0.5, 0.75):
-                if len(others):
-                    between = model_at(self.natural, y[first[k]] + fraction * step)
-                    same = between.stationary(100 * SAME_POINT, SLACK**2) | (between.largest[:, 0] == 0)
-                    others, step = others[same], step[same]
-            kept[others] = False
-            counts[k] += counts[others].sum()
-        return first[kept], counts[kept]
-
-    @property
-    def index(self) -> Tensor:
-        """Number of negative eigenvalues of each point, shape (point,); zero ones count as none."""
-        return ((self.model.values < 0) & ~self.model.flat & ~self.zero).sum(-1)
-
-    def of_index(self, index: int) -> Tensor:
-        """Return the points of an index that are not degenerate, shape (point, dim)."""
-        return self.y[(self.index == index) & ~self.degenerate]
-
-    def missing(self, index: int) -> float:
-        """Return the estimated number of points of an index that were not found."""
-        return missing(self.found[(self.index == index) & ~self.degenerate].cpu().numpy())
-
-    def incomplete(self) -> bool:
-        """Return whether further searches are due: points are missing, and searches mostly find known ones."""
-        own = [self.found[(self.index == k) & ~self.degenerate].cpu().numpy() for k in self.rule.required]
-        return any(missing(found) >= ENOUGH and coverage(found) > 0.5 for found in own)
-
-    def flat_part(self, y0: Tensor) -> float:
-        """Return the part of the starting points, shape (start, dim), about which Ψ does not change."""
-        level, gradient, _ = evaluated(self.natural, torch.cat([y0, self.of_index(0)]), 1)
-        below = level[: len(y0)].median() - level[len(y0) :]
-        depth = float(below.clamp_min(0).max()) if len(below) else 0.0
-        return float((gradient[: len(y0)].norm(dim=-1) <= FLAT_REGION * depth).double().mean())
-
-    def dataset(self) -> xr.Dataset:
-        """Return the dataset of the points."""
-        natural, rule = self.natural, self.rule
-        potential, x = natural.potential, natural.x(self.y)
-        psi = evaluated(potential, x, 2)
-        found = _points(natural, x, psi, self)
-        found = found.assign_attrs(missing_minima=self.missing(0), missing_saddles=self.missing(1))
-        if rule.index is None:
-            return found
-        del found.attrs["missing_minima"], found.attrs["missing_saddles"]
+def _dataset(points: FoundPoints, rule: _Rule) -> xr.Dataset:
+    """Return the dataset of the points that were sought."""
+    natural, potential, units = points.natural, points.natural.potential, units_of(points.natural.potential)
+    at = natural.x(points.y)
+    psi = evaluated(potential, at, 1)
+    x, level, residual = (one.cpu().numpy() for one in (at, psi.value, psi.gradient.norm(dim=-1)))
+    index, modes, degenerate = (a.cpu().numpy() for a in (points.index, points.zero.sum(-1), points.degenerate))
+    found = stationary(x, level, points.eigenvalues(), units, degenerate, index=index, zero_modes=modes)
+    found["residual"] = variable("point", residual, "norm of the gradient", units.of("gradient"))
+    found["found"] = variable("point", points.found.cpu().numpy(), "number of searches that ended there", "1")
+    text = "number of directions along which the potential does not change"
+    found["zero_modes"] = variable("point", modes, text, "1")
+    if isinstance(potential, Symmetric):
+        fields = np.asarray(potential.zero_modes(x), dtype=float)
+        extent = np.sqrt(np.linalg.det(fields @ fields.swapaxes(-1, -2)).clip(0))
+        found["extent"] = variable("point", extent, "extent of the family of points under the symmetries")
+    if isinstance(potential, Sampled):
+        inside = np.asarray(potential.inside_data(x), dtype=bool)
+        found["inside_data"] = variable("point", inside, "inside the box of the data")
+    height = (level - natural.level) / natural.spread
+    order = np.lexsort((*points.y.cpu().numpy().round(6).T[::-1], height.round(9), index))
+    found = found.isel(point=order)
+    if rule.index is not None:
         found = found.isel(point=((found["index"] == rule.index) & (found["kind"] != "degenerate")).values)
-        name = {0: "missing_minima", 1: "missing_saddles"}.get(rule.index, "missing")
-        return found.assign_coords(point=np.arange(found.sizes["point"])).assign_attrs({name: self.missing(rule.index)})
+    missing = {MISSING.get(k, "missing"): points.missing(k) for k in rule.required}
+    labels = {"point": np.arange(found.sizes["point"]), **state_labels(potential.states, units)}
+    return found.assign_coords(labels).assign_attrs(attributes_of(potential) | missing)
 
 
-def _grouped(
-    y: Tensor, model: QuadraticModel, count: Tensor | None = None, wide: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Return the first row of each group of coinciding points, and how often they were found in all, both (group,).
-
-    Points coincide if they differ by at most `SAME_POINT`, or by less than Newton's step can tell, along every
-    eigenvector at the first of them; those with `wide` by at most a hundred times that.
-    """
-    count = torch.ones_like(y[:, 0], dtype=torch.long) if count is None else count
-    remaining, first, counts = torch.arange(len(y), device=y.device), [], []
-    while len(remaining):
-        k = remaining[0]
-        near = SAME_POINT * (100 if wide is not None and wide[k] else 1)
-        reach = (SLACK * model.noise[k] / model.values[k].abs().maximum(1e-8 * model.largest[k])).clamp(near, 0.01)
-        same = ((y[remaining] - y[k]) @ model.vectors[k]).abs().le(reach).all(-1)
-        first.append(k)
-        counts.append(count[remaining[same]].sum())
-        remaining = remaining[~same]
-    return (torch.stack(first), torch.stack(counts)) if first else (remaining, remaining)
-
-
-def _warn(points: _Points, flat: float) -> None:
+def _warn(points: FoundPoints, flat: float) -> None:
     """Warn of flat regions and of continuous families."""
     if flat >= 0.01:
         warnings.warn(
@@ -396,39 +287,3 @@ def _short(vector: Tensor) -> str:
     """Return a vector as text, with four digits."""
     text = ", ".join(f"{v:.4g}" for v in vector[:6].tolist())
     return f"({text}{', …' if len(vector) > 6 else ''})"
-
-
-def _points(natural: Natural, x: Tensor, psi: Evaluation, points: _Points) -> xr.Dataset:
-    """Return the dataset of the points x, shape (point, dim), given Ψ there."""
-    potential = natural.potential
-    units = units_of(potential)
-    index, modes, degenerate = (a.cpu().numpy() for a in (points.index, points.zero.sum(-1), points.degenerate))
-    place, level = x.cpu().numpy(), psi.value.cpu().numpy()
-    found = stationary(place, level, _eigenvalues(natural, points), units, degenerate, index=index, zero_modes=modes)
-    residual = psi.gradient.norm(dim=-1).cpu().numpy()
-    found["residual"] = variable("point", residual, "norm of the gradient", units.of("gradient"))
-    found["found"] = variable("point", points.found.cpu().numpy(), "number of searches that ended there", "1")
-    text = "number of directions along which the potential does not change"
-    found["zero_modes"] = variable("point", modes, text, "1")
-    if isinstance(potential, Symmetric):
-        fields = np.asarray(potential.zero_modes(place), dtype=float)
-        extent = np.sqrt(np.linalg.det(fields @ fields.swapaxes(-1, -2)).clip(0))
-        text = "extent of the family of points under the symmetries, up to that of the group"
-        found["extent"] = variable("point", extent, text)
-    if isinstance(potential, Sampled):
-        inside = np.asarray(potential.inside_data(x.cpu().numpy()), dtype=bool)
-        found["inside_data"] = variable("point", inside, "inside the box of the data")
-    level = evaluated(natural, points.y, 0).value.cpu().numpy()
-    order = np.lexsort((*points.y.cpu().numpy().round(6).T[::-1], level.round(9), found["index"].values))
-    found = found.isel(point=order).assign_coords(point=np.arange(len(order)), **state_labels(potential.states, units))
-    return found.assign_attrs(attributes_of(potential))
-
-
-def _eigenvalues(natural: Natural, points: _Points) -> np.ndarray:
-    """Return the eigenvalues of ∇²Ψ in the units of x and Ψ, shape (point, dim)."""
-    model, unit = points.model, natural.unit
-    if not len(points.y) or bool((unit == unit[0]).all()):
-        return (model.values * natural.spread / unit[0] ** 2).cpu().numpy()
-    largest = unit.max()
-    hessian = evaluated(natural, points.y, 2).hessian * torch.outer(largest / unit, largest / unit)
-    return (eigh(hessian, unit)[0] * (natural.spread / largest**2)).cpu().numpy()

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from workbench.landscape.families import representatives, zero_modes
-from workbench.landscape.quadratic import QuadraticModel, quadratic_model, times
+from workbench.landscape.quadratic import SETTLED_NOISE, QuadraticModel, quadratic_model, times
 from workbench.potentials.box import SEARCH_MARGIN, distinct
 from workbench.potentials.bridge import evaluated, gradient_at
 from workbench.potentials.natural import Natural
@@ -34,7 +34,6 @@ LONGEST_DESCENT_STEP = 0.1  # in units of the box
 REST_STEP = 1e-8  # in units of the box: where Newton's step is as short, the descent is at rest
 MOST_DESCENT_STEPS = 3000
 GROWTH_EXPONENT = 3.0  # a step magnifies an unstable direction by at most e to this power
-FAMILY_SLACK = 1e4  # how many times the noise of the gradient a component at the end of a descent may be
 
 
 def minima_reached(natural: Natural, y: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -65,8 +64,8 @@ def minima_reached(natural: Natural, y: Tensor, known: Tensor | None = None) -> 
     at_rest = ends[arrived]
     _, gradient, hessian = evaluated(natural, at_rest, 2)
     model = quadratic_model(gradient, hessian, natural.resolution)
-    minimal = (model.values >= -model.zero).all(-1)
-    at_rest = _represented(natural, at_rest, minimal, model)
+    minimal = model.minimal
+    at_rest = _represented(natural, at_rest, model)
     minima = at_rest[minimal] if known is None else torch.cat([known, at_rest[minimal]])
     minima = minima[distinct(minima, natural.box)]
     reached = torch.full((len(at_rest),), SADDLE, device=y.device)
@@ -76,12 +75,12 @@ def minima_reached(natural: Natural, y: Tensor, known: Tensor | None = None) -> 
     return label, minima
 
 
-def _represented(natural: Natural, y: Tensor, minimal: Tensor, model: QuadraticModel) -> Tensor:
+def _represented(natural: Natural, y: Tensor, model: QuadraticModel) -> Tensor:
     """Return ends of descents, shape (row, dim), with the representatives of continuous families of minima."""
-    flat = torch.nonzero(minimal & model.flat.any(-1))[:, 0]
+    flat = torch.nonzero(model.minimal & model.flat.any(-1))[:, 0]
     if not len(flat):
         return y
-    modes = zero_modes(natural, y[flat], model.at(flat), FAMILY_SLACK)[0].sum(-1)
+    modes = zero_modes(natural, y[flat], model.at(flat), SETTLED_NOISE)[0].sum(-1)
     moved, whole = representatives(natural, y[flat], modes)
     y = y.clone()
     y[flat[whole & (modes > 0)]] = moved[whole & (modes > 0)]

@@ -29,7 +29,7 @@ from workbench.checks import require_temperature
 from workbench.dataset.variables import Units, state_labels, variable
 from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.landscape.graph import graph
-from workbench.landscape.rates import log_rates, warn_low_barriers
+from workbench.landscape.rates import log_rates, log_widths, warn_low_barriers
 from workbench.potentials.ensembles import joined_members, points_of_member
 from workbench.potentials.potential import Potential
 
@@ -141,9 +141,7 @@ def _times(found: xr.Dataset, temperature: float, between: tuple[int, int] | Non
         time = np.stack([_mean_times(rate, target) for target in range(count)], -1)
         time = (time * np.exp(-np.longdouble(top))).astype(float) if np.isfinite(top) else time.astype(float)
     committor = np.full(count, np.nan) if ends is None else _committors(rate, *ends)
-    curvature = np.log(np.abs(found["eigenvalue"].values[wells]))
-    modes = found["zero_modes"].values[wells] if "zero_modes" in found else np.zeros(count, dtype=int)
-    weight = -found["potential"].values[wells] / temperature - _without_zero_modes(curvature, modes) / 2
+    weight = log_widths(found)[wells] - found["potential"].values[wells] / temperature
     weight = np.exp(weight - weight.max())
     variables = {
         "time": variable(("well", "target"), time, "mean time from the well to the target", units.of("time")),
@@ -157,13 +155,6 @@ def _times(found: xr.Dataset, temperature: float, between: tuple[int, int] | Non
     attrs = {k: v for k, v in found.attrs.items() if k != "starts" and not k.startswith("missing")}
     attrs |= {"temperature": temperature, "between_json": str(list(ends)) if ends else "null", **units.motion()}
     return xr.Dataset(variables, coords=coords, attrs=attrs)
-
-
-def _without_zero_modes(log_size: np.ndarray, modes: np.ndarray) -> np.ndarray:
-    """Return the sums, shape (point,), of log|λ|, shape (point, dim), without the smallest ones of each point."""
-    ascending = np.sort(log_size, -1)
-    kept = np.arange(log_size.shape[-1]) >= modes[:, None]
-    return np.where(kept, ascending, 0.0).sum(-1)
 
 
 def _pair(between: tuple[int, int] | None, count: int) -> tuple[int, int] | None:

@@ -87,7 +87,7 @@ def _wells(potential: Landscape, box: Box, found: xr.Dataset) -> xr.Dataset:
     saddles = found.isel(point=((found["index"] == 1) & (found["kind"] != "degenerate")).values).sortby("potential")
     minima = minima.assign_coords(point=np.arange(minima.sizes["point"]))
     natural = Natural(potential, box)
-    saddle, well = (natural.y(torch.as_tensor(one["x"].values).to(box.low)) for one in (saddles, minima))
+    saddle, well = (natural.rows(one["x"].values) for one in (saddles, minima))
     connections = _saddle_connections(natural, saddle, well, saddles["potential"].values)
     connections += _segment_connections(natural, well)
     prominence = _prominence(minima["potential"].values, connections)

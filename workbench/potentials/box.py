@@ -24,7 +24,6 @@ __all__ = [
     "Box",
     "SAME_POINT",
     "SEARCH_MARGIN",
-    "ZERO_EIGENVALUE",
     "box_of",
     "distinct",
     "hull",
@@ -35,7 +34,6 @@ __all__ = [
 SAME_POINT = 1e-5  # in units of the box: points closer than this are identified
 COARSEST = 1e-5  # in units of the box: a box whose numbers are further apart than this is refused
 SEARCH_MARGIN = 0.5  # in units of the box: how far outside it a search may go
-ZERO_EIGENVALUE = 1e-8  # relative to the largest eigenvalue: smaller ones count as zero
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,10 @@ class Natural:
         """Return y, shape (…, dim), of x, an array or a tensor of that shape."""
         return (x.double() - self.centre) / self.unit if isinstance(x, Tensor) else (x - self._centre) / self._unit
 
+    def rows(self, x: np.ndarray) -> Tensor:
+        """Return y as a tensor, for states x of a dataset, shape (row, dim)."""
+        return torch.as_tensor(self.y(np.asarray(x, dtype=np.float64)), device=self.device)
+
     def value(self, y: Any) -> Any:
         """Return Ψ̂(y), shape (…), for y of shape (…, dim)."""
         return self._scaled(self.potential.value(self._given(y)), y, 0)
