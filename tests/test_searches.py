@@ -202,6 +202,10 @@ def test_rates_across_rings_count_their_radii():
     one_dimensional = np.sqrt(inner * outer) / (2 * np.pi) * np.exp(-4 * 0.49**2 / 0.1)
     for minimum, rate in zip(found["joins"].values[saddle], found["rate"].values[saddle], strict=True):
         np.testing.assert_allclose(rate, one_dimensional * 1.5 / radius[minimum], rtol=1e-6)
+    with pytest.warns(LandscapeWarning, match="1 zero mode"):
+        weights = wb.transition_times(rings, 0.1)
+    order = np.linalg.norm(weights["x"].values, axis=-1).argsort()
+    np.testing.assert_allclose(weights["probability"].values[order], [0.8 / 3, 2.2 / 3], rtol=1e-6)
 
 
 def three_holes(x):
@@ -409,9 +413,20 @@ def test_a_bifurcation_at_an_end_of_the_range_is_found(kind, side):
     formula = FAMILIES[kind](0.3)
     if side:  # the branches lie below
         formula = lambda x, p: FAMILIES[kind](-0.3)(x, -p)  # noqa: E731
-    found, _ = bifurcations(formula, between, starts=32)
+    found, data = bifurcations(formula, between, starts=32)
     assert [one for one, *_ in found] == [kind]
+    assert np.bincount(data["branch"].values).min() > 10  # none of no length
     np.testing.assert_allclose(found[0][1:], [0.3, 0], atol=1e-8)
+
+
+@pytest.mark.parametrize("width", [4e-6, 3e-4])
+def test_two_folds_within_a_step_are_found(width):
+    tilt = 3 * (width / 4) ** (2 / 3)  # x⁴/4 − a x²/2 − p x has folds at p = ±2 (a/3)^{3/2}
+    found, data = bifurcations(lambda x, p: x**4 / 4 - tilt * x**2 / 2 - p * x, (-0.5, 0.6), starts=32)
+    assert [kind for kind, *_ in found] == ["fold", "fold"]
+    np.testing.assert_allclose([b for _, b, _ in found], [-width / 2, width / 2], atol=1e-10)
+    np.testing.assert_allclose([x for *_, x in found], [(tilt / 3) ** 0.5, -((tilt / 3) ** 0.5)], atol=1e-6)
+    assert data["branch"].values.max() == 0
 
 
 def test_small_loops_are_listed_once_and_the_search_is_stated():

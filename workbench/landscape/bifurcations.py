@@ -15,17 +15,20 @@ doi:10.1137/1.9780898719543.
 """
 
 import numpy as np
-from scipy.optimize import root
+from scipy.optimize import minimize_scalar, root
 
 from workbench.landscape.curves import Array, Curves
 
-__all__ = ["bifurcation_at_end", "bifurcation_between", "folds_beside"]
+__all__ = ["bifurcation_at_end", "bifurcation_between", "folds_beside", "with_turns"]
 
 CURVATURE_INCREMENT = 1e-2  # in units of the box, for the third and fourth derivatives along φ
 AT_THE_END = 1e-6  # of the range of b: a bifurcation as near to an end of the range belongs to it
 END_REACH = 1e-2  # how far from the last point of a branch a bifurcation at the end of the range is sought
 MOST_HALVINGS = 18  # of the distance to a branch point near which folds are sought
 NO_STEP, SAME_BIFURCATION = 1e-9, 1e-7  # shorter steps hold no fold; a fold as near to a branch point is that point
+STEEP = 0.3  # b-component of a unit tangent: two folds within a step leave a smaller one beside them
+ROUNDING_TURN = 1e-6  # a b-component of the other sign that is smaller is rounding, as at the end of a branch
+TURN_TOLERANCE = 1e-4  # of a step: how closely the smallest b-component is sought
 LEAST_CURVATURE = 1e-3  # in units of the box and of the spread of Ψ: unit of the equations at degenerate points
 PITCHFORK_OFFSET = 1e-6  # in units of the box: a pitchfork's third derivative vanishes within this distance
 
@@ -85,6 +88,51 @@ def bifurcation_between(
     if jumped or np.abs(found.fun).max() > slack or np.linalg.norm(u - guess) > reach:
         return None
     return u, "fold" if fold else _kind_of_branch_point(curves, u, null / np.linalg.norm(null))
+
+
+def with_turns(curves: Curves, path: Array) -> Array:
+    """Return a path, shape (point, dim + 1), with a point more wherever it turns back and forth within a step.
+
+    Two folds that close leave the b-component of the tangent with the same sign at the points around them. Where that
+    component is smallest among its neighbours, it is minimised along the branch; a sign found there is that between
+    the folds.
+    """
+    chords = np.diff(path, axis=0)
+    tangents = np.array([curves.tangent(u) for u in path])
+    along = np.concatenate([chords, chords[-1:]])
+    rises = tangents[:, -1] * np.sign((tangents * along).sum(-1))
+    size, sign = np.abs(rises), np.sign(rises)
+    lowest = (size[1:-1] <= np.minimum(size[:-2], size[2:])) & (size[1:-1] < STEEP)
+    alike = (sign[1:-1] == sign[:-2]) & (sign[1:-1] == sign[2:])
+    found: dict[int, Array] = {}
+    for k in (np.flatnonzero(lowest & alike) + 1).tolist():
+        for step in (k - 1, k):
+            turn = _turn_between(curves, path[step], path[step + 1], sign[k])
+            if turn is not None:
+                found[step] = turn
+                break
+    places = sorted(found)
+    return np.insert(path, [step + 1 for step in places], [found[step] for step in places], axis=0) if places else path
+
+
+def _turn_between(curves: Curves, before: Array, after: Array, sign: float) -> Array | None:
+    """Return a point of a branch between two others at which the b-component of its tangent has not the given sign."""
+    chord, known = after - before, {}
+    length = np.linalg.norm(chord)
+    if length < NO_STEP:
+        return None
+
+    def rise(fraction: float) -> float:
+        found = curves.corrected(before + fraction * chord, chord / length)
+        if found is None:
+            return 1.0
+        tangent = curves.tangent(found[0])
+        value = float(sign * tangent[-1] * np.sign(tangent @ chord))
+        known[value] = found[0]
+        return value
+
+    least = minimize_scalar(rise, bounds=(0, 1), method="bounded", options={"xatol": TURN_TOLERANCE}).fun
+    return known[least] if least < -ROUNDING_TURN else None
 
 
 def folds_beside(curves: Curves, at: Array, before: Array, after: Array) -> list[Array]:

@@ -22,7 +22,7 @@ from workbench.checks import require_integer
 from workbench.dataset.variables import Units, state_labels, variable
 from workbench.errors import LandscapeWarning
 from workbench.landscape.answers import stationary
-from workbench.landscape.bifurcations import bifurcation_at_end, bifurcation_between, folds_beside
+from workbench.landscape.bifurcations import bifurcation_at_end, bifurcation_between, folds_beside, with_turns
 from workbench.landscape.curves import SAME_SOLUTION, Array, Curves, Family
 from workbench.landscape.stationary_points import stationary_points
 from workbench.potentials.blend import Blend, parameter_unit
@@ -53,10 +53,10 @@ def branches(
 
     Continuation starts from the stationary points at a few values of b and from every branch point found. Branches end
     at the limits of b and where they leave the box; bifurcations at the limits are among those returned. A branch that
-    no seed and no branch point touches, such as a closed loop between two seeds, is missed: increase `seeds`. So are
-    two bifurcations of a branch within one step, except near a branch point: reduce `step`. Two branch points closer
-    than 1e-5 of the box and of the range count as one. The attributes `step`, `seeds` and `starts` state what was
-    searched.
+    no seed and no branch point touches, such as a closed loop between two seeds, is missed: increase `seeds`. Two folds
+    within a step are found where the branch is steep beside them; other bifurcations within one step of each other may
+    be missed: reduce `step`. Two of a kind closer than 1e-5 of the box and of the range count as one. The attributes
+    `step`, `seeds` and `starts` state what was searched.
 
     Parameters
     ----------
@@ -201,6 +201,7 @@ class _Diagram:
             for c in np.linspace(0, 1, seeds)
             for x in stationary_points(self.curves.at(float(c)), self.within, starts=self.starts)["x"].values
         ]
+        seeded = [u for u in seeded if self.curves.has_one_tangent(u)]  # at others branches meet that start elsewhere
         for _ in range(MOST_CONTINUATIONS):
             self.branches, self.bifurcations = [], []
             failed = [one for u in seeded for one in self._follow_from(u)]
@@ -224,6 +225,7 @@ class _Diagram:
         if any(self.curves.passes(path, u) for path in self.branches):
             return []
         path = self._branch_through(u)
+        path = with_turns(self.curves, path) if len(path) > 2 else path
         if len(path) > 1 and any(self.curves.passes(other, path[len(path) // 2]) for other in self.branches):
             return []
         self.branches.append(path)

@@ -21,6 +21,7 @@ __all__ = ["SAME_SOLUTION", "Array", "Curves", "Family"]
 B_INCREMENT = 1e-4  # of the range of b, for the difference quotient ∂_b
 SAME_SOLUTION = 1e-5  # in scaled units: points closer than this are identified
 NEAREST_STEPS = 3  # of a path, in which a point on its curve is looked for
+FULL_RANK = 1e-7  # relative: smaller singular values of the Jacobian count as zero
 SOFT = 0.05  # relative: curvatures below may vanish nearby
 NEWTON_TOLERANCE = 1e-10  # in scaled units: a Newton step as short as this ends the iteration
 
@@ -117,6 +118,11 @@ class Curves:
         """Return whether the Hessian at u has an eigenvalue that is much smaller than the largest, or than 1."""
         size = np.abs(np.linalg.eigvalsh(self.jacobian(u)[:, :-1]))
         return bool(size.min() < SOFT * max(size.max(), 1.0))
+
+    def has_one_tangent(self, u: Array) -> bool:
+        """Return whether the Jacobian at u has full rank; where branches meet it has not."""
+        size = np.linalg.svd(self.jacobian(u), compute_uv=False)
+        return bool(size[-1] > (FULL_RANK + 100 * self.resolution) * max(size[0], 1.0))
 
     def passes(self, path: Array, u: Array) -> bool:
         """Return whether the curve along a path, shape (point, dim + 1), passes through u, shape (dim + 1,).

@@ -23,7 +23,7 @@ from workbench.errors import LandscapeError, LandscapeWarning
 from workbench.landscape.answers import eigenvalues
 from workbench.landscape.eigenvector_following import search
 from workbench.landscape.families import model_at
-from workbench.landscape.graph import graph, unstable_directions
+from workbench.landscape.graph import graph, unstable_directions, warn_incomplete
 from workbench.landscape.routes import lowest_route
 from workbench.landscape.steepest_descent import descent_paths, minima_reached
 from workbench.landscape.string import box_around, relaxed_string
@@ -105,6 +105,11 @@ def minimum_energy_path(
         If both ends relax to the same minimum or to one continuous family of minima, no minimum is found near an end, Ψ
         is not finite along the string, no maximum of the string refines to a saddle (Ψ has a kink or is flat there, or
         the string did not converge), or the saddles found do not connect the two minima.
+
+    Warns
+    -----
+    LandscapeWarning
+        If saddles over which a lower way might lead are probably missing.
 
     References
     ----------
@@ -208,6 +213,7 @@ def _lowest_saddles(natural: Natural, ends: Tensor, points: xr.Dataset | None) -
             found = graph(natural.potential, within, points=points)
         except LandscapeError:
             return None
+    warn_incomplete(found)
     x = natural.rows(found["x"].values)
     well = found["index"].values == 0
     place = np.flatnonzero(well)
