@@ -1,5 +1,7 @@
 """Answers in any units and from any origin: for x → s x + c, Ψ → k Ψ + m, they transform."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 import workbench as wb
 from systems import PotentialSystem, State, parameter
 from workbench.errors import LandscapeError
+from workbench.landscape.reuse import reused
 
 EPS = np.finfo(float).eps
 WIDTH = np.array([3.4, 3.0])
@@ -54,50 +57,58 @@ def tolerance(s, c):
     return 1e-6 + 100 * EPS * np.max(np.abs(c) / (s * WIDTH))
 
 
+def answers(system, s, c, k):
+    """Return the answers to every question, in natural units."""
+    box = system.box
+    with reused():
+        graph, wells = wb.graph(system, box, starts=64), wb.wells(system, box, starts=64)
+        rates = wb.rates(system, box, 0.1 * k, starts=64)["rate"].values[2]
+    starts = c + s * np.array([[-0.6, 0.1], [0.7, 0.2]])
+    path = wb.minimum_energy_path(system, *graph["x"].values[:2], within=box)
+    free = wb.minimum_energy_path(system, *graph["x"].values[:2], direct=True)  # in a box of its own
+    size = np.log(np.abs(graph["eigenvalue"].values)).sum(-1)
+    return {
+        "kind": graph["kind"].values.tolist(),
+        "x": (graph["x"].values - c) / s,
+        "joins": sorted(graph["joins"].values[2]),
+        "barrier": np.sort(graph["barrier"].values[2]) / k,
+        "curvature": np.linalg.eigvalsh(system.hessian(graph["x"].values) * np.outer(s, s) / k),
+        "determinant": size + 2 * np.log(s).sum() - 2 * np.log(k),
+        "prominence": wells["prominence"].values[1] / k,
+        "labels": wb.basins(system, box, starts=starts)["label"].values.tolist(),
+        "path": path["barrier"].values / k,
+        "saddle": (path["saddle"].values - c) / s,
+        "lowest": bool(path["lowest"]),
+        "free": free["barrier"].values / k,
+        "probability": wb.transition_times(graph, 0.1 * k)["probability"].values,
+        "rate": np.sort(rates) * s[0] ** 2 / k,
+    }
+
+
+@functools.cache
+def plain_answers():
+    """Return the answers about the plain surface."""
+    plain, one, zero = scaled()
+    return answers(plain, one, zero, 1.0)
+
+
 def check_every_question(case):
     """Compare the answers about a scaled surface with those about the plain one, all in natural units."""
-    plain, one, zero = scaled()
     system, s, c = scaled(**case)
-    k, close = case.get("k", 1.0), {"rtol": 0, "atol": tolerance(s, c)}
-
-    def points(found):
-        return (found["x"].values - c) / s
-
-    expected, found = (wb.graph(which, which.box, starts=64) for which in (plain, system))
-    assert found["kind"].values.tolist() == expected["kind"].values.tolist() == ["minimum", "minimum", "saddle"]
-    np.testing.assert_allclose(points(found), expected["x"], **close)
-    assert sorted(found["joins"].values[2]) == [0, 1]
-    np.testing.assert_allclose(np.sort(found["barrier"].values[2]) / k, np.sort(expected["barrier"].values[2]), **close)
-    curvature = np.linalg.eigvalsh(system.hessian(found["x"].values) * np.outer(s, s) / k)
-    exact = np.linalg.eigvalsh(plain.hessian(expected["x"].values))
-    np.testing.assert_allclose(curvature, exact, rtol=0, atol=1e3 * close["atol"])
-    product, truth = (np.log(np.abs(one["eigenvalue"].values)).sum(-1) for one in (found, expected))
-    np.testing.assert_allclose(product + 2 * np.log(s).sum() - 2 * np.log(k), truth, rtol=0, atol=1e3 * close["atol"])
-    deep, shallow = (wb.wells(which, which.box, starts=64)["prominence"].values[1] for which in (plain, system))
-    np.testing.assert_allclose(shallow / k, deep, **close)
-    labels = [
-        wb.basins(which, which.box, starts=origin + size * np.array([[-0.6, 0.1], [0.7, 0.2]]))["label"].values.tolist()
-        for which, size, origin in ((plain, one, zero), (system, s, c))
-    ]
-    assert labels[0] == labels[1] == [0, 1]
-    paths = [
-        wb.minimum_energy_path(which, *graph["x"].values[:2], within=which.box)
-        for which, graph in ((plain, expected), (system, found))
-    ]
-    np.testing.assert_allclose(paths[1]["barrier"] / k, paths[0]["barrier"], **close)
-    np.testing.assert_allclose((paths[1]["saddle"] - c) / s, paths[0]["saddle"], **close)
-    assert bool(paths[1]["lowest"])
-    free = wb.minimum_energy_path(system, *found["x"].values[:2], direct=True)  # in a box of its own
-    np.testing.assert_allclose(free["barrier"] / k, paths[0]["barrier"], **close)
-    times = [
-        wb.transition_times(graph, 0.1 * energy)["probability"].values
-        for graph, energy in ((expected, 1.0), (found, k))
-    ]
-    np.testing.assert_allclose(times[1], times[0], rtol=0, atol=1e4 * close["atol"])
+    expected, found = plain_answers(), answers(system, s, c, case.get("k", 1.0))
+    close = tolerance(s, c)
+    assert found["kind"] == expected["kind"] == ["minimum", "minimum", "saddle"]
+    assert found["joins"] == [0, 1]
+    assert found["labels"] == expected["labels"] == [0, 1]
+    assert found["lowest"]
+    for name in ("x", "barrier", "prominence", "path", "saddle"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=close, err_msg=name)
+    np.testing.assert_allclose(found["free"], expected["path"], rtol=0, atol=close)
+    for name in ("curvature", "determinant"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e3 * close, err_msg=name)
+    np.testing.assert_allclose(found["probability"], expected["probability"], rtol=0, atol=1e4 * close)
     if s[0] == s[1]:  # the motion is that of the plain surface, in units of s²/k
-        rates = [wb.rates(which, which.box, 0.1 * energy, starts=64) for which, energy in ((plain, 1), (system, k))]
-        expected_rate, found_rate = (np.sort(one["rate"].values[2]) for one in rates)
-        np.testing.assert_allclose(found_rate * s[0] ** 2 / k, expected_rate, rtol=1e4 * close["atol"])
+        np.testing.assert_allclose(found["rate"], expected["rate"], rtol=1e4 * close)
 
 
 @pytest.mark.filterwarnings("ignore::workbench.errors.LandscapeWarning")
